@@ -1,0 +1,52 @@
+"""Public names of the workbench, each loaded on first use, so that `import workbench` stays light."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from workbench.config import ProposeConfig as ProposeConfig
+    from workbench.config import TriageConfig as TriageConfig
+    from workbench.config import preset as preset
+    from workbench.project import Project as Project
+    from workbench.propose.run import propose as propose
+    from workbench.quality import combine as combine
+    from workbench.quality import coverage as coverage
+    from workbench.quality import overlaps as overlaps
+    from workbench.sam.load import load_sam as load_sam
+    from workbench.tables.outcomes import Triage as Triage
+    from workbench.tables.proposals import Proposals as Proposals
+    from workbench.triage.rules import triage as triage
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Project": "workbench.project",
+    "ProposeConfig": "workbench.config",
+    "Proposals": "workbench.tables.proposals",
+    "Triage": "workbench.tables.outcomes",
+    "TriageConfig": "workbench.config",
+    "combine": "workbench.quality",
+    "coverage": "workbench.quality",
+    "load_sam": "workbench.sam.load",
+    "overlaps": "workbench.quality",
+    "preset": "workbench.config",
+    "propose": "workbench.propose.run",
+    "triage": "workbench.triage.rules",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'workbench' has no attribute {name!r}; it has {', '.join(sorted(_HOMES))}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
