@@ -32,17 +32,19 @@ _HOMES = {
     "load_sam": "workbench.sam.load",
     "overlaps": "workbench.quality",
     "preset": "workbench.config",
-    "propose": "workbench.propose.run",
-    "triage": "workbench.triage.rules",
 }
 
-__all__ = ["__version__", *_HOMES]
+_ROOMS = ("propose", "triage")  # packages that can be called
+
+__all__ = ["__version__", *_HOMES, *_ROOMS]
 
 
 def __getattr__(name: str) -> object:
+    if name in _ROOMS:
+        return importlib.import_module(f"{__name__}.{name}")
     home = _HOMES.get(name)
     if home is None:
-        raise AttributeError(f"module 'workbench' has no attribute {name!r}; it has {', '.join(sorted(_HOMES))}")
+        raise AttributeError(f"module 'workbench' has no attribute {name!r}; it has {', '.join(sorted(__all__))}")
     value = getattr(importlib.import_module(home), name)
     globals()[name] = value
     return value

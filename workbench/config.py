@@ -1,0 +1,401 @@
+"""Settings of every stage as frozen dataclasses: defaults, ranges, presets, and their way to and from TOML and JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import hashlib
+import json
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal, TypeVar, cast, dataclass_transform, get_args, get_type_hints
+
+OFF = "off"  # how None is written in TOML, which has no null
+
+
+class SettingError(ValueError):
+    """A setting that is unknown, of the wrong type or out of its range; the message names field, value and range."""
+
+
+def setting(*, default: Any, low: float | None = None, high: float | None = None, doc: str) -> Any:
+    """Declare one setting: its default, its closed range and what it means."""
+    return dataclasses.field(default=default, metadata={"low": low, "high": high, "doc": doc})
+
+
+S = TypeVar("S", bound="Settings")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(setting,))
+def settings(cls: type[S]) -> type[S]:
+    """Make a frozen, keyword-only dataclass whose unknown keywords are answered with the nearest known one."""
+    made = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+    plain = made.__init__
+
+    @functools.wraps(plain)
+    def init(self: S, *args: Any, **given: Any) -> None:
+        if args:
+            raise SettingError(f"{cls.__name__} takes keywords only, e.g. {_example(made)}; got {args!r}")
+        _refuse_unknown(made, given)
+        plain(self, **given)
+
+    made.__init__ = init  # type: ignore[assignment]
+    return made
+
+
+def _example(cls: type[Settings]) -> str:
+    first = dataclasses.fields(cls)[0]
+    return f"{cls.__name__}({first.name}={first.default!r})"
+
+
+def _refuse_unknown(cls: type[Settings], given: Mapping[str, object]) -> None:
+    known = [field.name for field in dataclasses.fields(cls)]
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
+            raise SettingError(f"{cls.__name__} has no setting {name!r}; {hint}")
+
+
+class Settings:
+    """What all settings share: checking, comparison by value, and their way to and from dict, JSON and TOML."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            value = _checked(type(self).__name__, field, hints[field.name], getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+
+    def replace(self: S, **changes: Any) -> S:
+        """Return a copy with some settings changed, checked like new ones."""
+        return type(self)(**{**self.to_dict(), **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as a plain dict of numbers, strings, booleans and None."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def to_json(self) -> str:
+        """Return the settings as one JSON object."""
+        return json.dumps(self.to_dict())
+
+    def to_toml(self) -> str:
+        """Return the settings as TOML lines, None written as "off"."""
+        lines = (f"{name} = {json.dumps(OFF if v is None else v)}" for name, v in self.to_dict().items())
+        return "\n".join(lines) + "\n"
+
+    @classmethod
+    def from_dict(cls: type[S], values: Mapping[str, Any]) -> S:
+        """Build settings from a mapping; what is not named keeps its default.
+
+        Raises
+        ------
+        SettingError : for an unknown name, a wrong type or a value out of range
+        """
+        return cls(**values)
+
+    @classmethod
+    def from_json(cls: type[S], text: str) -> S:
+        """Build settings from one JSON object. Raises SettingError."""
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise SettingError(
+                f"{cls.__name__}: expected one JSON object, got text that does not parse: {error}"
+            ) from None
+        if not isinstance(values, dict):
+            raise SettingError(f"{cls.__name__}: expected one JSON object, got {type(values).__name__}")
+        return cls.from_dict(values)
+
+    @classmethod
+    def from_toml(cls: type[S], text: str) -> S:
+        """Build settings from TOML lines, "off" read as None. Raises SettingError."""
+        try:
+            values = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise SettingError(f"{cls.__name__}: expected TOML, got text that does not parse: {error}") from None
+        return cls.from_dict({name: None if v == OFF else v for name, v in values.items()})
+
+    @property
+    def digest(self) -> str:
+        """Twelve hex digits that are equal exactly when all settings are."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
+
+    @classmethod
+    def describe(cls) -> str:
+        """Return one line a setting: name, default, range and meaning."""
+        return "\n".join(
+            f"{f.name} = {f.default!r}  {_range(f.metadata)}{f.metadata['doc']}" for f in dataclasses.fields(cls)
+        )
+
+
+def _range(metadata: Mapping[str, Any]) -> str:
+    low, high = metadata["low"], metadata["high"]
+    if low is None and high is None:
+        return ""
+    return f"[{'−∞' if low is None else low} to {'∞' if high is None else high}]  "
+
+
+def _checked(owner: str, field: dataclasses.Field[Any], hint: Any, value: Any) -> Any:
+    """Return `value` as the declared type, or raise a SettingError that shows field, value and range."""
+    where, limits = f"{owner}.{field.name}", _range(field.metadata).strip()
+    kinds = get_args(hint) or (hint,)
+    if value is None and type(None) in kinds:
+        return None
+    if isinstance(kinds[0], str):  # a Literal
+        if value not in kinds:
+            near = difflib.get_close_matches(str(value), kinds, n=1, cutoff=0.4)
+            hint_text = f"; did you mean {near[0]!r}?" if near else ""
+            raise SettingError(f"{where}: expected one of {', '.join(map(repr, kinds))}, got {value!r}{hint_text}")
+        return value
+    if bool in kinds:
+        if not isinstance(value, bool):
+            raise SettingError(f"{where}: expected true or false, got {value!r}")
+        return value
+    wanted = int if int in kinds else float
+    # numpy's numbers and whole floats are welcome, strings and booleans are not
+    number = None if isinstance(value, (bool, str)) or not hasattr(value, "__float__") else float(value)
+    if number is None or not math.isfinite(number) or (wanted is int and number != int(number)):
+        off = " or None for off" if type(None) in kinds else ""
+        name = "a whole number" if wanted is int else "a finite number"
+        raise SettingError(f"{where}: expected {name} {limits}{off}, got {value!r}")
+    low, high = field.metadata["low"], field.metadata["high"]
+    if (low is not None and number < low) or (high is not None and number > high):
+        raise SettingError(f"{where}: expected {limits}, got {value!r}")
+    return wanted(number)
+
+
+@settings
+class ProposeConfig(Settings):
+    """How masks are proposed on one image, and the floors above which proposals are kept for later triage."""
+
+    points_per_side: int = setting(
+        default=32, low=1, high=512, doc="points along each side of the grid (32: 1,024 points)"
+    )
+    spacing_px: float | None = setting(
+        default=None, low=1, doc="distance of grid points in pixels; where set, it replaces points_per_side"
+    )
+    points_per_batch: int = setting(
+        default=64, low=1, high=65536, doc="prompts decoded at once; halved when memory runs out"
+    )
+    crop_n_layers: int = setting(
+        default=0, low=0, high=4, doc="layers of crops beside the whole image; layer i has (2^i)^2"
+    )
+    crop_overlap_ratio: float = setting(
+        default=512 / 1500, low=0, high=0.99, doc="overlap of crops, share of the short side"
+    )
+    crop_points_downscale: int = setting(
+        default=1, low=1, high=8, doc="points per side are divided by this to the layer"
+    )
+    crop_nms_iou: float = setting(
+        default=0.7, low=0, high=1, doc="box IoU above which a mask of another crop is a duplicate"
+    )
+    predicted_iou_floor: float = setting(default=0.5, low=-10, high=10, doc="rows are stored above it (strictly)")
+    stability_floor: float | None = setting(default=None, low=0, high=1, doc="rows are stored at or above it")
+    stability_offset: float = setting(
+        default=1.0, low=0, high=100, doc="logits by which the stability score moves the cut"
+    )
+    nms: Literal["box", "mask"] = setting(default="box", doc="what the IoU of NMS is taken of")
+    nms_iou: float = setting(
+        default=0.7, low=0, high=1, doc="IoU above which the lower-scored of two proposals is a duplicate"
+    )
+    pool: Literal["exact", "distinct"] = setting(
+        default="exact", doc="rows stored: exact, all above the floors; distinct, those that also survive NMS"
+    )
+    min_region_area_px: int = setting(
+        default=0, low=0, doc="holes and islands below it are removed; needs pool distinct"
+    )
+    jitter_prompts: int = setting(
+        default=10, low=0, high=1000, doc="moved prompts per distinct proposal; 0 turns jitter off"
+    )
+    jitter_sigma_px: float = setting(default=5.0, low=0, high=1000, doc="standard deviation of a move, in image pixels")
+    features: bool = setting(default=True, doc="measure hypothesis spread, solidity, roughness and contrast")
+    seed: int = setting(
+        default=0, low=0, high=2**63 - 1, doc="seed of the jitter, mixed with each proposal's own identity"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.min_region_area_px > 0 and self.pool != "distinct":
+            raise SettingError(
+                "ProposeConfig.min_region_area_px: cleaned masks cannot be replayed from before NMS; "
+                f"got {self.min_region_area_px} with pool='exact': set pool='distinct'"
+            )
+
+    @classmethod
+    def preset(cls, name: str) -> ProposeConfig:
+        """Return the proposal half of the preset `name`."""
+        return preset(name).propose
+
+
+@settings
+class TriageConfig(Settings):
+    """Thresholds and reasons that sort distinct proposals into auto-accepted, flagged and discarded."""
+
+    predicted_iou: float = setting(default=0.88, low=-10, high=10, doc="accepted above it (strictly)")
+    predicted_iou_margin: float = setting(default=0.08, low=0, high=10, doc="flagged within this below the threshold")
+    jitter_stability: float | None = setting(default=0.92, low=-100, high=1, doc="accepted at or above it")
+    jitter_stability_margin: float = setting(
+        default=0.07, low=0, high=10, doc="flagged within this below the threshold"
+    )
+    stability_score: float | None = setting(default=None, low=0, high=1, doc="accepted at or above it (logit offset)")
+    stability_score_margin: float = setting(default=0.0, low=0, high=1, doc="flagged within this below the threshold")
+    min_area_px: int = setting(default=100, low=0, doc="smaller masks are discarded")
+    max_area_share: float = setting(
+        default=0.9, low=0, high=1, doc="masks of a larger share of the image are discarded"
+    )
+    nms: Literal["box", "mask"] = setting(default="box", doc="what the IoU of NMS is taken of")
+    nms_iou: float = setting(
+        default=0.7, low=0, high=1, doc="IoU above which the lower-scored of two proposals is a duplicate"
+    )
+    pool: Literal["distinct", "exact"] = setting(
+        default="distinct",
+        doc="distinct: NMS first, thresholds filter; exact: thresholds first, then NMS, as a fresh run would",
+    )
+    unusual_solidity: float | None = setting(
+        default=0.6, low=0, high=1, doc="reason unusual_shape below this share of the convex hull"
+    )
+    unusual_size_z: float | None = setting(
+        default=3.5,
+        low=0,
+        doc="reason unusual_size beyond this robust z of log area among the image's distinct proposals",
+    )
+    overlap: float | None = setting(
+        default=0.5, low=0, high=1, doc="reason overlaps above it, with a better or existing mask"
+    )
+    overlap_measure: Literal["iou", "smaller"] = setting(
+        default="iou", doc="iou, or intersection over the smaller mask (finds nested masks)"
+    )
+    ambiguous_spread: float | None = setting(
+        default=0.8,
+        low=0,
+        high=1,
+        doc="reason ambiguous above this 1 − mean IoU with the other masks of the same point",
+    )
+    border_px: int | None = setting(
+        default=0, low=0, doc="reason touches_border at most this far from the image's border"
+    )
+    low_contrast: float | None = setting(
+        default=0.5, low=0, doc="reason low_contrast below it (in pooled standard deviations)"
+    )
+    ragged_roughness: float | None = setting(default=0.35, low=0, doc="reason ragged above it")
+
+    @classmethod
+    def preset(cls, name: str) -> TriageConfig:
+        """Return the triage half of the preset `name`."""
+        return preset(name).triage
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """A named pair of settings; `propose` and `triage` take it wherever they take their own settings."""
+
+    name: str
+    propose: ProposeConfig
+    triage: TriageConfig
+
+
+_NO_REASONS: dict[str, Any] = dict.fromkeys(
+    (
+        "unusual_solidity",
+        "unusual_size_z",
+        "overlap",
+        "ambiguous_spread",
+        "border_px",
+        "low_contrast",
+        "ragged_roughness",
+    )
+)
+_OFFICIAL_TRIAGE: dict[str, Any] = {
+    "jitter_stability": None,
+    "predicted_iou": 0.88,
+    "predicted_iou_margin": 0.0,
+    "stability_score": 0.95,
+    "min_area_px": 0,
+    "max_area_share": 1.0,
+    **_NO_REASONS,
+}
+_OFFICIAL_PROPOSE: dict[str, Any] = {
+    "predicted_iou_floor": 0.88,
+    "stability_floor": 0.95,
+    "pool": "distinct",
+    "jitter_prompts": 0,
+    "features": False,
+}
+
+
+def _stage2() -> Preset:
+    """The seed's thresholds: predicted IoU, jitter stability, NMS and area limits of Stage 2."""
+    return Preset("stage2", ProposeConfig(), TriageConfig())
+
+
+def _paper() -> Preset:
+    """Kirillov et al. 2023, Segment Anything, arXiv 2304.02643, section 4 and appendix B."""
+    propose = ProposeConfig(
+        **{**_OFFICIAL_PROPOSE, "features": True},
+        crop_n_layers=2,
+        crop_points_downscale=2,
+        min_region_area_px=100,
+    )
+    # the paper drops masks that cover 95 % of the image or more; the largest double below 0.95 makes "at most" mean that
+    return Preset("paper", propose, TriageConfig(**{**_OFFICIAL_TRIAGE, "max_area_share": math.nextafter(0.95, 0)}))
+
+
+def _official() -> Preset:
+    """The defaults of SamAutomaticMaskGenerator in facebookresearch/segment-anything."""
+    return Preset("official", ProposeConfig(**_OFFICIAL_PROPOSE), TriageConfig(**_OFFICIAL_TRIAGE))
+
+
+def _bundled() -> Preset:
+    """Fitted for the bundled SAM on scenes drawn by `workbench.sam.scenes`."""
+    propose = ProposeConfig(points_per_side=32, jitter_sigma_px=2.0)
+    triage = TriageConfig(predicted_iou=0.8, jitter_stability=0.85, min_area_px=20)
+    return Preset("bundled", propose, triage)
+
+
+_PRESETS: dict[str, Callable[[], Preset]] = {
+    "stage2": _stage2,
+    "paper": _paper,
+    "official": _official,
+    "bundled": _bundled,
+}
+PRESET_NAMES = tuple(_PRESETS)
+
+
+def preset(name: str) -> Preset:
+    """Return the named pair of settings: "stage2" (default), "paper", "official" or "bundled".
+
+    Raises
+    ------
+    SettingError : for another name, with the nearest one
+    """
+    make = _PRESETS.get(name)
+    if make is None:
+        near = difflib.get_close_matches(str(name), PRESET_NAMES, n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise SettingError(f"preset: expected one of {', '.join(PRESET_NAMES)}, got {name!r}{hint}")
+    return make()
+
+
+def propose_config(given: ProposeConfig | Preset | str | None) -> ProposeConfig:
+    """Return proposal settings from settings, a preset, its name, or None for the default."""
+    return _of(ProposeConfig, given, "propose")
+
+
+def triage_config(given: TriageConfig | Preset | str | None) -> TriageConfig:
+    """Return triage settings from settings, a preset, its name, or None for the default."""
+    return _of(TriageConfig, given, "triage")
+
+
+def _of(kind: type[S], given: object, half: str) -> S:
+    if isinstance(given, kind):
+        return given
+    if given is None:
+        return kind()
+    if isinstance(given, str):
+        given = preset(given)
+    if isinstance(given, Preset):
+        return cast(S, getattr(given, half))
+    raise SettingError(f"expected {kind.__name__}, a preset or its name, got {type(given).__name__}: {given!r}")

@@ -1,0 +1,1 @@
+"""Masks as arrays and run lengths: numpy and numba only, no torch and no files."""
