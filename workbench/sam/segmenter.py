@@ -1,0 +1,61 @@
+"""What the stages ask of a model: the `Segmenter` protocol, and the embedding it keeps of an image."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Embedding:
+    """What a model keeps of one image, so that any number of prompts can be answered from it.
+
+    features : the model's own tensors, on its device
+    size_hw : height and width of the image, px
+    input_hw : height and width of the image inside the model's square input, px
+    """
+
+    features: Any
+    size_hw: tuple[int, int]
+    input_hw: tuple[int, int]
+
+
+class Segmenter(Protocol):
+    """A promptable model with its weights: SAM through `Predictor`, others through an adapter."""
+
+    @property
+    def model_id(self) -> str:
+        """Name and hash of architecture and weights; equal exactly when both are."""
+
+    @property
+    def mask_threshold(self) -> float:
+        """Logit above which a pixel belongs to the mask."""
+
+    def embed(self, image: np.ndarray) -> Embedding:
+        """Return the embedding of an (H, W, 3) uint8 RGB image."""
+
+    def decode(
+        self,
+        embedding: Embedding,
+        points_xy: np.ndarray | None = None,
+        labels: np.ndarray | None = None,
+        boxes_xyxy: np.ndarray | None = None,
+        mask_logits: torch.Tensor | None = None,
+        multimask: bool = True,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return low-resolution logits (N, M, h, w) and predicted IoU (N, M), float32, of N prompts.
+
+        Parameters
+        ----------
+        points_xy : (N, P, 2) px of the image; labels : (N, P) 1 inside, 0 outside, -1 padding
+        boxes_xyxy : (N, 4) px of the image
+        mask_logits : (N, 1, h, w) low-resolution logits of an earlier answer
+        multimask : M = 3 hypotheses instead of M = 1
+        """
+
+    def upscale(self, logits: torch.Tensor, embedding: Embedding) -> torch.Tensor:
+        """Return (N, M, h, w) low-resolution logits at the size of the image: (N, M, H, W) float32."""
