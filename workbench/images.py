@@ -12,60 +12,39 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
-from PIL import (
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    ImageFile,
-    JpegImagePlugin,
-    PngImagePlugin,
-    PpmImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
 
-Pixels = npt.NDArray[np.uint8]
+from workbench.pixels import MAX_PIXELS, ImageError, Pixels, decode
 
-Reason = Literal[
-    "missing",  # no such file, or a pattern that matches nothing
-    "outside_folder",  # a link or '..' that leaves the given folder
-    "not_a_file",  # a folder, pipe, socket or device
-    "no_permission",
-    "unreadable",  # the file system gave an error in the middle of reading
-    "empty_file",
-    "too_large",  # more bytes or more pixels than allowed
-    "not_an_image",  # the bytes begin like none of the formats that are read
-    "unsupported",  # the format is known, its way of storing pixels is not
-    "animated",  # several frames or pages
-    "truncated",  # the file ends too early
-    "damaged",
-]
 Role = Literal["train", "calibration", "test"]
 
+__all__ = [
+    "ROLES",
+    "SUFFIXES",
+    "ImageError",
+    "Role",
+    "array_id",
+    "assign_role",
+    "content_id",
+    "decode",
+    "domain_of",
+    "find_images",
+    "read_bytes",
+    "read_image",
+    "safe_name",
+]
+
 ROLES: tuple[Role, ...] = ("train", "calibration", "test")
-SUFFIXES = frozenset(".png .apng .jpg .jpeg .jpe .jfif .tif .tiff .bmp .webp .gif .ppm .pgm .pbm .pnm".split())
+SUFFIXES = frozenset(
+    {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm"}
+    | {".pbm", ".pnm"}
+)
 MAX_BYTES = 1 << 30
-MAX_PIXELS = 100_000_000
-
-
-class ImageError(Exception):
-    """Say why an image cannot be used: `.reason` for programs and tables, the message for people."""
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(reason, message)  # both, so that it survives the way back from a process pool
-        self.reason: Reason = reason
-        self.message = message
-
-    def __str__(self) -> str:
-        return self.message
 
 
 # ---- ids ----------------------------------------------------------------------------------------------------------
@@ -142,12 +121,10 @@ def _read_regular(real: Path, shown: str | Path, max_bytes: int) -> bytes:
     flags = os.O_RDONLY
     for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):
         flags |= getattr(os, name, 0)
-    if not stat.S_ISREG(real.stat().st_mode):
-        raise ImageError("not_a_file", f"{shown}: expected an image file, got {_kind(real.stat().st_mode)}")
-    with open(os.open(real, flags), "rb") as file:
+    _refuse_unless_file(real.stat().st_mode, shown)  # before opening, which alone can move a tape or wake a device
+    with os.fdopen(os.open(real, flags), "rb") as file:
         status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageError("not_a_file", f"{shown}: expected an image file, got {_kind(status.st_mode)}")
+        _refuse_unless_file(status.st_mode, shown)
         data = file.read(max_bytes + 1) if status.st_size <= max_bytes else b""
     if status.st_size > max_bytes or len(data) > max_bytes:
         raise ImageError(
@@ -160,46 +137,13 @@ def _read_regular(real: Path, shown: str | Path, max_bytes: int) -> bytes:
     return data
 
 
-def _kind(mode: int) -> str:
-    kinds: list[tuple[Callable[[int], bool], str]] = [
-        (stat.S_ISDIR, "a folder; give a glob such as 'folder/*.png' to read what is in it"),
-        (stat.S_ISFIFO, "a pipe; save its content as a file"),
-        (stat.S_ISSOCK, "a socket; take it out of the folder"),
-    ]
-    return next((words for test, words in kinds if test(mode)), "a device; take it out of the folder")
-
-
-# ---- pixels -------------------------------------------------------------------------------------------------------
-
-
-class _Format(NamedTuple):
-    name: str
-    begins: re.Pattern[bytes]
-    reader: Callable[[BytesIO], ImageFile.ImageFile]
-
-
-# The readers are called by name instead of through Image.open: that one would warn or refuse by its own pixel limit,
-# would hand photographs with an embedded preview (MPO) on as two frames, and knows formats that start other programs.
-_FORMATS = (
-    _Format("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), PngImagePlugin.PngImageFile),
-    _Format("JPEG", re.compile(rb"\xff\xd8\xff"), JpegImagePlugin.JpegImageFile),
-    _Format("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImagePlugin.TiffImageFile),
-    _Format("WEBP", re.compile(rb"RIFF....WEBP", re.DOTALL), WebPImagePlugin.WebPImageFile),
-    _Format("GIF", re.compile(rb"GIF8[79]a"), GifImagePlugin.GifImageFile),
-    _Format("BMP", re.compile(rb"BM"), BmpImagePlugin.BmpImageFile),
-    _Format("PPM", re.compile(rb"P[1-6]\s"), PpmImagePlugin.PpmImageFile),
-)
-
-# EXIF orientation -> the array as it is to be seen (rot90 turns to the left).
-_UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
-    8: lambda a: np.rot90(a, 1),
-}
+def _refuse_unless_file(mode: int, shown: str | Path) -> None:
+    if stat.S_ISREG(mode):
+        return
+    got = "a pipe, socket or device; take it out of the folder"
+    if stat.S_ISDIR(mode):
+        got = "a folder; give a glob such as 'folder/*.png' to read what is in it"
+    raise ImageError("not_a_file", f"{shown}: expected an image file, got {got}")
 
 
 def read_image(path: str | Path, *, root: str | Path | None = None, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, str]:
@@ -214,143 +158,6 @@ def read_image(path: str | Path, *, root: str | Path | None = None, max_pixels: 
         return decode(data, max_pixels=max_pixels), content_id(data)
     except ImageError as error:
         raise ImageError(error.reason, f"{path}: {error}") from None
-
-
-def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """Return an image file's picture, upright, as RGB.
-
-    The format is what the bytes say, whatever the file is called: PNG, JPEG, TIFF, BMP, WEBP, GIF or PPM.
-    EXIF orientation is applied once. Transparent pixels are laid over white. Colour profiles are not applied.
-    16-bit colour keeps its upper byte; 16- and 32-bit grey and floats are stretched by `stretch`.
-
-    Parameters
-    ----------
-    data : the bytes of one file
-    max_pixels : width times height as the header states them; checked before any pixel is decoded
-
-    Returns
-    -------
-    (h, w, 3) uint8, C-contiguous, writable
-
-    Raises
-    ------
-    ImageError : empty_file, not_an_image, unsupported, too_large, animated, truncated or damaged
-    """
-    if not data:
-        raise ImageError("empty_file", "expected an image, got 0 bytes; copy the file anew")
-    form = next((form for form in _FORMATS if form.begins.match(data)), None)
-    if form is None:
-        raise ImageError(
-            "not_an_image",
-            f"expected {', '.join(form.name for form in _FORMATS)}, got bytes that begin with {data[:12]!r}; "
-            "convert the file to PNG",
-        )
-    try:
-        with form.reader(BytesIO(data)) as image:
-            _check_header(image, form.name, max_pixels)
-            image.load()
-            # After load: TIFF turns itself upright there, and drops the tag.
-            return _upright(_to_rgb(image), _orientation(image))
-    except ImageError:
-        raise
-    except (MemoryError, Image.DecompressionBombError) as error:
-        raise ImageError(
-            "too_large", f"the {form.name} image needs more memory than there is ({error}); cut it into tiles"
-        ) from None
-    except Exception as error:  # a damaged file makes Pillow raise nearly anything, struct.error and KeyError too
-        raise _explained(error, form.name) from None
-
-
-def stretch(values: npt.NDArray[Any]) -> Pixels:
-    """Return grey values of more than 8 bits as uint8: 0.1 percentile to 0, 99.9 percentile to 255, linear between.
-
-    Percentiles are values that occur (no interpolation), over finite pixels. Where both are the same value, the
-    minimum and the maximum take their place; where those are equal too, the result is 0. NaN becomes 0, +inf 255.
-
-    Parameters
-    ----------
-    values : any shape, integer or float
-
-    Returns
-    -------
-    the same shape, uint8
-    """
-    finite = values[np.isfinite(values)]
-    out = np.zeros(values.size, np.uint8)
-    if finite.size:
-        low, high = (float(v) for v in np.percentile(finite, (0.1, 99.9), method="inverted_cdf"))
-        if low == high:
-            low, high = float(finite.min()), float(finite.max())
-        if low < high:
-            flat, step = values.reshape(-1), 1 << 20  # in pieces: float64 of the whole would be 8 bytes a pixel
-            for start in range(0, flat.size, step):
-                piece = (flat[start : start + step].astype(np.float64) - low) * (255.0 / (high - low))
-                out[start : start + step] = np.rint(np.nan_to_num(np.clip(piece, 0.0, 255.0), nan=0.0))
-    return out.reshape(values.shape)
-
-
-def _check_header(image: ImageFile.ImageFile, name: str, max_pixels: int) -> None:
-    width, height = image.size
-    if width * height > max_pixels:
-        raise ImageError(
-            "too_large",
-            f"expected at most {max_pixels:,} pixels, the {name} header says {width} x {height} = "
-            f"{width * height:,}; cut the image into tiles or raise max_pixels",
-        )
-    if width < 1 or height < 1:
-        raise ImageError("damaged", f"the {name} header says {width} x {height} pixels; copy the file anew")
-    frames = int(getattr(image, "n_frames", 1))
-    if frames > 1:
-        raise ImageError(
-            "animated",
-            f"expected one picture, the {name} file holds {frames} frames or pages; save those to annotate as files "
-            "of their own",
-        )
-
-
-def _to_rgb(image: ImageFile.ImageFile) -> Pixels:
-    if image.mode == "F" or image.mode.startswith("I"):
-        return np.repeat(stretch(_grey_values(image))[:, :, None], 3, axis=2)
-    if image.has_transparency_data:
-        seen = image.convert("RGBA")
-        page = Image.new("RGB", seen.size, "white")
-        page.paste(seen, mask=seen.getchannel("A"))
-        return np.array(page)
-    return np.array(image.convert("RGB"))
-
-
-def _grey_values(image: ImageFile.ImageFile) -> npt.NDArray[Any]:
-    values = np.asarray(image)
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.mode == "I":
-        bits, sample_format = image.tag_v2.get(258), image.tag_v2.get(339, (1,))
-        if bits == (32,) and sample_format == (1,):  # unsigned, which Pillow holds in a signed integer
-            return values.view(np.uint32)
-    return values
-
-
-def _orientation(image: ImageFile.ImageFile) -> int:
-    try:
-        return int(image.getexif().get(0x0112, 1))
-    except Exception:  # a broken EXIF block says nothing about the pixels, which have been decoded by now
-        return 1
-
-
-def _upright(pixels: Pixels, orientation: int) -> Pixels:
-    turn = _UPRIGHT.get(orientation)
-    return pixels if turn is None else np.ascontiguousarray(turn(pixels))
-
-
-def _explained(error: Exception, name: str) -> ImageError:
-    words = str(error).lower()
-    if any(part in words for part in ("unknown pixel mode", "unsupported", "cannot handle", "unknown data org")):
-        return ImageError(
-            "unsupported",
-            f"this {name} stores its pixels in a way that is not read here ({error}); save it as 8- or 16-bit "
-            "grey or RGB",
-        )
-    if isinstance(error, EOFError) or any(part in words for part in ("truncat", "not enough", "eof")):
-        return ImageError("truncated", f"the {name} file ends too early ({error}); copy or export it anew")
-    return ImageError("damaged", f"the {name} file is damaged ({error}); copy or export it anew")
 
 
 # ---- files --------------------------------------------------------------------------------------------------------
