@@ -128,7 +128,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Pixels:
             "too_large", f"the {form.name} image needs more memory than there is ({error}); cut it into tiles"
         ) from None
     except Exception as error:  # a damaged file makes Pillow raise nearly anything, struct.error and KeyError too
-        raise _explained(error, form.name) from None
+        raise _explained(error, form.name, data) from None
 
 
 def stretch(values: npt.NDArray[Any]) -> Pixels:
@@ -210,14 +210,31 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
     return pixels if turn is None else np.ascontiguousarray(turn(pixels))
 
 
-def _explained(error: Exception, name: str) -> ImageError:
+# What Pillow and struct say, format by format, when a file stops in the middle.
+_SHORT = (
+    "truncat", "not enough", "eof", "requires a buffer", "expecting to read", "incomplete", "index out of range",
+    "no more images", "cannot load this image", "not identified by this driver",
+)  # fmt: skip
+
+
+def _cut_short(data: bytes) -> bool:
+    if data[:4] == b"RIFF":
+        return len(data) < 8 + int.from_bytes(data[4:8], "little")
+    if data[:4] in (b"II*\0", b"MM\0*"):  # the directory that says where the pixels are must be there as a whole
+        order: Literal["little", "big"] = "little" if data[:1] == b"I" else "big"
+        start = int.from_bytes(data[4:8], order)
+        return len(data) < start + 6 + 12 * int.from_bytes(data[start : start + 2], order)
+    return False
+
+
+def _explained(error: Exception, name: str, data: bytes) -> ImageError:
     words = str(error).lower()
+    if isinstance(error, EOFError) or any(part in words for part in _SHORT) or _cut_short(data):
+        return ImageError("truncated", f"the {name} file ends too early ({error}); copy or export it anew")
     if any(part in words for part in ("unknown pixel mode", "unsupported", "cannot handle", "unknown data org")):
         return ImageError(
             "unsupported",
             f"this {name} stores its pixels in a way that is not read here ({error}); save it as 8- or 16-bit "
             "grey or RGB",
         )
-    if isinstance(error, EOFError) or any(part in words for part in ("truncat", "not enough", "eof")):
-        return ImageError("truncated", f"the {name} file ends too early ({error}); copy or export it anew")
     return ImageError("damaged", f"the {name} file is damaged ({error}); copy or export it anew")
