@@ -1,1 +1,1 @@
-"""Masks as arrays and run lengths: numpy and numba only, no torch and no files."""
+"""Masks as numpy arrays and COCO run lengths: encoding, boxes, NMS, regions, outlines, shape. No torch, no files."""
