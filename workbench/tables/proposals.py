@@ -153,10 +153,12 @@ class Proposals:
         return Proposals(**{name: getattr(self, name)[index] for name in COLUMNS})
 
     def replace(self, **changes: Any) -> Proposals:
-        """Return a copy with some columns replaced (scalars repeated)."""
+        """Return a copy with some columns replaced (scalars repeated); new masks or images get new mask ids."""
         columns = {name: getattr(self, name) for name in COLUMNS}
-        new = {name: _filled(COLUMNS[name], value, len(self)) for name, value in changes.items()}
-        return Proposals(**{**columns, **new})
+        columns |= {name: _filled(COLUMNS[name], value, len(self)) for name, value in changes.items()}
+        if "mask_id" not in changes and not changes.keys().isdisjoint(("rles", "image_id", "sizes_hw")):
+            columns["mask_id"] = _ids(columns["image_id"], columns["rles"], columns["sizes_hw"])
+        return Proposals(**columns)
 
     def masks(self, i: Any) -> np.ndarray:
         """Return the mask of row `i` as (H, W) bool, or of several rows of one size as (K, H, W) bool."""

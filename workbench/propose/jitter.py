@@ -1,0 +1,99 @@
+"""Stability of a proposal under moved prompts: the seed's `compute_stability_score`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from workbench.config import ProposeConfig
+from workbench.masks import rle
+from workbench.propose.decode import in_batches
+from workbench.propose.score import PIXELS_AT_ONCE, upscale
+from workbench.sam.segmenter import Embedding, Segmenter
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """The proposals of one embedding whose prompts are moved; K rows.
+
+    points_xy : (K, 2) float64 px of what was embedded; mask_index : (K,) which hypothesis
+    ids : K mask ids, which seed the moves; rles : K masks at the size of what was embedded
+    """
+
+    points_xy: NDArray[np.float64]
+    mask_index: NDArray[np.int8]
+    ids: list[str]
+    rles: list[bytes]
+
+
+def moved_points(
+    point_xy: NDArray[np.float64], mask_id: str, size_hw: tuple[int, int], config: ProposeConfig
+) -> np.ndarray:
+    """Return (J, 2) prompts drawn from N(point, sigma² I) px and kept inside the image.
+
+    The generator is seeded by the settings' seed and the proposal, so that a proposal meets the same moves alone or
+    among others, today or in a resumed run.
+    """
+    words = [config.seed, int(mask_id[:16], 16), int(mask_id[16:], 16)]
+    noise = np.random.default_rng(words).normal(0.0, config.jitter_sigma_px, (config.jitter_prompts, 2))
+    height, width = size_hw
+    return np.clip(point_xy + noise, 0, [width, height])
+
+
+def jitter_scores(
+    segmenter: Segmenter, embedding: Embedding, target: Target, config: ProposeConfig
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Decode moved prompts of each proposal and compare their masks with its own.
+
+    Returns
+    -------
+    jitter_stability : (K,) float32, 1 − std(areas of the moved masks) / area of the original; at most 1
+    jitter_iou : (K,) float32, mean IoU of the moved masks with the original, since equal areas in different places
+        are not stability
+
+    Source: stage2-seed, section 2, compute_stability_score; the IoU is ours.
+    """
+    size_hw, moves = embedding.size_hw, config.jitter_prompts
+
+    def score(part: slice) -> tuple[np.ndarray, np.ndarray]:
+        points = np.concatenate(
+            [
+                moved_points(xy, i, size_hw, config)
+                for xy, i in zip(target.points_xy[part], target.ids[part], strict=True)
+            ]
+        )[:, None, :]
+        logits, _ = segmenter.decode(embedding, points, np.ones(points.shape[:2], np.int64))
+        index = torch.as_tensor(target.mask_index[part].astype(np.int64).repeat(moves), device=logits.device)
+        chosen = logits[torch.arange(len(index), device=logits.device), index]
+        original = torch.as_tensor(rle.decode(target.rles[part], size_hw)).repeat_interleave(moves, 0)
+        return _areas_and_ious(segmenter, embedding, chosen, original)
+
+    areas, ious = np.zeros((len(target.ids), moves)), np.zeros((len(target.ids), moves))
+    for part, (some_areas, some_ious) in in_batches(score, len(target.ids), max(1, config.points_per_batch // moves)):
+        areas[part], ious[part] = some_areas.reshape(-1, moves), some_ious.reshape(-1, moves)
+    own = rle.area(target.rles, size_hw)
+    stability = 1 - areas.std(axis=1) / np.maximum(own, 1)
+    return stability.astype(np.float32), ious.mean(axis=1).astype(np.float32)
+
+
+def _areas_and_ious(
+    segmenter: Segmenter, embedding: Embedding, logits: torch.Tensor, original: torch.Tensor
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return area and IoU with `original` (N, H, W) of each of (N, h, w) low-resolution logits."""
+    height, width = embedding.size_hw
+
+    def compare(part: slice) -> torch.Tensor:
+        moved = upscale(segmenter, embedding, logits[part]) > segmenter.mask_threshold
+        own = original[part].to(moved.device)
+        inter = (moved & own).flatten(1).sum(1)
+        return torch.stack([moved.flatten(1).sum(1), inter, own.flatten(1).sum(1)]).cpu()
+
+    parts = [done for _, done in in_batches(compare, len(logits), max(1, PIXELS_AT_ONCE // (height * width)))]
+    area, inter, own = torch.cat(parts, dim=1).to(torch.float64).numpy()
+    return area, inter / np.maximum(area + own - inter, 1)

@@ -1,0 +1,186 @@
+"""Proposing masks on one image: crops, point grid, decoding, scores, NMS, jitter, features."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from workbench import images
+from workbench.config import Preset, ProposeConfig, propose_config
+from workbench.masks import boxes, nms, regions, rle, shape
+from workbench.propose.decode import decode_points, hypothesis_spread
+from workbench.propose.grid import Crop, crops, points
+from workbench.propose.jitter import Target, jitter_scores
+from workbench.propose.score import score_masks
+from workbench.sam.segmenter import Embedding, Segmenter
+from workbench.tables.proposals import Proposals
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def propose(
+    image: np.ndarray,
+    segmenter: Segmenter,
+    config: ProposeConfig | Preset | str | None = None,
+    *,
+    image_id: str | None = None,
+) -> Proposals:
+    """Propose masks on an image from a dense grid of point prompts.
+
+    Parameters
+    ----------
+    image : (H, W, 3) uint8 RGB
+    segmenter : a model, as `load_sam` returns it
+    config : settings, a preset or its name; None for the defaults
+    image_id : content id to store; None to hash the pixels
+
+    Returns
+    -------
+    Proposals above the floors of `config`. With `pool="exact"` all of them, in the order of crop, point and hypothesis;
+    with `pool="distinct"` those that survive NMS, by descending predicted IoU within a crop and smaller crops first.
+    The columns of jitter are filled for the rows that survive NMS at the floors.
+
+    Raises
+    ------
+    ValueError : when the image is not (H, W, 3) uint8 with at least one pixel
+
+    Source: Kirillov et al. 2023, Segment Anything, section 5 and appendix B; facebookresearch/segment-anything.
+    """
+    config = propose_config(config)
+    _check_image(image)
+    image_id = images.array_id(image) if image_id is None else image_id
+    size_hw = (int(image.shape[0]), int(image.shape[1]))
+    parts = crops(size_hw, config)
+    with torch.inference_mode():
+        rows = Proposals.concat([_propose_crop(image, crop, segmenter, config, image_id) for crop in parts])
+    if config.pool == "distinct":
+        if len(parts) > 1:
+            rows = rows.select(_distinct_of_crops(rows, config))
+        rows = _cleaned(rows, size_hw, config)
+    if config.features:
+        rows = rows.replace(**shape.describe(rows.rles.tolist(), size_hw, image))
+    return rows.replace(row=np.arange(len(rows)))
+
+
+def _check_image(image: np.ndarray) -> None:
+    if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        came = f"{image.dtype} of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ValueError(f"image: expected (H, W, 3) uint8 RGB, got {came}; workbench.images.read_image makes one")
+    if image.size == 0:
+        raise ValueError(f"image: expected at least one pixel, got shape {image.shape}")
+
+
+def _propose_crop(
+    image: np.ndarray, crop: Crop, segmenter: Segmenter, config: ProposeConfig, image_id: str
+) -> Proposals:
+    """Return the proposals of one crop, in px of the whole image."""
+    x0, y0, x1, y1 = crop.box_xyxy
+    embedding = segmenter.embed(np.ascontiguousarray(image[y0:y1, x0:x1]))
+    grid = points(crop, config)
+    size_hw = (image.shape[0], image.shape[1])
+    batches = [
+        _propose_batch(segmenter, embedding, part.start, decoded, grid, crop, size_hw, config)
+        for part, decoded in decode_points(segmenter, embedding, grid, config.points_per_batch)
+    ]
+    columns = {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
+    columns["crop_boxes_xyxy"] = np.array(crop.box_xyxy)
+    rows = Proposals.make(**columns, image_id=image_id, model_id=segmenter.model_id, prompt="point")
+    distinct = _nms(rows, rows.predicted_iou, config.nms_iou, config)
+    if config.jitter_prompts:
+        rows = _with_jitter(rows, distinct, segmenter, embedding, crop, config)
+    return rows.select(distinct) if config.pool == "distinct" else rows
+
+
+def _propose_batch(
+    segmenter: Segmenter,
+    embedding: Embedding,
+    first: int,
+    decoded: tuple[torch.Tensor, torch.Tensor],
+    grid: NDArray[np.float64],
+    crop: Crop,
+    size_hw: tuple[int, int],
+    config: ProposeConfig,
+) -> dict[str, Any]:
+    """Return the columns of one batch of points, filtered by predicted IoU before anything is upscaled."""
+    logits, iou = decoded
+    hypotheses = iou.shape[1]
+    flat_iou = iou.flatten()
+    # float32 against float32: 0.88 as a float64 lies on the other side of some scores
+    above = torch.nonzero(flat_iou > np.float32(config.predicted_iou_floor).item()).flatten()
+    scored = score_masks(segmenter, embedding, logits.flatten(0, 1)[above], crop, size_hw, config)
+    kept = above[torch.as_tensor(scored.index, device=above.device)]
+    flat = kept.cpu().numpy()
+    spread = np.full(len(flat), np.nan, np.float32)
+    if config.features:
+        spread = hypothesis_spread(logits, segmenter.mask_threshold).flatten()[kept].cpu().numpy()
+    return {
+        "predicted_iou": flat_iou[kept].float().cpu().numpy(),
+        "stability_score": scored.stability_score,
+        "hypothesis_spread": spread,
+        "area_px": scored.area_px,
+        "boxes_xyxy": scored.boxes_xyxy,
+        "points_xy": grid[first + flat // hypotheses] + np.array(crop.box_xyxy[:2]),
+        "mask_index": (flat % hypotheses).astype(np.int8),
+        "sizes_hw": np.tile(np.array(size_hw, np.int32), (len(flat), 1)),
+        "rles": np.array([*scored.rles, None], dtype=object)[:-1],
+    }
+
+
+def _nms(rows: Proposals, scores: NDArray[Any], threshold: float, config: ProposeConfig) -> NDArray[np.int64]:
+    """Return the rows that survive NMS, best first, ties by row."""
+    if config.nms == "mask" and len(rows):
+        size_hw = (int(rows.sizes_hw[0, 0]), int(rows.sizes_hw[0, 1]))
+        return nms.nms_masks(rows.rles.tolist(), size_hw, scores, threshold)
+    return nms.nms_boxes(rows.boxes_xyxy, scores, threshold)
+
+
+def _with_jitter(
+    rows: Proposals,
+    distinct: NDArray[np.int64],
+    segmenter: Segmenter,
+    embedding: Embedding,
+    crop: Crop,
+    config: ProposeConfig,
+) -> Proposals:
+    """Fill the jitter columns of the rows that survive NMS at the floors; the others cannot survive triage there."""
+    x0, y0, x1, y1 = crop.box_xyxy
+    chosen = np.sort(distinct)
+    some = rows.select(chosen)
+    rles = some.rles.tolist()
+    if crop.layer > 0:
+        masks = rle.decode(rles, (int(rows.sizes_hw[0, 0]), int(rows.sizes_hw[0, 1]))) if rles else None
+        rles = rle.encode(masks[:, y0:y1, x0:x1]) if masks is not None else []
+    target = Target(some.points_xy - np.array([x0, y0]), some.mask_index, some.mask_id.tolist(), rles)
+    stability, iou = jitter_scores(segmenter, embedding, target, config)
+    columns = {"jitter_stability": stability, "jitter_iou": iou}
+    filled = {name: np.full(len(rows), np.nan, np.float32) for name in columns}
+    for name, values in columns.items():
+        filled[name][chosen] = values
+    return rows.replace(**filled)
+
+
+def _distinct_of_crops(rows: Proposals, config: ProposeConfig) -> NDArray[np.int64]:
+    """Return the rows that survive NMS between crops, which prefers the masks of smaller crops."""
+    crop_areas = boxes.box_area(rows.crop_boxes_xyxy).astype(np.float32)
+    return _nms(rows, np.float32(1) / crop_areas, config.crop_nms_iou, config)
+
+
+def _cleaned(rows: Proposals, size_hw: tuple[int, int], config: ProposeConfig) -> Proposals:
+    """Fill small holes, drop small islands, and drop the duplicates this makes, preferring untouched masks.
+
+    Source: facebookresearch/segment-anything, postprocess_small_regions.
+    """
+    if config.min_region_area_px == 0 or len(rows) == 0:
+        return rows
+    cleaned, untouched = rows.rles.copy(), np.ones(len(rows), np.float32)
+    for i, run in enumerate(rows.rles):
+        mask, filled = regions.remove_small_regions(rle.decode([run], size_hw)[0], config.min_region_area_px, "holes")
+        mask, dropped = regions.remove_small_regions(mask, config.min_region_area_px, "islands")
+        if filled or dropped:
+            cleaned[i], untouched[i] = rle.encode(mask[None])[0], 0
+    runs = cleaned.tolist()
+    rows = rows.replace(rles=cleaned, boxes_xyxy=rle.to_boxes(runs, size_hw), area_px=rle.area(runs, size_hw))
+    return rows.select(_nms(rows, untouched, max(config.nms_iou, config.crop_nms_iou), config))

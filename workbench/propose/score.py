@@ -1,0 +1,182 @@
+"""From low-resolution logits to masks at the size of the image: stability score, box, area and run lengths."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from workbench.config import ProposeConfig
+from workbench.masks import rle
+from workbench.masks.compiled import compiled
+from workbench.propose.decode import in_batches
+from workbench.propose.grid import Crop
+from workbench.sam.segmenter import Embedding, Segmenter
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# logits at the size of the image that are held at once; 256 MB as float32, whatever the image and the batch
+PIXELS_AT_ONCE = 64_000_000
+# a mask this near to the edge of a crop, but not of the image, was probably cut by it
+CROP_EDGE_PX = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """Masks that pass the floors, in the order they came.
+
+    index : (K,) position among the logits scored; stability_score : (K,) float32; area_px : (K,) int64;
+    boxes_xyxy : (K, 4) int32 half-open, px of the image; rles : K run lengths at the size of the image
+    """
+
+    index: NDArray[np.int64]
+    stability_score: NDArray[np.float32]
+    area_px: NDArray[np.int64]
+    boxes_xyxy: NDArray[np.int32]
+    rles: list[bytes]
+
+
+def upscale(segmenter: Segmenter, embedding: Embedding, logits: torch.Tensor) -> torch.Tensor:
+    """Return (K, h, w) low-resolution logits at the size of the image, (K, H, W) float32."""
+    return segmenter.upscale(logits[None], embedding)[0]
+
+
+def score_masks(
+    segmenter: Segmenter,
+    embedding: Embedding,
+    logits: torch.Tensor,
+    crop: Crop,
+    size_hw: tuple[int, int],
+    config: ProposeConfig,
+) -> Scored:
+    """Upscale, measure and encode masks, and keep those at or above the stability floor.
+
+    Empty masks are dropped, and so are masks cut by the edge of a crop that is not the image's edge.
+
+    Parameters
+    ----------
+    logits : (K, h, w) low-resolution logits
+    crop : what was embedded; size_hw : of the whole image, px
+
+    Source: facebookresearch/segment-anything, SamAutomaticMaskGenerator._process_batch.
+    """
+    height, width = crop.size_hw
+
+    def score(part: slice) -> Scored:
+        return _score(upscale(segmenter, embedding, logits[part]), segmenter.mask_threshold, crop, size_hw, config)
+
+    parts = [
+        dataclasses.replace(scored, index=scored.index + part.start)
+        for part, scored in in_batches(score, len(logits), max(1, PIXELS_AT_ONCE // (height * width)))
+    ]
+    return Scored(
+        np.concatenate([p.index for p in parts] or [np.zeros(0, np.int64)]),
+        np.concatenate([p.stability_score for p in parts] or [np.zeros(0, np.float32)]),
+        np.concatenate([p.area_px for p in parts] or [np.zeros(0, np.int64)]),
+        np.concatenate([p.boxes_xyxy for p in parts] or [np.zeros((0, 4), np.int32)]),
+        [run for p in parts for run in p.rles],
+    )
+
+
+def _score(
+    logits: torch.Tensor, threshold: float, crop: Crop, size_hw: tuple[int, int], config: ProposeConfig
+) -> Scored:
+    counts, boxes = measure(logits, threshold, config.stability_offset)
+    area = counts[:, 1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # float32 by float32, as torch divides two integer tensors
+        stability = counts[:, 0].astype(np.float32) / counts[:, 2].astype(np.float32)
+    keep = area > 0
+    if config.stability_floor is not None:
+        keep &= stability >= np.float32(config.stability_floor)
+    boxes = boxes + np.array(crop.box_xyxy[:2] * 2, np.int32)
+    keep &= ~cut_by_crop(boxes, crop, size_hw)
+    index = np.flatnonzero(keep)
+    masks = (logits[torch.as_tensor(index, device=logits.device)] > threshold).cpu().numpy()
+    rles = rle.encode(masks)
+    if crop.layer > 0:
+        rles = rle.uncrop(rles, crop.box_xyxy, size_hw)
+    return Scored(index, stability[index], area[index], boxes[index], rles)
+
+
+def cut_by_crop(boxes_xyxy: NDArray[np.int32], crop: Crop, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return which half-open boxes come within `CROP_EDGE_PX` of a side of the crop that is not near the image's.
+
+    The official code compares its inclusive maxima with half-open crops; so does this.
+    """
+    inclusive = boxes_xyxy - np.array([0, 0, 1, 1], np.int32)
+    near_crop = np.abs(inclusive - np.array(crop.box_xyxy)) <= CROP_EDGE_PX
+    near_image = np.abs(inclusive - np.array([0, 0, size_hw[1], size_hw[0]])) <= CROP_EDGE_PX
+    cut: NDArray[np.bool_] = (near_crop & ~near_image).any(axis=1)
+    return cut
+
+
+def measure(logits: torch.Tensor, threshold: float, offset: float) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Count pixels above three cuts of each mask, and box the middle one.
+
+    Parameters
+    ----------
+    logits : (K, H, W) float32; threshold, offset : logit units
+
+    Returns
+    -------
+    counts : (K, 3) int64, pixels above threshold + offset, threshold, threshold − offset
+    boxes_xyxy : (K, 4) int32 half-open, zeros for an empty mask
+    """
+    cuts = np.array([threshold + offset, threshold, threshold - offset], np.float32)
+    if logits.device.type == "cpu":
+        counts, boxes = _measure(logits.contiguous().numpy(), cuts)
+        return counts, boxes
+    counts = torch.stack([(logits > float(cut)).flatten(1).sum(1) for cut in cuts], dim=1)
+    return counts.cpu().numpy(), _boxes_on_device(logits > float(cuts[1])).cpu().numpy()
+
+
+@compiled
+def _measure(logits, cuts):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    n, height, width = logits.shape
+    counts = np.zeros((n, 3), np.int64)
+    boxes = np.zeros((n, 4), np.int32)
+    for k in range(n):
+        x0, y0, x1, y1 = width, height, 0, 0
+        for y in range(height):
+            row = logits[k, y]
+            high = middle = low = 0
+            for x in range(width):
+                high += row[x] > cuts[0]
+                middle += row[x] > cuts[1]
+                low += row[x] > cuts[2]
+            counts[k, 0] += high
+            counts[k, 1] += middle
+            counts[k, 2] += low
+            if middle == 0:
+                continue
+            y0, y1 = min(y0, y), y + 1
+            first = 0
+            while first < x0 and not row[first] > cuts[1]:
+                first += 1
+            x0 = min(x0, first)
+            last = width
+            while last > x1 and not row[last - 1] > cuts[1]:
+                last -= 1
+            x1 = max(x1, last)
+        if counts[k, 1] > 0:
+            boxes[k] = (x0, y0, x1, y1)
+    return counts, boxes
+
+
+def _boxes_on_device(masks: torch.Tensor) -> torch.Tensor:
+    """Return (K, 4) int32 half-open boxes of (K, H, W) bool masks without leaving their device."""
+
+    def span(hit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        length = hit.shape[1]
+        ahead = torch.arange(length, device=hit.device)
+        first = torch.where(hit, ahead, length).amin(1)
+        last = torch.where(hit, ahead + 1, 0).amax(1)
+        return torch.where(last > 0, first, 0), last
+
+    x0, x1 = span(masks.any(1))
+    y0, y1 = span(masks.any(2))
+    return torch.stack([x0, y0, x1, y1], dim=1).to(torch.int32)
