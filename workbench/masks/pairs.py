@@ -1,0 +1,94 @@
+"""Pairs of masks that overlap by more than a threshold, found without comparing every mask with every other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.masks import rle
+
+Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+
+_BLOCK = 2**20  # pairs of boxes compared at once; bounds the memory of a step to some 10 MB
+
+
+def overlapping(
+    a: Sequence[bytes],
+    b: Sequence[bytes],
+    size_hw: tuple[int, int],
+    threshold: float,
+    kind: Literal["iou", "smaller"] = "iou",
+) -> Pairs:
+    """Return the pairs (i of `a`, j of `b`) whose overlap is strictly above `threshold`, and that overlap.
+
+    Parameters
+    ----------
+    a, b : compressed COCO strings of masks of one size (h, w)
+    threshold : in [0, 1]
+    kind : as for `rle.iou_matrix`: "iou", or "smaller" for intersection over the smaller mask
+
+    Returns
+    -------
+    i, j : (K,) int64, ordered by i, then j; overlap : (K,) float64
+
+    >>> overlapping([b"22", b"04"], [b"04"], (2, 2), threshold=0.5)
+    (array([1]), array([0]), array([1.]))
+    """
+    return _measured(a, b, size_hw, threshold, kind, _candidates(a, b, size_hw, threshold, kind))
+
+
+def overlapping_within(
+    rles: Sequence[bytes], size_hw: tuple[int, int], threshold: float, kind: Literal["iou", "smaller"] = "iou"
+) -> Pairs:
+    """Return the pairs i < j among `rles` whose overlap is strictly above `threshold`, as `overlapping` does.
+
+    >>> overlapping_within([b"22", b"04", b"04"], (2, 2), threshold=0.5)
+    (array([1]), array([2]), array([1.]))
+    """
+    i, j = _candidates(rles, rles, size_hw, threshold, kind)
+    once = i < j
+    return _measured(rles, rles, size_hw, threshold, kind, (i[once], j[once]))
+
+
+def _candidates(
+    a: Sequence[bytes], b: Sequence[bytes], size_hw: tuple[int, int], threshold: float, kind: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs whose boxes and areas allow an overlap above the threshold: no other pair can have one."""
+    none = np.zeros(0, dtype=np.int64)
+    if not len(a) or not len(b):
+        return none, none
+    boxes_a, boxes_b = rle.to_boxes(a, size_hw).astype(np.int64), rle.to_boxes(b, size_hw).astype(np.int64)
+    areas_a, areas_b = rle.area(a, size_hw), rle.area(b, size_hw)
+    found = []
+    step = max(1, _BLOCK // len(b))
+    for start in range(0, len(a), step):
+        boxes, areas = boxes_a[start : start + step, None], areas_a[start : start + step, None]
+        sides = np.minimum(boxes[..., 2:], boxes_b[:, 2:]) - np.maximum(boxes[..., :2], boxes_b[:, :2])
+        shared = np.maximum(sides, 0).prod(axis=-1)
+        smaller = np.minimum(areas, areas_b)
+        most = np.minimum(shared, smaller)  # the intersection cannot be larger
+        whole = smaller if kind == "smaller" else areas + areas_b - most
+        i, j = np.nonzero((most > 0) & (most > threshold * whole * (1 - 1e-12)))
+        found.append((i + start, j))
+    return np.concatenate([i for i, _ in found]), np.concatenate([j for _, j in found])
+
+
+def _measured(
+    a: Sequence[bytes],
+    b: Sequence[bytes],
+    size_hw: tuple[int, int],
+    threshold: float,
+    kind: Literal["iou", "smaller"],
+    candidates: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> Pairs:
+    i, j = candidates
+    overlap = np.zeros(len(i), dtype=np.float64)
+    rows, starts = np.unique(i, return_index=True)
+    for row, start, stop in zip(rows, starts, [*starts[1:], len(i)], strict=True):
+        others = [b[k] for k in j[start:stop]]
+        overlap[start:stop] = rle.iou_matrix([a[row]], others, size_hw, kind)[0]
+    above = overlap > threshold
+    return i[above], j[above], overlap[above]
