@@ -20,7 +20,8 @@ def box_area(boxes_xyxy: ArrayLike) -> NDArray[np.float64]:
     """
     boxes = as_boxes(boxes_xyxy).astype(np.float64)
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
-    return np.asarray(sides[:, 0] * sides[:, 1])
+    areas: NDArray[np.float64] = sides[:, 0] * sides[:, 1]
+    return areas
 
 
 def box_iou_matrix(a_xyxy: ArrayLike, b_xyxy: ArrayLike) -> NDArray[np.float64]:
@@ -32,9 +33,10 @@ def box_iou_matrix(a_xyxy: ArrayLike, b_xyxy: ArrayLike) -> NDArray[np.float64]:
     a, b = as_boxes(a_xyxy).astype(np.float64), as_boxes(b_xyxy).astype(np.float64)
     start = np.maximum(a[:, None, :2], b[None, :, :2])
     sides = np.maximum(np.minimum(a[:, None, 2:], b[None, :, 2:]) - start, 0)
-    intersection = sides[..., 0] * sides[..., 1]
-    together = box_area(a)[:, None] + box_area(b)[None, :] - intersection
-    return np.divide(intersection, together, out=np.zeros_like(intersection), where=together > 0)
+    intersection: NDArray[np.float64] = sides[..., 0] * sides[..., 1]
+    together: NDArray[np.float64] = box_area(a)[:, None] + box_area(b)[None, :] - intersection
+    iou: NDArray[np.float64] = np.divide(intersection, together, out=np.zeros_like(intersection), where=together > 0)
+    return iou
 
 
 def clip(boxes_xyxy: ArrayLike, size_hw: tuple[int, int]) -> NDArray[Any]:
@@ -45,7 +47,8 @@ def clip(boxes_xyxy: ArrayLike, size_hw: tuple[int, int]) -> NDArray[Any]:
     """
     boxes = as_boxes(boxes_xyxy)
     h, w = size_hw
-    return np.clip(boxes, 0, np.array([w, h, w, h], dtype=boxes.dtype))
+    clipped: NDArray[Any] = np.clip(boxes, 0, np.array([w, h, w, h], dtype=boxes.dtype))
+    return clipped
 
 
 def from_xywh(boxes_xywh: ArrayLike) -> NDArray[Any]:
@@ -122,10 +125,10 @@ def of_masks(masks: NDArray[Any]) -> NDArray[np.int32]:
     if masks.size == 0:
         return boxes
     for axis, first in ((1, 0), (2, 1)):  # columns that hold mask give x, rows give y
-        held = masks.any(axis=axis)
+        held: NDArray[np.bool_] = np.any(masks, axis=axis)
         boxes[:, first] = held.argmax(axis=1)
         boxes[:, first + 2] = held.shape[1] - held[:, ::-1].argmax(axis=1)
-        boxes[~held.any(axis=1)] = 0
+        boxes[~np.any(held, axis=1)] = 0
     return boxes
 
 

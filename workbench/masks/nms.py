@@ -50,7 +50,7 @@ def nms_boxes(
     if len(order) == 0:
         return order
     compared = (box.to_inclusive(boxes) if inclusive else boxes)[order].astype(np.float32)
-    return order[_greedy_boxes(compared, float(iou_threshold), *_grid(compared))]
+    return order[_greedy_boxes(compared, float(iou_threshold))]
 
 
 def nms_masks(
@@ -100,66 +100,64 @@ def _order(boxes: NDArray[Any], scores: ArrayLike, iou_threshold: float) -> NDAr
     return rows[np.argsort(-values[rows].astype(np.float64), kind="stable")].astype(np.int64)
 
 
-def _grid(boxes: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the first and last grid cell (column, row) of each box, (N, 4) int64, and the grid's (columns, rows).
+@compiled
+def _greedy_boxes(boxes: NDArray[np.float32], threshold: float) -> NDArray[np.int64]:
+    """Rows kept of boxes sorted by score. Kept boxes are listed in a grid by their upper left corner.
 
-    Cells are about as large as the mean box. Boxes that overlap share a cell, since the cell of a coordinate grows with
-    it.
+    IoU > t in the plane needs it on each axis, and there the starts differ by at most (1 - t) / t of the shorter side:
+    only cells that near are looked at. The comparison itself is torchvision's.
     """
-    low = boxes[:, :2].min(axis=0).astype(np.float64)
-    high = boxes[:, 2:].max(axis=0).astype(np.float64)
-    cell = np.maximum(np.maximum(boxes[:, 2:] - boxes[:, :2], 0).mean(axis=0, dtype=np.float64), 1e-6)
-    cell = np.maximum(cell, np.maximum(high - low, 0) / 256)
-    while True:
-        cells = np.floor((boxes.astype(np.float64) - np.tile(low, 2)) / np.tile(cell, 2)).astype(np.int64)
-        spans = np.maximum(cells[:, 2:] - cells[:, :2] + 1, 0)
-        # a few boxes much larger than the rest would fill the lists: coarser cells then
-        if (spans[:, 0] * spans[:, 1]).sum() <= 16 * len(boxes) + 1024:
-            return cells, np.maximum(cells.max(axis=0).reshape(2, 2).max(axis=0) + 1, 1)
-        cell *= 2
+    n = boxes.shape[0]
+    zero = np.float32(0)
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    low_x, low_y, cell_x, cell_y, columns, rows, most_w, most_h = _grid(boxes)
+    head = np.full((rows, columns), -1, dtype=np.int64)  # the last box kept in each cell
+    before = np.empty(n, dtype=np.int64)  # the box kept before it in the same cell
+    kept = np.empty(n, dtype=np.int64)
+    n_kept = 0
+    reach = (1 - threshold) / threshold * 1.001 + 0.001 if threshold > 0.001 else 1e9  # more than rounding can move
+    for j in range(n):
+        x, y = np.float64(boxes[j, 0]), np.float64(boxes[j, 1])
+        w, h = boxes[j, 2] - x, boxes[j, 3] - y
+        dropped = False
+        if w > 0 and h > 0:  # a box without area overlaps nothing
+            first_x = max(int((x - low_x - min(w * reach, most_w)) // cell_x), 0)
+            last_x = min(int((x - low_x + min(reach, 1.0) * w) // cell_x), columns - 1)
+            first_y = max(int((y - low_y - min(h * reach, most_h)) // cell_y), 0)
+            last_y = min(int((y - low_y + min(reach, 1.0) * h) // cell_y), rows - 1)
+            for cy in range(first_y, last_y + 1):
+                for cx in range(first_x, last_x + 1):
+                    i = head[cy, cx]
+                    while i >= 0 and not dropped:
+                        side_x = max(zero, min(boxes[i, 2], boxes[j, 2]) - max(boxes[i, 0], boxes[j, 0]))
+                        side_y = max(zero, min(boxes[i, 3], boxes[j, 3]) - max(boxes[i, 1], boxes[j, 1]))
+                        inter = side_x * side_y
+                        # divided in float32, compared in float64
+                        dropped = bool(np.float64(inter / (area[i] + area[j] - inter)) > threshold)
+                        i = before[i]
+        if not dropped:
+            kept[n_kept] = j
+            n_kept += 1
+            cx, cy = int((x - low_x) // cell_x), int((y - low_y) // cell_y)
+            before[j] = head[cy, cx]
+            head[cy, cx] = j
+    return kept[:n_kept]
 
 
 @compiled
-def _greedy_boxes(
-    boxes: NDArray[np.float32], threshold: float, cells: NDArray[np.int64], shape: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Rows kept of boxes sorted by score; each kept box is listed in every grid cell that it covers."""
-    n = boxes.shape[0]
-    zero = np.float32(0)
-    entries = 0
-    for i in range(n):
-        entries += max(cells[i, 2] - cells[i, 0] + 1, 0) * max(cells[i, 3] - cells[i, 1] + 1, 0)
-    head = np.full(shape[0] * shape[1], -1, dtype=np.int64)
-    follow = np.empty(entries, dtype=np.int64)
-    entry_box = np.empty(entries, dtype=np.int64)
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    kept = np.empty(n, dtype=np.int64)
-    n_kept = 0
-    n_entries = 0
-    for j in range(n):
-        dropped = False
-        for cy in range(cells[j, 1], cells[j, 3] + 1):
-            for cx in range(cells[j, 0], cells[j, 2] + 1):
-                entry = head[cy * shape[0] + cx]
-                while entry >= 0 and not dropped:
-                    i = entry_box[entry]
-                    w = max(zero, min(boxes[i, 2], boxes[j, 2]) - max(boxes[i, 0], boxes[j, 0]))
-                    h = max(zero, min(boxes[i, 3], boxes[j, 3]) - max(boxes[i, 1], boxes[j, 1]))
-                    inter = w * h
-                    # in float32, then compared in float64: 0/0 is NaN and drops nothing
-                    dropped = np.float64(inter / (area[i] + area[j] - inter)) > threshold
-                    entry = follow[entry]
-        if dropped:
-            continue
-        kept[n_kept] = j
-        n_kept += 1
-        for cy in range(cells[j, 1], cells[j, 3] + 1):
-            for cx in range(cells[j, 0], cells[j, 2] + 1):
-                follow[n_entries] = head[cy * shape[0] + cx]
-                entry_box[n_entries] = j
-                head[cy * shape[0] + cx] = n_entries
-                n_entries += 1
-    return kept[:n_kept]
+def _grid(boxes: NDArray[np.float32]) -> tuple[float, float, float, float, int, int, float, float]:
+    """Origin, cell, columns and rows of a grid over the upper left corners, and the largest width and height."""
+    low_x, low_y = np.float64(boxes[:, 0].min()), np.float64(boxes[:, 1].min())
+    extent_x, extent_y = boxes[:, 0].max() - low_x, boxes[:, 1].max() - low_y
+    sum_w, sum_h, most_w, most_h = 0.0, 0.0, 0.0, 0.0
+    for i in range(boxes.shape[0]):
+        w, h = max(np.float64(boxes[i, 2] - boxes[i, 0]), 0.0), max(np.float64(boxes[i, 3] - boxes[i, 1]), 0.0)
+        sum_w, sum_h, most_w, most_h = sum_w + w, sum_h + h, max(most_w, w), max(most_h, h)
+    # half a mean box a cell, and at most 512 cells a side
+    cell_x = max(sum_w / boxes.shape[0] / 2, extent_x / 511, 1e-6)
+    cell_y = max(sum_h / boxes.shape[0] / 2, extent_y / 511, 1e-6)
+    columns, rows = int(extent_x // cell_x) + 1, int(extent_y // cell_y) + 1
+    return low_x, low_y, cell_x, cell_y, columns, rows, most_w * 1.001, most_h * 1.001
 
 
 @compiled
