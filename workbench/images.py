@@ -121,10 +121,12 @@ def _read_regular(real: Path, shown: str | Path, max_bytes: int) -> bytes:
     flags = os.O_RDONLY
     for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):
         flags |= getattr(os, name, 0)
-    _refuse_unless_file(real.stat().st_mode, shown)  # before opening, which alone can move a tape or wake a device
+    _refuse_unless_file(
+        real, real.stat().st_mode, shown
+    )  # before opening, which alone can move a tape or wake a device
     with os.fdopen(os.open(real, flags), "rb") as file:
         status = os.fstat(file.fileno())
-        _refuse_unless_file(status.st_mode, shown)
+        _refuse_unless_file(real, status.st_mode, shown)
         data = file.read(max_bytes + 1) if status.st_size <= max_bytes else b""
     if status.st_size > max_bytes or len(data) > max_bytes:
         raise ImageError(
@@ -137,11 +139,13 @@ def _read_regular(real: Path, shown: str | Path, max_bytes: int) -> bytes:
     return data
 
 
-def _refuse_unless_file(mode: int, shown: str | Path) -> None:
+def _refuse_unless_file(real: Path, mode: int, shown: str | Path) -> None:
     if stat.S_ISREG(mode):
         return
     got = "a pipe, socket or device; take it out of the folder"
     if stat.S_ISDIR(mode):
+        if not os.access(real, os.R_OK | os.X_OK):
+            raise PermissionError  # what find_images could not look into
         got = "a folder; give a glob such as 'folder/*.png' to read what is in it"
     raise ImageError("not_a_file", f"{shown}: expected an image file, got {got}")
 
@@ -317,8 +321,8 @@ def safe_name(text: str) -> str:
     """
     text = unicodedata.normalize("NFC", text)
     text = "".join(c for c in text if not unicodedata.category(c).startswith("C"))
-    text = re.sub(r'[\\/:*?"<>|\s]+', "_", text).lstrip("._ ")[:120]
-    text = text.encode()[:200].decode(errors="ignore").rstrip(". ")
+    text = re.sub(r'[\\/:*?"<>|\s]+', "_", text).lstrip("._")[:120]
+    text = text.encode()[:200].decode(errors="ignore").rstrip("._")
     if re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", text, re.IGNORECASE):
         text = f"_{text}"  # devices on Windows
     return text or "unnamed"
