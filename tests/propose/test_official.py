@@ -1,0 +1,125 @@
+"""Preset `official` is byte-equal to SamAutomaticMaskGenerator: masks, boxes, points, scores and their order."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from random_sams import random_sam
+from segment_anything import SamAutomaticMaskGenerator
+
+import workbench as wb
+
+
+@functools.cache
+def random_model(seed: int, input_px: int):
+    return random_sam(seed, input_px=input_px, score_shift=0.88)
+
+
+def noise(size_hw, seed=0):
+    """Blocks and noise: enough structure for the logits to vary over the image."""
+    rng = np.random.default_rng(seed)
+    height, width = size_hw
+    coarse = rng.integers(0, 256, (height // 16 + 1, width // 16 + 1, 3))
+    image = np.kron(coarse, np.ones((16, 16, 1)))[:height, :width] + rng.normal(0, 10, (height, width, 3))
+    return image.clip(0, 255).astype(np.uint8)
+
+
+def compare(sam, image, *, points_per_side=8, crop_n_layers=0, crop_points_downscale=1, min_region_area_px=0, floors=(0.88, 0.95), expect_some=True):
+    iou, stability = floors
+    official = SamAutomaticMaskGenerator(
+        sam,
+        points_per_side=points_per_side,
+        pred_iou_thresh=iou,
+        stability_score_thresh=stability,
+        crop_n_layers=crop_n_layers,
+        crop_n_points_downscale_factor=crop_points_downscale,
+        min_mask_region_area=min_region_area_px,
+        output_mode="coco_rle",
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the official code's own
+        expected = official.generate(image)
+    config = wb.preset("official").propose.replace(
+        points_per_side=points_per_side,
+        predicted_iou_floor=iou,
+        stability_floor=stability,
+        crop_n_layers=crop_n_layers,
+        crop_points_downscale=crop_points_downscale,
+        min_region_area_px=min_region_area_px,
+    )
+    ours = wb.propose(image, wb.load_sam(sam), config)
+    assert bool(len(expected)) or not expect_some
+    assert [e["segmentation"]["counts"].encode() for e in expected] == ours.rles.tolist()
+    assert [e["segmentation"]["size"] for e in expected] == ours.sizes_hw.tolist()
+    assert [e["predicted_iou"] for e in expected] == ours.predicted_iou.astype(float).tolist()
+    assert [e["stability_score"] for e in expected] == ours.stability_score.astype(float).tolist()
+    assert [e["point_coords"][0] for e in expected] == ours.points_xy.tolist()
+    assert [e["area"] for e in expected] == ours.area_px.tolist()
+    x0, y0, x1, y1 = ours.boxes_xyxy.T
+    assert [e["bbox"] for e in expected] == np.stack([x0, y0, x1 - x0 - 1, y1 - y0 - 1], axis=1).tolist()
+    x0, y0, x1, y1 = ours.crop_boxes_xyxy.T
+    assert [e["crop_box"] for e in expected] == np.stack([x0, y0, x1 - x0, y1 - y0], axis=1).tolist()
+    return ours
+
+
+@pytest.fixture(autouse=True)
+def at_least_two_threads():
+    """One thread runs other kernels of torch's interpolation: DESIGN.md asks for equality at two or more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(2, before))
+    yield
+    torch.set_num_threads(before)
+
+
+SIZES = [(96, 128), (101, 67), (1, 90), (75, 1), (300, 401), (64, 64)]
+
+
+@pytest.mark.parametrize("size_hw", SIZES)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_official__random_vit_over_sizes(size_hw, seed):
+    # a random model is unstable everywhere: a low floor of stability lets rows through, and still cuts some
+    compare(random_model(seed, 128), noise(size_hw, seed), floors=(0.88, 0.3), expect_some=False)
+
+
+def test_official__something_is_compared():
+    ours = compare(random_model(0, 128), noise((96, 128)), floors=(0.88, 0.3))
+    assert len(ours) > 5
+
+
+@pytest.mark.parametrize("clean", [0, 60])
+@pytest.mark.parametrize("layers", [0, 1])
+def test_official__crops_and_cleaning(layers, clean):
+    compare(
+        random_model(1, 64), noise((90, 120), 3), points_per_side=6, crop_n_layers=layers, crop_points_downscale=2,
+        min_region_area_px=clean, floors=(0.8, 0.3),
+    )  # fmt: skip
+
+
+def test_official__larger_than_the_input_with_crops():
+    compare(random_model(2, 64), noise((330, 260), 4), points_per_side=5, crop_n_layers=1, min_region_area_px=200, floors=(0.85, 0.4))
+
+
+def test_official__more_points_than_a_batch():
+    compare(random_model(0, 64), noise((80, 80), 5), points_per_side=17, floors=(0.86, 0.3))
+
+
+@pytest.mark.parametrize("size_hw", [(256, 256), (211, 333)])
+def test_official__bundled(size_hw):
+    skimage = pytest.importorskip("skimage.data")
+    coins = skimage.coins()[: size_hw[0], : size_hw[1]]
+    image = np.repeat(coins[:, :, None], 3, axis=2)
+    compare(wb.load_sam("bundled").model, image, points_per_side=12, floors=(0.6, 0.8))
+
+
+def test_official__preset_keeps_all_it_proposes():
+    image = noise((96, 128))
+    preset = wb.preset("official")
+    config = preset.propose.replace(points_per_side=8, stability_floor=0.3)
+    rows = wb.propose(image, wb.load_sam(random_model(0, 128)), config)
+    triage = wb.triage(rows, preset.triage.replace(stability_score=0.3))
+    assert len(rows)
+    assert triage.auto_accepted.all()
