@@ -86,8 +86,9 @@ def _measured(
 ) -> Pairs:
     i, j = candidates
     overlap = np.zeros(len(i), dtype=np.float64)
-    rows, starts = np.unique(i, return_index=True)
-    for row, start, stop in zip(rows, starts, [*starts[1:], len(i)], strict=True):
+    rows, counts = np.unique(i, return_counts=True)
+    stops = np.cumsum(counts)
+    for row, start, stop in zip(rows, stops - counts, stops, strict=True):
         others = [b[k] for k in j[start:stop]]
         overlap[start:stop] = rle.iou_matrix([a[row]], others, size_hw, kind)[0]
     above = overlap > threshold
