@@ -1,0 +1,221 @@
+"""Models by name: `load_sam`, where and how precisely they run, and the id that says which weights they have."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import torch
+from segment_anything.modeling import Sam
+from torch import nn
+
+from workbench.sam.bundled import load_bundled
+from workbench.sam.cache import EmbeddingCache
+from workbench.sam.checkpoints import ARCHITECTURES, CheckpointError, encoder_name, load_checkpoint
+from workbench.sam.predict import Predictor
+
+if TYPE_CHECKING:
+    from workbench.sam.hf import HFSegmenter
+
+__all__ = ["CheckpointError", "load_sam", "model_id", "weights_hash"]
+
+_ALIASES = {"vit_t": "mobile_sam"}
+NAMES = (*ARCHITECTURES, *_ALIASES, "transformers")
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@overload
+def load_sam(
+    name: str = ...,
+    checkpoint: str | Path | None = ...,
+    device: str | torch.device = ...,
+    dtype: str | torch.dtype = ...,
+    cache: EmbeddingCache | None = ...,
+) -> Predictor: ...
+
+
+@overload
+def load_sam(
+    name: nn.Module,
+    checkpoint: None = ...,
+    device: str | torch.device = ...,
+    dtype: str | torch.dtype = ...,
+    cache: EmbeddingCache | None = ...,
+) -> Any: ...
+
+
+def load_sam(
+    name: str | nn.Module = "bundled",
+    checkpoint: str | Path | None = None,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "auto",
+    cache: EmbeddingCache | None = None,
+) -> Predictor | HFSegmenter:
+    """Return a model that answers prompts; nothing is ever downloaded.
+
+    Parameters
+    ----------
+    name : "bundled" (comes with the package), "vit_b", "vit_l", "vit_h", "mobile_sam" (or "vit_t"), "transformers",
+        or a model: a `segment_anything` `Sam`, or SAM, SAM-HQ or SAM 2 of transformers, kept as it is in eval mode
+    checkpoint : the published .pth or .pt file, or the same tensors as .safetensors; for "transformers" a folder
+        written by `save_pretrained`; for "bundled" other weights than those of the package
+    device : "auto" (cuda, else mps, else cpu; a model handed in stays where it is), or a device of torch
+    dtype : precision of the image encoder: "float32", "bfloat16", "float16" or "auto" (bfloat16 on CUDA where the
+        device has it, else float16 there; float32 elsewhere); all the rest runs in float32
+    cache : a folder in which embeddings are kept between runs
+
+    Returns
+    -------
+    a Predictor whose `.model` is the `Sam`; an HFSegmenter for models of transformers
+
+    Raises
+    ------
+    CheckpointError (a ValueError) : the file is missing, damaged or of another architecture, or none was given
+    ValueError : unknown name, device or dtype
+    ImportError : a model of transformers without the extra `transformers`
+    """
+    if isinstance(name, nn.Module):
+        if checkpoint is not None:
+            raise ValueError(
+                f"load_sam: a model brings its own weights; got a model and checkpoint={str(checkpoint)!r}"
+            )
+        here = next(name.parameters()).device if device == "auto" else resolve_device(device)
+        return _wrap(name, here, resolve_dtype(dtype, here), cache)
+    chosen = _known_name(name)
+    where = resolve_device(device)
+    precision = resolve_dtype(dtype, where)
+    if chosen == "transformers":
+        from workbench.sam.hf import HFSegmenter
+
+        if checkpoint is None:
+            raise CheckpointError('load_sam("transformers"): give checkpoint=, a folder written by save_pretrained')
+        return HFSegmenter.from_folder(checkpoint, where, precision, cache)
+    if checkpoint is not None:
+        sam = load_checkpoint(chosen, checkpoint)
+    elif chosen == "bundled":
+        sam = load_bundled()
+    else:
+        wanted = ARCHITECTURES[chosen]
+        raise CheckpointError(
+            f"load_sam({name!r}): expected checkpoint=, the path of {wanted.file}; nothing is downloaded. "
+            f'It is published by {wanted.where}. load_sam("bundled") needs no file.'
+        )
+    return Predictor(sam, model_id(chosen, sam), where, precision, cache)
+
+
+def _wrap(model: nn.Module, device: torch.device, dtype: torch.dtype, cache: EmbeddingCache | None) -> Any:
+    if isinstance(model, Sam):
+        return Predictor(model, model_id(_name_of(model), model), device, dtype, cache)
+    if type(model).__module__.startswith("transformers."):
+        from workbench.sam.hf import HFSegmenter
+
+        return HFSegmenter(model, device, dtype, cache)
+    raise ValueError(
+        f"load_sam: expected a name ({', '.join(NAMES)}), a segment_anything Sam or a SAM of transformers, "
+        f"got {type(model).__module__}.{type(model).__qualname__}"
+    )
+
+
+def _known_name(name: str) -> str:
+    if name in NAMES:
+        return _ALIASES.get(name, name)
+    near = difflib.get_close_matches(str(name).lower().replace("-", "_"), NAMES, n=1, cutoff=0.4)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"load_sam: expected one of {', '.join(NAMES)}, got {name!r}{hint}")
+
+
+def _name_of(sam: Sam) -> str:
+    """Return the name of the published architecture with the same tensors, or "sam"."""
+    tensors = sam.state_dict()
+    name = encoder_name(tensors)
+    if name is None:
+        return "sam"
+    with torch.device("meta"):
+        known = ARCHITECTURES[name].build().state_dict()
+    same = {key: t.shape for key, t in tensors.items()} == {key: t.shape for key, t in known.items()}
+    return name if same else "sam"
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Return the device meant, "auto" being cuda, else mps, else cpu.
+
+    Raises
+    ------
+    ValueError : it is not one of torch's, or not there
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu")
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f'device: expected "auto", "cpu", "cuda", "cuda:1" or "mps", got {device!r}') from None
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(_has_mps())}
+    if (found.index or 0) >= there.get(found.type, 0):
+        present = [f"{kind}:{i}" if kind == "cuda" else kind for kind, n in there.items() for i in range(n)]
+        raise ValueError(f"device: {str(found)!r} is not there; this machine has {', '.join(present)}")
+    return found
+
+
+def _has_mps() -> bool:
+    return torch.backends.mps.is_available()
+
+
+def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
+    """Return the precision meant for the image encoder on `device`. Raises ValueError for another than the three."""
+    if dtype == "auto":
+        if device.type != "cuda":
+            return torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    found = _DTYPES.get(dtype) if isinstance(dtype, str) else dtype
+    if found is None or found not in _DTYPES.values():
+        raise ValueError(f'dtype: expected "auto", {", ".join(map(repr, _DTYPES))}, got {dtype!r}')
+    return found
+
+
+def model_id(name: str, model: nn.Module) -> str:
+    """Return `name` and the first 12 hex digits of `weights_hash`."""
+    return f"{name}-{weights_hash(model)[:12]}"
+
+
+def weights_hash(model: nn.Module) -> str:
+    """Return the SHA-256 of architecture and weights, as 64 hex digits.
+
+    It covers names, shapes, types and bytes of all parameters and buffers in the order of their names, and what no
+    tensor shows: the classes of the modules and their plain settings (heads, windows, strides, eps).
+    """
+    digest = hashlib.sha256(json.dumps(_architecture(model), sort_keys=True).encode())
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _architecture(model: nn.Module) -> dict[str, Any]:
+    """Return what tells two models of equal tensors apart: the config of transformers, else settings by module."""
+    config = getattr(model, "config", None)
+    if config is not None and hasattr(config, "to_dict"):
+        return {"class": type(model).__qualname__, "config": _without_provenance(config.to_dict())}
+    return {
+        name: [type(module).__qualname__, {k: v for k, v in vars(module).items() if _is_setting(k, v)}]
+        for name, module in model.named_modules()
+    }
+
+
+def _is_setting(name: str, value: object) -> bool:
+    if name.startswith("_") or name == "training":
+        return False
+    parts = value if isinstance(value, tuple) else (value,)
+    return all(isinstance(part, (bool, int, float, str)) for part in parts)
+
+
+def _without_provenance(config: Any) -> Any:
+    """Leave out where a config came from: it changes from machine to machine while the model does not."""
+    if not isinstance(config, dict):
+        return config if isinstance(config, (bool, int, float, list, tuple)) else str(config)
+    gone = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures")
+    return {str(key): _without_provenance(value) for key, value in config.items() if key not in gone}
