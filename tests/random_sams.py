@@ -8,6 +8,10 @@ import torch
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
 
+SHARPER = 6.0
+LOUDER = 80.0
+
+
 def random_sam(seed: int = 0, *, input_px: int = 128, width: int = 32, score_shift: float | None = None) -> Sam:
     """Return a random Sam with a ViT of two blocks; `score_shift` is added to every predicted IoU."""
     with torch.random.fork_rng():
@@ -28,9 +32,13 @@ def random_sam(seed: int = 0, *, input_px: int = 128, width: int = 32, score_shi
                 transformer_dim=width, iou_head_depth=3, iou_head_hidden_dim=32,
             ),
         )  # fmt: skip
-        # a random decoder answers with faint noise: louder logits make masks, and scores that differ
+        # a random decoder answers every point with the same faint noise: sharper attention makes it look where the
+        # point is, and louder logits make masks
+        for name, weight in sam.mask_decoder.transformer.named_parameters():
+            if name.endswith(("q_proj.weight", "k_proj.weight")):
+                weight.data *= SHARPER
         for mlp in sam.mask_decoder.output_hypernetworks_mlps:
-            torch.nn.init.normal_(mlp.layers[-1].weight, std=2.0)
+            torch.nn.init.normal_(mlp.layers[-1].weight, std=LOUDER)
         last = sam.mask_decoder.iou_prediction_head.layers[-1]
         torch.nn.init.normal_(last.weight, std=0.3)
         if score_shift is not None:

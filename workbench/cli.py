@@ -8,15 +8,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from workbench import __version__
 from workbench.config import PRESET_NAMES, Preset, SettingError, Settings, preset
-
-if TYPE_CHECKING:
-    from workbench.project import Project
 
 app = typer.Typer(
     name="workbench",
@@ -41,7 +38,7 @@ class FileFormat(StrEnum):
     coco = "coco"
 
 
-class WrongUse(Exception):
+class UsageError(Exception):
     """The command was given something that it cannot mean; exits 2."""
 
 
@@ -58,7 +55,7 @@ def _answering(as_json: bool) -> Iterator[None]:
 
     try:
         yield
-    except (WrongUse, SettingError) as error:
+    except (UsageError, SettingError) as error:
         _fail(str(error), as_json, status=2)
     except (ImageError, StoreError, ValueError, OSError, ImportError, MemoryError) as error:
         _fail(str(error) or type(error).__name__, as_json, status=1)
@@ -108,7 +105,7 @@ def _changed(settings: Settings, changes: list[str] | None) -> Any:
     for change in changes or []:
         name, equals, text = change.partition("=")
         if not equals:
-            raise WrongUse(f"--set: expected NAME=VALUE, got {change!r}")
+            raise UsageError(f"--set: expected NAME=VALUE, got {change!r}")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import platform
 import shutil
 import sqlite3
@@ -73,8 +74,8 @@ def _versions(found: Findings) -> None:
 def _model(found: Findings) -> None:
     try:
         import torch
-        import torchvision.ops  # fails to import when it does not fit torch
 
+        importlib.import_module("torchvision.ops")  # fails where torchvision does not fit torch
         from workbench.sam.load import load_sam
 
         sam = load_sam("bundled")
@@ -84,7 +85,6 @@ def _model(found: Findings) -> None:
     found.facts["bundled_sam"] = sam.model_id
     found.facts["device"] = str(sam.device)
     found.facts["threads"] = str(torch.get_num_threads())
-    del torchvision
 
 
 def _disk(found: Findings, folder: Path) -> None:

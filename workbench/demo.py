@@ -1,0 +1,159 @@
+"""The demonstration: sample images drawn and photographed, proposed, triaged and shown in a gallery."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.server
+import shutil
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from workbench.config import preset
+from workbench.gallery import Picture, picture, write_gallery
+from workbench.masks import rle
+from workbench.masks.matching import match
+
+if TYPE_CHECKING:
+    from workbench.project import Project
+
+# photographs that scikit-image carries in its wheel; nothing is downloaded
+PHOTOGRAPHS = ("coins.png", "cell.png", "coffee.png", "chelsea.png", "rocket.jpg", "ihc.png")
+PHOTOGRAPH_PX = 512
+# kinds of scenes, with seeds that the bundled SAM was neither trained nor chosen on
+SCENES = ("fluorescence", "crowd", "plain", "cluttered", "facade", "brightfield")
+SCENE_PX = 384
+FIRST_SEED = 2_000_000_000
+MOST_PICTURES = 200  # a gallery holds all its pictures in one page
+
+
+def run_demo(folder: Path) -> dict[str, Any]:
+    """Make a project of sample images in `folder`, propose, triage and write its gallery; run again, it goes on.
+
+    Returns
+    -------
+    the report as a mapping, with recall of the drawn truth at IoU 0.5 and the path of the gallery
+    """
+    from workbench.project import Project
+    from workbench.sam.load import load_sam
+
+    settings = preset("bundled")
+    truth = write_samples(folder / "samples")
+    home = folder / "project"
+    made = (home / "project.toml").exists()
+    with Project.open(home) if made else Project.create(home, images=str(folder / "samples")) as project:
+        project.import_coco(truth)
+        project.propose(load_sam("bundled"), settings.propose)
+        project.triage(settings.triage, note="demo", author="workbench demo")
+        values = project.report().to_dict()
+        values["recall_of_drawn_truth"] = recall(project)
+        values["gallery"] = str(write_project_gallery(project, folder / "gallery"))
+    return values
+
+
+def write_samples(folder: Path) -> Path:
+    """Write photographs and drawn scenes below `folder`, and the truth of the scenes; return the COCO file of it."""
+    (folder / "photographs").mkdir(parents=True, exist_ok=True)
+    (folder / "scenes").mkdir(exist_ok=True)
+    for name in PHOTOGRAPHS:
+        with resources.as_file(resources.files("skimage.data") / name) as path, Image.open(path) as photo:
+            photo.thumbnail((PHOTOGRAPH_PX, PHOTOGRAPH_PX))
+            photo.convert("RGB").save(folder / "photographs" / f"{Path(name).stem}.png")
+    return _write_scenes(folder)
+
+
+def _write_scenes(folder: Path) -> Path:
+    from workbench.formats import coco
+    from workbench.sam.scenes import draw_scene
+    from workbench.tables.proposals import Proposals
+
+    entries: list[coco.ImageEntry] = []
+    truth: list[Proposals] = []
+    for number, kind in enumerate(SCENES):
+        scene = draw_scene(FIRST_SEED + number, SCENE_PX, kind)
+        name = f"scenes/{number + 1}-{kind}.png"
+        Image.fromarray(scene.image).save(folder / name)
+        entries.append(coco.ImageEntry(name, (SCENE_PX, SCENE_PX)))
+        rles = rle.encode(scene.masks)
+        columns = {"boxes_xyxy": rle.to_boxes(rles, scene.owner.shape), "area_px": rle.area(rles, scene.owner.shape)}
+        truth.append(Proposals.make(image_id=name, rles=rles, sizes_hw=scene.owner.shape, source="manual", **columns))
+    file = folder.parent / "truth.json"
+    coco.write(file, Proposals.concat(truth), entries)
+    return file
+
+
+def recall(project: Project, iou: float = 0.5) -> dict[str, float]:
+    """Return the share of true masks matched one to one at the IoU by a distinct, and by an auto-accepted proposal."""
+    found, total = {"distinct": 0, "auto_accepted": 0}, 0
+    for image_id, rows, triage in project.each_triaged():
+        truth = project.truth(image_id).rles.tolist()
+        if not truth:
+            continue
+        total += len(truth)
+        size_hw = (int(rows.sizes_hw[0, 0]), int(rows.sizes_hw[0, 1])) if len(rows) else (SCENE_PX, SCENE_PX)
+        for name in found:
+            some = rows.rles[getattr(triage, name)].tolist()
+            found[name] += len(match(truth, some, size_hw, iou)[0])
+    return {name: n / total if total else float("nan") for name, n in found.items()}
+
+
+def write_project_gallery(project: Project, folder: Path) -> Path:
+    """Write the gallery of a project's latest triage, its first images; return the page."""
+    names = project.images().set_index("image_id")["path"]
+    pictures: list[Picture] = []
+    for image_id, rows, triage in project.each_triaged():
+        if len(pictures) == MOST_PICTURES:
+            break
+        pictures.append(picture(str(names[image_id]), project.image(image_id), rows, triage))
+    report = project.report().to_dict()
+    shown = (
+        "images",
+        "proposals",
+        "distinct",
+        "auto_accepted",
+        "flagged",
+        "discarded",
+        "seconds_per_image",
+        "model_id",
+    )
+    summary = {name.replace("_", " "): _short(report[name]) for name in shown}
+    summary["reasons"] = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in report["reasons"].items() if n)
+    return write_gallery(folder, f"Proposals of {project.name}", pictures, summary)
+
+
+def _short(value: object) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def serve_gallery(page: Path, port: int = 0) -> None:
+    """Serve the gallery's folder on this machine only, until interrupted."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(page.parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
+        print(f"http://127.0.0.1:{server.server_address[1]}/{page.name}  (Ctrl-C ends it)", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+
+
+def shipped(name: str) -> Path:
+    """Return the folder of notebooks or dashboards: beside the package in a checkout, inside it when installed."""
+    package = Path(__file__).parent
+    for place in (package / "_shipped" / name, package.parent / name):
+        if place.is_dir():
+            return place
+    raise FileNotFoundError(f"{name} did not come with this installation; reinstall sam-workbench")
+
+
+def copy_notebooks(folder: Path) -> tuple[list[str], list[str]]:
+    """Copy the shipped notebooks into a folder; return the names copied and those kept because they were there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    copied: list[str] = []
+    kept: list[str] = []
+    for source in sorted(shipped("notebooks").glob("*.ipynb")):
+        target = folder / source.name
+        (kept if target.exists() else copied).append(source.name)
+        if not target.exists():
+            shutil.copyfile(source, target)
+    return copied, kept
