@@ -1,0 +1,345 @@
+"""Project: the handle people hold. It puts store and stages together and has no logic of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import sqlalchemy as sa
+
+import workbench
+from workbench import proposing
+from workbench.config import Preset, ProposeConfig, TriageConfig, propose_config, triage_config
+from workbench.images import assign_role
+from workbench.report import ProposeSummary, Report
+from workbench.store import intake, places, records, runs, schema
+from workbench.store.catalog import Catalog, now
+from workbench.store.errors import StoreError
+from workbench.store.intake import Added, Pattern
+from workbench.store.runs import ImageFile, Run
+from workbench.store.shards import ShardReader
+from workbench.tables.outcomes import Outcome, Triage
+from workbench.tables.proposals import Proposals
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.sam.segmenter import Segmenter
+
+OUTCOMES = ("all", "distinct", "auto_accepted", "flagged", "discarded", "final")
+
+
+class Project:
+    """Images, proposals and decisions in one folder. `create` makes one, `open` opens one; `with` closes it.
+
+    Attributes
+    ----------
+    path : the folder; name : for people; seed, roles : of the split into train, calibration and test
+    """
+
+    def __init__(self, path: Path, catalog: Catalog) -> None:
+        self.path, self.catalog = path, catalog
+        self._shards = ShardReader(path)
+        with catalog.read() as connection:
+            row = connection.execute(sa.select(schema.project)).mappings().first()
+        if row is None:
+            raise StoreError(f"{path}: its catalogue holds no project; was another database= meant?")
+        self.name: str = row["name"]
+        self.seed: int = row["seed"]
+        self.roles: tuple[float, ...] = tuple(row["roles"])
+
+    # ---- making and opening ---------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        images: Pattern,
+        *,
+        database: str | None = None,
+        seed: int = 0,
+        roles: Sequence[float] = (0.6, 0.2, 0.2),
+        name: str | None = None,
+    ) -> Project:
+        """Make a project of images; the files stay where they are.
+
+        Parameters
+        ----------
+        path : the folder to make; images : a glob, a folder, or a list of files
+        database : URL of a database of its own for the catalogue; None for SQLite in the folder
+        seed, roles : shares of train, calibration and test, drawn by content, so that later images move none
+        name : for people; by default the folder's
+
+        Raises
+        ------
+        StoreError : when the name is taken, no image matches, or the folder cannot be written
+        ValueError : for roles that are not shares
+        """
+        path = Path(path).expanduser().resolve()
+        assign_role("", seed, roles)  # says what is wrong with them before anything is made
+        places.refuse_taken(path)
+        root, paths = intake.gather(images)
+        name = name or path.stem
+        with places.making(path, database, name, workbench.__version__) as (_, catalog):
+            intake.refuse_used(catalog)
+            found = intake.identify(root, paths)
+            intake.record(catalog, intake.root_text(root, path), found, seed, roles)
+            row = {"id": 1, "name": name, "seed": seed, "roles": list(roles), "made_by": workbench.__version__}
+            with catalog.write() as connection:
+                connection.execute(sa.insert(schema.project).values({**row, "made_at": now()}))
+        return cls.open(path, database)
+
+    @classmethod
+    def open(cls, path: str | Path, database: str | None = None) -> Project:
+        """Open a project; tables of an older version are brought to this one.
+
+        Raises
+        ------
+        StoreError : when there is none, a newer workbench made it, or it cannot be written
+        """
+        path = Path(path).expanduser().resolve()
+        catalog = places.open_catalog(path, database)
+        try:
+            return cls(path, catalog)
+        except BaseException:
+            catalog.engine.dispose()
+            raise
+
+    def close(self) -> None:
+        """Let go of files and database; the project can be opened again."""
+        self._shards.close()
+        self.catalog.close()
+
+    def __enter__(self) -> Project:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        totals, run = self._totals()
+        model = f", {totals['proposals']:,} proposals by {run.model_id}" if run else ""
+        return f"<Project {self.name!r}: {totals['images']:,} images, {totals['done']:,} done{model}; {self.path}>"
+
+    def _repr_html_(self) -> str:
+        return self.report_of_latest_triage()._repr_html_()
+
+    # ---- images ---------------------------------------------------------------------------------------------------
+
+    def add_images(self, images: Pattern) -> Added:
+        """Record images that are new, by a glob, a folder or a list of files; what could not be read is tried again.
+
+        Raises
+        ------
+        StoreError : when nothing matches
+        """
+        root, paths = intake.gather(images)
+        intake.read_again(self.catalog, self.path, self.seed, self.roles)
+        known, place = intake.known_files(self.catalog, self.path), root.resolve()
+        new = [path for path in paths if str(place / path.relative_to(root)) not in known]
+        text = intake.root_text(root, self.path)
+        return intake.record(
+            self.catalog, text, intake.identify(root, new), self.seed, self.roles, known=len(paths) - len(new)
+        )
+
+    def images(self) -> pd.DataFrame:
+        """Return a row for each image: id, path, domain, role, status in the latest run, reason, size, counts."""
+        return records.images_frame(self.catalog, self._run_id())
+
+    def image(self, image: str) -> np.ndarray:
+        """Return the picture of an image by its id or path: (H, W, 3) uint8 RGB.
+
+        Raises
+        ------
+        StoreError : when the project has no such image; ImageError : when it cannot be read
+        """
+        return proposing.read(self.path, self._chosen([image], self._run_id())[0])[0]
+
+    def failures(self) -> pd.DataFrame:
+        """Return path, reason and message of each image without proposals in the latest run."""
+        import pandas as pd
+
+        found = records.failures(self.catalog, self._run_id())
+        return pd.DataFrame(found, columns=["path", "reason", "message"])
+
+    # ---- proposals ------------------------------------------------------------------------------------------------
+
+    def propose(
+        self,
+        sam: Segmenter,
+        config: ProposeConfig | Preset | str | None = None,
+        *,
+        limit: int | None = None,
+        progress: bool = True,
+        images: Iterable[str] | None = None,
+        retry_failed: bool = False,
+    ) -> ProposeSummary:
+        """Propose masks on every image that has none by this model with these settings; called again, it goes on.
+
+        Parameters
+        ----------
+        sam : a model, as `load_sam` returns it
+        config : settings, a preset or its name
+        limit : the most images to work on in this call
+        images : ids or paths of the images to work on; None for all
+        retry_failed : try images again that failed before
+
+        Raises
+        ------
+        StoreError : when another process writes this run, or nothing more can be written; what was written stays
+        """
+        config, since = propose_config(config), time.perf_counter()
+        if not isinstance(getattr(sam, "model_id", None), str):
+            raise TypeError(f"propose: expected a model as load_sam() returns it, got {type(sam).__name__}")
+        if limit is not None and limit < 0:
+            raise ValueError(f"propose: expected a limit of 0 images or more, got {limit}")
+        run = runs.begin(self.catalog, sam.model_id, config.digest, config.to_dict(), workbench.__version__)
+        with runs.writing(self.catalog, self.path, run) as writer:
+            if retry_failed:
+                intake.read_again(self.catalog, self.path, self.seed, self.roles)
+            chosen = self._chosen(images, run.id)
+            todo = [f for f in chosen if f.image_id and (f.status is None or (retry_failed and f.status == "failed"))]
+            todo = todo[:limit]
+            told = proposing.work(self.path, writer, todo, proposing.proposer(sam, config), config, progress)
+        return proposing.summarize(run.id, chosen, todo, told, time.perf_counter() - since)
+
+    def runs(self) -> pd.DataFrame:
+        """Return a row for each run: model, settings, images done and failed, proposals, seconds, peak memory."""
+        return records.runs_frame(self.catalog)
+
+    def proposals(
+        self, image: str | Iterable[str] | None = None, run: int | None = None, outcome: str | None = None
+    ) -> Proposals:
+        """Return the proposals of a run, in the order of images and rows; of all images only when no image is named.
+
+        Parameters
+        ----------
+        image : id or path of an image, or several; None for all
+        run : number of a run; None for the one worked on last
+        outcome : all, distinct, auto_accepted, flagged, discarded or final (what would be handed on: the auto-accepted
+            masks), by the triage used last
+
+        Raises
+        ------
+        StoreError : for an unknown image or run
+        ValueError : for an unknown outcome
+        """
+        if outcome is not None and outcome not in OUTCOMES:
+            raise ValueError(f"outcome: expected one of {', '.join(OUTCOMES)}, got {outcome!r}")
+        found = self._find_run(run)
+        names = [image] if isinstance(image, str) else image
+        if found is None:
+            self._chosen(names, None)
+            return Proposals.empty()
+        config = None if outcome in (None, "all") else self._triage_config(found)
+        parts = [rows for _, rows in self._each(found, names)]
+        return Proposals.concat([rows if config is None else _of(rows, config, str(outcome)) for rows in parts])
+
+    def _each(self, run: Run, images: Iterable[str] | None = None) -> Iterator[tuple[ImageFile, Proposals]]:
+        """Yield each image that a run has done, with its proposals; one at a time is in memory."""
+        for file in self._chosen(images, run.id):
+            if file.shard is not None and file.row_group is not None:
+                yield file, self._shards.proposals(file.shard, file.row_group)
+
+    # ---- triage ---------------------------------------------------------------------------------------------------
+
+    def triage(self, config: TriageConfig | Preset | str | None = None, *, note: str = "", author: str = "") -> Triage:
+        """Sort the latest run's proposals into outcomes with reasons, and keep that as a version; no model is run.
+
+        Parameters
+        ----------
+        config : thresholds, a preset or its name
+        note, author : kept with the version; equal settings on the same run are the same version
+
+        Returns
+        -------
+        Triage, row by row beside `proposals()`
+
+        Raises
+        ------
+        StoreError : when there are no proposals yet
+        """
+        run, config = self._find_run(None), triage_config(config)
+        if run is None:
+            raise StoreError("triage: expected proposals, there are none yet; call project.propose(load_sam()) first")
+        outcome, reasons = [np.zeros(0, np.uint8)], [np.zeros(0, np.uint32)]
+        for _, rows in self._each(run):
+            part = workbench.triage(rows, config)
+            outcome.append(part.outcome)
+            reasons.append(part.reasons)
+        whole = Triage(np.concatenate(outcome), np.concatenate(reasons), config)
+        done = records.totals(self.catalog, run.id)["done"]
+        counts = (whole.counts(), whole.reason_counts())
+        version = records.Version(0, run.id, config.digest, config.to_dict(), done, *counts)
+        records.keep_triage(self.catalog, version, note, author)
+        return whole
+
+    def triages(self) -> pd.DataFrame:
+        """Return a row for each version of triage: run, settings, note, author, counts, reasons."""
+        return records.triages_frame(self.catalog)
+
+    # ---- report ---------------------------------------------------------------------------------------------------
+
+    def report(self) -> Report:
+        """Return images, proposals, outcomes, reasons, failures, time and memory of the latest run.
+
+        When the run has not been triaged, or has grown since, its proposals are triaged first, by the settings used
+        last (or the defaults).
+        """
+        totals, run = self._totals()
+        if run is not None and totals["done"]:
+            kept = records.latest_triage(self.catalog, run.id)
+            if kept is None or kept.images != totals["done"]:
+                self.triage(self._triage_config(run))
+        return self.report_of_latest_triage()
+
+    def report_of_latest_triage(self) -> Report:
+        """Return the report without triaging anything: outcomes are those that were counted last."""
+        totals, run = self._totals()
+        kept = records.latest_triage(self.catalog, run.id) if run else None
+        counts = dict(kept.counts) if kept else dict.fromkeys(("auto_accepted", "flagged", "discarded"), 0)
+        totals["distinct"] = counts.pop("distinct", totals["distinct"])
+        settings: dict[str, Any] = {"propose": dict(run.settings)} if run else {}
+        return Report(
+            **totals,
+            **counts,
+            name=self.name,
+            auto_accept_rate=counts["auto_accepted"] / totals["distinct"] if kept and totals["distinct"] else np.nan,
+            reasons=dict(kept.reasons) if kept else {},
+            failures=records.failure_counts(self.catalog, run.id if run else None),
+            peak_memory_mb=run.peak_memory_mb if run and run.peak_memory_mb is not None else np.nan,
+            run_id=run.id if run else None,
+            model_id=run.model_id if run else None,
+            triage_id=kept.id if kept else None,
+            settings={**settings, "triage": dict(kept.settings)} if kept else settings,
+        )
+
+    # ---- what the above share -------------------------------------------------------------------------------------
+
+    def _totals(self) -> tuple[dict[str, Any], Run | None]:
+        run = self._find_run(None)
+        return records.totals(self.catalog, run.id if run else None), run
+
+    def _find_run(self, run: int | None) -> Run | None:
+        return runs.find(self.catalog, run)
+
+    def _run_id(self) -> int | None:
+        run = self._find_run(None)
+        return run.id if run else None
+
+    def _triage_config(self, run: Run) -> TriageConfig:
+        kept = records.latest_triage(self.catalog, run.id)
+        return TriageConfig.from_dict(kept.settings) if kept else TriageConfig()
+
+    def _chosen(self, names: Iterable[str] | None, run_id: int | None) -> list[ImageFile]:
+        return runs.image_files(self.catalog, run_id, names)
+
+
+def _of(rows: Proposals, config: TriageConfig, outcome: str) -> Proposals:
+    triaged = workbench.triage(rows, config)
+    if outcome == "distinct":
+        return rows.select(triaged.distinct)
+    return rows.select(triaged.outcome == Outcome["auto_accepted" if outcome == "final" else outcome])

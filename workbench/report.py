@@ -1,0 +1,123 @@
+"""What a project says of itself: the summary of a call of propose, and the report of the whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+class _Shown:
+    """A frozen dataclass that is shown as a short table in terminals and in notebooks."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values for JSON; what is not known is None."""
+        values = dataclasses.asdict(self)  # type: ignore[call-overload]
+        return {name: None if _unknown(value) else value for name, value in values.items()}
+
+    def __str__(self) -> str:
+        rows = [(name, _words(value)) for name, value in self.to_dict().items() if not isinstance(value, dict)]
+        rows += [(name, _words(value)) for name, value in self.to_dict().items() if name in ("failures", "reasons")]
+        return "\n".join(f"{name.replace('_', ' '):20} {text}" for name, text in rows)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name.replace('_', ' '))}</th>"
+            f"<td style='text-align:left'>{html.escape(_words(value))}</td></tr>"
+            for name, value in self.to_dict().items()
+        )
+        return f"<table>{cells}</table>"
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class ProposeSummary(_Shown):
+    """What one call of `Project.propose` did.
+
+    images : chosen for this call; done + failed + skipped + left
+    done, proposals, distinct, seconds : of this call; distinct: after NMS at the floors
+    failed : images without proposals for the reasons in `failures`, in this call or before
+    skipped : done before; left : not tried, because of `limit`
+    seconds_per_image : of this call, wall clock over images tried; NaN when none was
+    peak_memory_mb : the most memory this process has held so far
+    """
+
+    run_id: int
+    images: int
+    done: int
+    failed: int
+    skipped: int
+    left: int
+    proposals: int
+    distinct: int
+    seconds: float
+    seconds_per_image: float
+    peak_memory_mb: float
+    failures: Mapping[str, int]
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Report(_Shown):
+    """Images, proposals and outcomes of a project's latest run (and of none, before the first).
+
+    images : recorded, those that cannot be read among them; done : of the latest run
+    duplicates : further files with the content of an image
+    distinct : proposals that survive NMS; auto_accept_rate : auto-accepted ÷ distinct, NaN without any
+    reasons : how many distinct proposals have each; failures : how many images have no proposals, for each reason
+    seconds_per_image : mean over the images done, reading included, writing not
+    peak_memory_mb : the most memory a process has held while it wrote the run
+    settings : of the run (propose) and of its triage
+    """
+
+    name: str
+    images: int
+    done: int
+    duplicates: int
+    proposals: int
+    distinct: int
+    auto_accepted: int
+    flagged: int
+    discarded: int
+    auto_accept_rate: float
+    reasons: Mapping[str, int]
+    failures: Mapping[str, int]
+    seconds_per_image: float
+    peak_memory_mb: float
+    run_id: int | None
+    model_id: str | None
+    triage_id: int | None
+    settings: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class TruthSummary(_Shown):
+    """What an import of ground truth did.
+
+    images : that have truth now; masks : theirs
+    unmatched : names in the file that are no image of the project; problems : masks left out, with the reason
+    """
+
+    images: int
+    masks: int
+    unmatched: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def _unknown(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _words(value: object) -> str:
+    if value is None:
+        return "not known"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {_words(v)}" for name, v in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        shown = ", ".join(map(str, value[:10]))
+        return (f"{shown}, and {len(value) - 10} more" if len(value) > 10 else shown) or "none"
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

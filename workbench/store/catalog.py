@@ -1,0 +1,196 @@
+"""The catalogue: the database of a project, its short transactions, its versions.
+
+SQLite in one file of the project's folder, or any database that SQLAlchemy reaches by URL. Everything that only one
+kind of database understands is in this file. Writers take turns: `BEGIN IMMEDIATE` on SQLite, an advisory lock on
+PostgreSQL, so that a transaction may look before it writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import functools
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+
+from workbench.store import schema
+from workbench.store.errors import StoreError
+from workbench.store.files import locked
+
+FILE = "project.sqlite"
+BUSY_TIMEOUT_MS = 30_000
+CHECKPOINT_BYTES = 4 << 20  # size of the write-ahead log above which it is folded into the database
+_WRITERS_TURN = 5_701_324_117  # the number of our advisory lock on PostgreSQL
+
+
+class Catalog:
+    """A database with the tables of `schema`. Make one with `connect`, then `migrate` it."""
+
+    def __init__(self, engine: sa.Engine, log: Path | None) -> None:
+        self.engine = engine
+        self._log = log  # SQLite's write-ahead log
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Yield a connection in a transaction that sees one state of the database. Raises StoreError."""
+        with _in_words(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """Yield a connection in a transaction that no other writer disturbs; it is committed at the end.
+
+        Raises
+        ------
+        StoreError : when another writer keeps the database for longer than 30 s, or nothing can be written
+        """
+        with _in_words(), self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+            yield connection
+        self.checkpoint(above_bytes=CHECKPOINT_BYTES)
+
+    def checkpoint(self, above_bytes: int = 0) -> None:
+        """Fold SQLite's write-ahead log into the database, unless another process is at it.
+
+        Before 3.51.3 SQLite can damage a database that two processes checkpoint at once; so it is done here only, one
+        at a time, and never by SQLite itself.
+        """
+        if self._log is None or not self._log.exists() or self._log.stat().st_size <= above_bytes:
+            return
+        lock = self._log.with_name("checkpoint.lock")
+        with contextlib.suppress(StoreError), locked(lock, busy="busy"):
+            connection = self.engine.raw_connection()
+            try:
+                # does what can be done without waiting for readers
+                connection.cursor().execute("PRAGMA busy_timeout = 0")
+                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            except sqlite3.OperationalError:
+                pass  # nothing is lost: the log stays, and is folded another time
+            finally:
+                connection.cursor().execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+                connection.close()
+
+    def close(self) -> None:
+        """Fold the log and let go of the database."""
+        self.checkpoint()
+        self.engine.dispose()
+
+    @functools.cached_property
+    def is_sqlite(self) -> bool:
+        """Whether the database is a SQLite file."""
+        return self.engine.dialect.name == "sqlite"
+
+
+def connect(folder: Path, database: str | None = None) -> Catalog:
+    """Return the catalogue of a project folder; no table is made or read yet.
+
+    Parameters
+    ----------
+    database : URL as SQLAlchemy has it ("postgresql+psycopg://user@host/name"); None for SQLite inside the folder
+
+    Raises
+    ------
+    StoreError : for a URL that cannot be used, with what to do
+    """
+    try:
+        url = sa.make_url(database) if database else sa.URL.create("sqlite", database=str(folder / FILE))
+        wait: dict[str, Any] = {"timeout": BUSY_TIMEOUT_MS / 1000} if url.get_backend_name() == "sqlite" else {}
+        engine = sa.create_engine(url, connect_args=wait)
+    except exc.ArgumentError as error:
+        raise StoreError(f"database: expected a URL like 'postgresql+psycopg://user@host/name', {error}") from None
+    except ModuleNotFoundError as error:
+        raise StoreError(
+            f"database: {error.name} is missing; install it, for PostgreSQL: pip install 'psycopg[binary]'"
+        ) from None
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin)
+    path = url.database if engine.dialect.name == "sqlite" else None
+    return Catalog(engine, Path(f"{path}-wal") if path else None)
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # transactions are begun by `_begin` alone
+    for pragma in (
+        f"busy_timeout = {BUSY_TIMEOUT_MS}",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "wal_autocheckpoint = 0",
+        "mmap_size = 0",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: sa.Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    elif connection.dialect.name == "postgresql" and writes:
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_TURN})")
+
+
+@contextlib.contextmanager
+def _in_words() -> Iterator[None]:
+    """Turn what the database says into what to do about it."""
+    try:
+        yield
+    except exc.OperationalError as error:
+        said = str(error.orig)
+        if "locked" in said:
+            advice = "another process has been writing for 30 s; let it finish, or end it"
+        elif "full" in said or "No space" in said:
+            advice = "the disk is full; free some space and go on, nothing written before is lost"
+        elif "readonly" in said or "unable to open" in said:
+            advice = "give write permission to the project's folder, or copy it to a place of your own"
+        else:
+            advice = "check that the disk, or the database server, is there and well"
+        raise StoreError(f"the project's catalogue cannot be used ({said}): {advice}") from error
+    except exc.DatabaseError as error:
+        if isinstance(error, (exc.IntegrityError, exc.ProgrammingError, exc.DataError)):
+            raise
+        raise StoreError(
+            f"the project's catalogue is damaged ({error.orig}); restore {FILE} from a backup, the shards are untouched"
+        ) from error
+
+
+def migrate(catalog: Catalog) -> None:
+    """Bring the tables to this version; nothing is done when they are.
+
+    Raises
+    ------
+    StoreError : when a newer workbench has made them
+    """
+    if version(catalog) == schema.HEAD:
+        return
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    with catalog.write() as connection:  # two openers take turns; the second finds nothing to do
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def version(catalog: Catalog) -> str:
+    """Return the version of the tables, "" when there are none. Raises StoreError for a newer one than is known."""
+    with catalog.read() as connection:
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return ""
+        found = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    if found is not None and found not in schema.REVISIONS:
+        raise StoreError(
+            f"the project was made by a newer workbench (its catalogue has version {found}, this one knows up to "
+            f"{schema.HEAD}); update with: pip install -U sam-workbench"
+        )
+    return found or ""
+
+
+def now() -> str:
+    """Return the time in UTC as text: ISO 8601 to the second."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

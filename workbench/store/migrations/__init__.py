@@ -1,0 +1,1 @@
+"""Migrations of the catalogue, run by alembic when a project is made or opened."""
