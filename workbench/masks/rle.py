@@ -264,8 +264,11 @@ def validate(counts: bytes, size_hw: Size, max_pixels: int = MAX_PIXELS) -> None
     Traceback (most recent call last):
     ValueError: the runs sum to 4 px, but the size (2, 3) has 6 px; was the size written as (w, h), or the image changed?
     """
-    h, w = _check_size(size_hw, max_pixels)
-    total = int(counts_to_runs(counts).sum(dtype=np.uint64))
+    _check_total(counts_to_runs(counts), *_check_size(size_hw, max_pixels))
+
+
+def _check_total(runs: NDArray[Any] | Sequence[int], h: int, w: int) -> None:
+    total = int(np.sum(runs, dtype=np.uint64))
     if total != h * w:
         raise ValueError(
             f"the runs sum to {total} px, but the size {(h, w)} has {h * w} px;"
@@ -304,7 +307,7 @@ def from_coco(segmentation: Mapping[str, Any], max_pixels: int = MAX_PIXELS) -> 
     else:
         raise ValueError(f"counts: expected a string or a list of run lengths, got {_short(counts)}")
     canonical = runs_to_counts(runs)
-    validate(canonical, (h, w), max_pixels)
+    _check_total(runs, h, w)
     return canonical, (h, w)
 
 

@@ -1,0 +1,370 @@
+"""COCO instance files: reading masks from anyone's, writing ours with their provenance.
+
+What comes from outside is checked entry by entry: a bad one is refused with its reason, the rest goes on. Only a file
+that is no COCO object at all raises.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.formats.entry import FormatError, ImageEntry, check_file_name, short, write_whole
+from workbench.masks import polygons, rle
+from workbench.masks.boxes import to_xywh
+from workbench.tables.outcomes import Outcome, Triage
+from workbench.tables.proposals import Proposals, mask_id
+
+MAX_BYTES = 2**31  # some five times the instances of COCO's own training set
+UNLABELLED = "object"  # the category of masks without a label: COCO wants one for each
+Id = int | str
+
+__all__ = ["CocoFile", "FormatError", "ImageEntry", "read", "write"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CocoFile:
+    """What a COCO file holds, and what was refused in it.
+
+    images : those with at least a usable name and size, in the order of the file
+    categories : name of each category id
+    masks : all masks, source "manual", `image_id` the file name of their image, in the order of the file
+    labels : (N,) str beside the masks, "" for none
+    crowd : (N,) bool beside the masks: a region of many things that are not told apart
+    problems : one line for each entry that was refused, with the reason
+    """
+
+    images: tuple[ImageEntry, ...]
+    categories: Mapping[int, str]
+    masks: Proposals
+    labels: NDArray[np.object_]
+    crowd: NDArray[np.bool_]
+    problems: list[str]
+
+    @functools.cached_property
+    def _rows(self) -> dict[str, np.ndarray]:
+        return dict(self.masks.by_image())
+
+    def rows_of(self, entry: ImageEntry) -> NDArray[np.int64]:
+        """Return the rows of masks, labels and crowd that belong to an image, (K,)."""
+        return self._rows.get(entry.image_id, np.zeros(0, np.int64))
+
+    def of_image(self, entry: ImageEntry, image_id: str) -> Proposals:
+        """Return the masks of one image under another image id, e.g. that of its content, with new mask ids."""
+        rows = self.masks.select(self.rows_of(entry))
+        ids = [mask_id(image_id, counts, entry.size_hw) for counts in rows.rles]
+        return rows.replace(image_id=image_id, mask_id=ids)
+
+
+def read(path: str | Path, *, max_bytes: int = MAX_BYTES) -> CocoFile:
+    """Read the images and masks of a COCO instance file.
+
+    Compressed and plain run lengths and polygons are read; polygons become the pixels that pycocotools gives them.
+    Refused, with a line in `problems`: annotations without a mask, of an unknown image, with a used id, of another size
+    than their image, or damaged; images without a size, with a used id or name, or whose name leaves their folder.
+
+    Parameters
+    ----------
+    max_bytes : a larger file is not opened
+
+    Raises
+    ------
+    FormatError : if the file is larger, is not JSON, or is not an object with a list of images
+    OSError : if the file cannot be read
+
+    Source: https://cocodataset.org/#format-data
+    """
+    document = _document(Path(path), max_bytes)
+    problems: list[str] = []
+    images: dict[Id, ImageEntry] = {}
+    names: set[str] = set()
+    for entry in _named(_list(document, "images", path), "image", problems):
+        with _Refusal(problems, "image", entry):
+            number, image = _new_id(entry, images), _image(entry, names)
+            images[number] = image
+            names.add(image.file_name)
+    categories: dict[int, str] = {}
+    for entry in _named(_list(document, "categories", path), "category", problems):
+        with _Refusal(problems, "category", entry):
+            categories[_new_id(entry, categories)] = _category_name(entry)
+    return _masks_read(_list(document, "annotations", path), images, categories, problems)
+
+
+def write(
+    path: str | Path,
+    proposals: Proposals,
+    images: Sequence[ImageEntry],
+    triage: Triage | None = None,
+    *,
+    labels: Sequence[str] | NDArray[np.object_] | None = None,
+    categories: Mapping[int, str] | None = None,
+) -> None:
+    """Write masks as a COCO instance file that pycocotools loads; the same input gives the same bytes.
+
+    The file appears whole or not at all. Each annotation has compressed run lengths, bbox, area and, where it was
+    predicted, its IoU as `score`; where it came from is under its key "workbench": model_id, mask_id, source, parent_id
+    and, with `triage`, outcome.
+
+    Parameters
+    ----------
+    proposals : masks to write, all of them; select before
+    images : an entry for each image, those without masks included; `image_id` ties masks to them
+    triage : outcomes, row by row beside the proposals
+    labels : (N,) str beside the proposals, "" for none
+    categories : names of category ids; labels that it lacks are added. Without it, ids count from 1 by name
+
+    Raises
+    ------
+    ValueError : if an image of the proposals is not among `images` or has another size, an image is given twice, or a
+        column has another length
+    OSError : if the file cannot be written
+    """
+    n = len(proposals)
+    for name, column in (("triage", triage), ("labels", labels)):
+        if column is not None and len(column) != n:
+            raise ValueError(f"{name}: expected one for each of the {n} proposals, got {len(column)}")
+    number = _numbered(images, proposals)
+    names = [str(label) or UNLABELLED for label in labels] if labels is not None else [UNLABELLED] * n
+    category = _category_ids(names, categories or {})
+    all_categories = {**{number: name for name, number in category.items()}, **(categories or {})}
+    parts = {
+        "images": (
+            {"id": k, "file_name": image.file_name, "height": int(image.size_hw[0]), "width": int(image.size_hw[1])}
+            for k, image in enumerate(images, start=1)
+        ),
+        "annotations": _annotation_records(proposals, number, [category[name] for name in names], triage),
+        "categories": ({"id": k, "name": name} for k, name in sorted(all_categories.items())),
+    }
+    write_whole(Path(path), _json_lines(parts))
+
+
+class _Refusal:
+    """Turns what goes wrong with one entry into a line of `problems`."""
+
+    def __init__(self, problems: list[str], kind: str, entry: Mapping[str, Any]) -> None:
+        self.problems, self.where = problems, f"{kind} {short(entry.get('id', '(no id)'))}"
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        # numpy answers foreign values with any of the three
+        if isinstance(error, (ValueError, TypeError, OverflowError)):
+            text = str(error)
+            self.problems.append(f"{self.where}: {text if len(text) <= 240 else text[:237] + '...'}")
+            return True
+        return False
+
+
+def _document(path: Path, max_bytes: int) -> dict[str, Any]:
+    size = path.stat().st_size
+    if size > max_bytes:
+        raise FormatError(f"{path}: expected at most {max_bytes} bytes, got {size}; split it, or raise max_bytes")
+    try:
+        document = json.loads(path.read_bytes())
+    except RecursionError:
+        raise FormatError(f"{path}: expected COCO JSON, got lists within lists without end") from None
+    except ValueError as error:  # of JSON, of Unicode, of numbers with thousands of digits
+        raise FormatError(f"{path}: expected COCO JSON, got text that does not parse: {error}") from None
+    if not isinstance(document, dict):
+        raise FormatError(f"{path}: expected a COCO object with a list of images, got a {type(document).__name__}")
+    if "images" not in document:
+        raise FormatError(f"{path}: expected a COCO object with a list of images; it has {short(sorted(document))}")
+    return document
+
+
+def _list(document: Mapping[str, Any], name: str, path: str | Path) -> list[Any]:
+    entries = document.get(name, [])
+    if not isinstance(entries, list):
+        raise FormatError(f"{path}: expected a list of {name}, got {short(entries)}")
+    return entries
+
+
+def _named(entries: Iterable[Any], kind: str, problems: list[str]) -> Iterator[dict[str, Any]]:
+    """Yield the entries that are objects."""
+    for place, entry in enumerate(entries):
+        if isinstance(entry, dict):
+            yield entry
+        else:
+            problems.append(f"{kind} at place {place}: expected an object, got {short(entry)}")
+
+
+def _new_id(entry: Mapping[str, Any], used: Iterable[Any]) -> Any:
+    number = _id(entry.get("id"), "id")
+    if number in used:
+        raise ValueError("this id is used before; the first entry is kept")
+    return number
+
+
+def _id(value: Any, name: str) -> Id:
+    if isinstance(value, str):
+        return value
+    return _whole(value, name)
+
+
+def _whole(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or value in (np.inf, -np.inf):
+        raise ValueError(f"{name}: expected a whole number, got {short(value)}")
+    if value != int(value):
+        raise ValueError(f"{name}: expected a whole number, got {value}")
+    return int(value)
+
+
+def _image(entry: Mapping[str, Any], names: set[str]) -> ImageEntry:
+    name = entry.get("file_name")
+    check_file_name(name)
+    if name in names:
+        raise ValueError(f"file_name: {short(name)} is used before; the first entry is kept")
+    h, w = _whole(entry.get("height"), "height"), _whole(entry.get("width"), "width")
+    if h < 1 or w < 1 or h * w > rle.MAX_PIXELS:
+        raise ValueError(f"size: expected at least 1×1 px and at most {rle.MAX_PIXELS} px in all, got {h}×{w} (h×w)")
+    return ImageEntry(str(name), (h, w))
+
+
+def _category_name(entry: Mapping[str, Any]) -> str:
+    name = entry.get("name")
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"name: expected text, got {short(name)}")
+    _whole(entry.get("id"), "id")
+    return name
+
+
+def _masks_read(
+    entries: list[Any], images: Mapping[Id, ImageEntry], categories: Mapping[int, str], problems: list[str]
+) -> CocoFile:
+    found: list[tuple[ImageEntry, bytes, str, bool]] = []
+    used: set[Id] = set()
+    for entry in _named(entries, "annotation", problems):
+        with _Refusal(problems, "annotation", entry):
+            if "id" in entry:
+                used.add(_new_id(entry, used))
+            image = _image_of(entry, images)
+            counts = _mask(entry, image.size_hw)
+            label = _label(entry, categories, problems)
+            found.append((image, counts, label, entry.get("iscrowd") in (1, True)))
+    labels = np.array([label for *_, label, _ in found], dtype=object)
+    crowd = np.array([crowd for *_, crowd in found], dtype=bool)
+    masks = _table([image for image, *_ in found], [counts for _, counts, *_ in found])
+    return CocoFile(tuple(images.values()), categories, masks, labels, crowd, problems)
+
+
+def _image_of(entry: Mapping[str, Any], images: Mapping[Id, ImageEntry]) -> ImageEntry:
+    image = images.get(_id(entry.get("image_id"), "image_id"))
+    if image is None:
+        raise ValueError(f"image_id: no usable image has the id {short(entry.get('image_id'))}")
+    return image
+
+
+def _mask(entry: Mapping[str, Any], size_hw: tuple[int, int]) -> bytes:
+    given = entry.get("segmentation")
+    if given is None or given in ([], {}):
+        raise ValueError("segmentation: expected run lengths or polygons, got none; a box alone is no mask")
+    if isinstance(given, list):
+        return polygons.from_coco_polygons(given, size_hw)
+    counts, size = rle.from_coco(given)
+    if size != size_hw:
+        raise ValueError(f"segmentation: expected the image's size {size_hw} (h, w), got {size}")
+    return counts
+
+
+def _label(entry: Mapping[str, Any], categories: Mapping[int, str], problems: list[str]) -> str:
+    number = entry.get("category_id")
+    if number is None:
+        return ""
+    try:
+        return categories[_whole(number, "category_id")]
+    except (KeyError, ValueError):
+        where = short(entry.get("id", "(no id)"))
+        problems.append(f"annotation {where}: category_id {short(number)} is not defined; kept without a label")
+        return ""
+
+
+def _table(images: Sequence[ImageEntry], rles: Sequence[bytes]) -> Proposals:
+    """Put masks into a table, with boxes and areas measured, rows counted within each image."""
+    boxes, areas = np.zeros((len(rles), 4), np.int32), np.zeros(len(rles), np.int64)
+    rows = np.zeros(len(rles), np.int32)
+    members: dict[ImageEntry, list[int]] = {}
+    for place, image in enumerate(images):
+        members.setdefault(image, []).append(place)
+    for image, places in members.items():
+        of_image = [rles[place] for place in places]
+        boxes[places], areas[places] = rle.to_boxes(of_image, image.size_hw), rle.area(of_image, image.size_hw)
+        rows[places] = np.arange(len(places))
+    sizes = np.array([image.size_hw for image in images], np.int32).reshape(-1, 2)
+    ids = [image.image_id for image in images]
+    return Proposals.make(
+        rles=rles, image_id=ids, row=rows, boxes_xyxy=boxes, area_px=areas, sizes_hw=sizes, source="manual"
+    )
+
+
+def _numbered(images: Sequence[ImageEntry], proposals: Proposals) -> list[int]:
+    """Return for each proposal the place of its image, counted from 1."""
+    place: dict[str, int] = {}
+    names: set[str] = set()
+    for number, image in enumerate(images, start=1):
+        if image.image_id in place or image.file_name in names:
+            raise ValueError(f"images: expected each once, got {image.file_name!r} ({image.image_id!r}) again")
+        place[image.image_id] = number
+        names.add(image.file_name)
+    for image_id, rows in proposals.by_image():
+        if image_id not in place:
+            raise ValueError(f"images: {len(rows)} proposals are of image {image_id!r}, which has no entry")
+        size = images[place[image_id] - 1].size_hw
+        if (proposals.sizes_hw[rows] != size).any():
+            got = np.unique(proposals.sizes_hw[rows], axis=0).tolist()
+            raise ValueError(f"images: {image_id!r} has the size {size} (h, w), its proposals have {got}")
+    return [place[image_id] for image_id in proposals.image_id]
+
+
+def _category_ids(names: Sequence[str], categories: Mapping[int, str]) -> dict[str, int]:
+    """Return an id for each name: the first it has in `categories`, or the next number."""
+    ids: dict[str, int] = {}
+    for number, name in categories.items():
+        ids.setdefault(name, int(number))
+    wanted = sorted(set(names) or ({UNLABELLED} if not categories else set()))
+    free = max(categories, default=0) + 1
+    for number, name in enumerate((name for name in wanted if name not in ids), start=free):
+        ids[name] = number
+    return ids
+
+
+def _annotation_records(
+    p: Proposals, image_numbers: Sequence[int], category_ids: Sequence[int], triage: Triage | None
+) -> Iterator[dict[str, Any]]:
+    for k in range(len(p)):
+        size = int(p.sizes_hw[k, 0]), int(p.sizes_hw[k, 1])
+        record: dict[str, Any] = {
+            "id": k + 1,
+            "image_id": image_numbers[k],
+            "category_id": category_ids[k],
+            "segmentation": {"size": list(size), "counts": p.rles[k].decode("ascii")},
+            "bbox": to_xywh(rle.to_boxes([p.rles[k]], size))[0].tolist(),
+            "area": int(rle.area([p.rles[k]], size)[0]),
+            "iscrowd": 0,
+        }
+        if np.isfinite(p.predicted_iou[k]):
+            record["score"] = float(p.predicted_iou[k])
+        record["workbench"] = {
+            name: str(getattr(p, name)[k]) for name in ("model_id", "mask_id", "source", "parent_id")
+        }
+        if triage is not None:
+            record["workbench"]["outcome"] = Outcome(triage.outcome[k]).name
+        yield record
+
+
+def _json_lines(parts: Mapping[str, Iterable[dict[str, Any]]]) -> Iterator[str]:
+    """Yield one JSON object of lists, an entry a line, without holding it whole."""
+    yield '{"info":{"description":"masks written by workbench"}'
+    for name, records in parts.items():
+        yield f',\n"{name}":['
+        for number, record in enumerate(records):
+            yield (",\n" if number else "\n") + json.dumps(record, separators=(",", ":"), allow_nan=False)
+        yield "]"
+    yield "}\n"
