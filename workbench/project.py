@@ -5,31 +5,30 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import sqlalchemy as sa
 
 import workbench
-from workbench import proposing
+from workbench import exchange, proposing
 from workbench.config import Preset, ProposeConfig, TriageConfig, propose_config, triage_config
 from workbench.images import assign_role
-from workbench.report import ProposeSummary, Report
-from workbench.store import intake, places, records, runs, schema
+from workbench.report import ProposeSummary, Report, TruthSummary, assemble
+from workbench.store import checks, intake, places, records, runs, schema
+from workbench.store import truth as truth_masks
 from workbench.store.catalog import Catalog, now
 from workbench.store.errors import StoreError
 from workbench.store.intake import Added, Pattern
 from workbench.store.runs import ImageFile, Run
 from workbench.store.shards import ShardReader
-from workbench.tables.outcomes import Outcome, Triage
+from workbench.tables.outcomes import Triage
 from workbench.tables.proposals import Proposals
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from workbench.sam.segmenter import Segmenter
-
-OUTCOMES = ("all", "distinct", "auto_accepted", "flagged", "discarded", "final")
 
 
 class Project:
@@ -227,22 +226,28 @@ class Project:
         StoreError : for an unknown image or run
         ValueError : for an unknown outcome
         """
-        if outcome is not None and outcome not in OUTCOMES:
-            raise ValueError(f"outcome: expected one of {', '.join(OUTCOMES)}, got {outcome!r}")
-        found = self._find_run(run)
-        names = [image] if isinstance(image, str) else image
-        if found is None:
-            self._chosen(names, None)
-            return Proposals.empty()
-        config = None if outcome in (None, "all") else self._triage_config(found)
-        parts = [rows for _, rows in self._each(found, names)]
-        return Proposals.concat([rows if config is None else _of(rows, config, str(outcome)) for rows in parts])
+        found, names = self._find_run(run), [image] if isinstance(image, str) else image
+        if outcome is not None:
+            exchange.of_outcome(Triage(np.zeros(0), np.zeros(0)), outcome)  # says at once when there is no such outcome
+        config = None if outcome is None or found is None else self.triage_config(run)
+        parts = [rows for _, rows in self.each(names, run)]
+        if config is not None and outcome is not None:
+            parts = [rows.select(exchange.of_outcome(workbench.triage(rows, config), outcome)) for rows in parts]
+        return Proposals.concat(parts)
 
-    def _each(self, run: Run, images: Iterable[str] | None = None) -> Iterator[tuple[ImageFile, Proposals]]:
-        """Yield each image that a run has done, with its proposals; one at a time is in memory."""
-        for file in self._chosen(images, run.id):
+    def each(self, images: Iterable[str] | None = None, run: int | None = None) -> Iterator[tuple[str, Proposals]]:
+        """Yield the id of each image that a run has done, with its proposals; one image is in memory at a time.
+
+        Parameters
+        ----------
+        images : ids or paths; None for all. run : its number; None for the one worked on last
+        """
+        found = self._find_run(run)
+        for file in self._chosen(images, found.id if found else None):
             if file.shard is not None and file.row_group is not None:
-                yield file, self._shards.proposals(file.shard, file.row_group)
+                yield str(file.image_id), self._shards.proposals(file.shard, file.row_group)
+            elif file.status == "done":
+                yield str(file.image_id), Proposals.empty()
 
     # ---- triage ---------------------------------------------------------------------------------------------------
 
@@ -266,7 +271,7 @@ class Project:
         if run is None:
             raise StoreError("triage: expected proposals, there are none yet; call project.propose(load_sam()) first")
         outcome, reasons = [np.zeros(0, np.uint8)], [np.zeros(0, np.uint32)]
-        for _, rows in self._each(run):
+        for _, rows in self.each():
             part = workbench.triage(rows, config)
             outcome.append(part.outcome)
             reasons.append(part.reasons)
@@ -281,6 +286,72 @@ class Project:
         """Return a row for each version of triage: run, settings, note, author, counts, reasons."""
         return records.triages_frame(self.catalog)
 
+    def triage_config(self, run: int | None = None) -> TriageConfig:
+        """Return the thresholds that the triage used last on a run was made with; the defaults before the first."""
+        found = self._find_run(run)
+        kept = records.latest_triage(self.catalog, found.id) if found else None
+        return TriageConfig.from_dict(kept.settings) if kept else TriageConfig()
+
+    # ---- ground truth and files -----------------------------------------------------------------------------------
+
+    def import_truth(
+        self,
+        masks: Proposals,
+        labels: Sequence[str] | None = None,
+        crowd: Sequence[bool] | None = None,
+        *,
+        images: Sequence[str] = (),
+        origin: str = "",
+    ) -> TruthSummary:
+        """Keep masks as the ground truth of their images, in place of what these had.
+
+        Parameters
+        ----------
+        masks : their `image_id` is the id or the path of an image; a name that is no image is reported
+        labels, crowd : (N,) names of categories, and which masks are regions of many things, as in COCO
+        images : ids or paths of images that are part of the truth even without a mask
+        origin : where the masks come from, for the record
+
+        Raises
+        ------
+        StoreError : when they cannot be written; ValueError : for columns of another length
+        """
+        return exchange.import_truth(self, masks, labels, crowd, images, origin)
+
+    def truth(self, image: str | Iterable[str] | None = None) -> Proposals:
+        """Return the true masks of an image, of several, or of all, in the order of images. Raises StoreError."""
+        return Proposals.concat([true.masks for true in self._truth(image)])
+
+    def truth_labels(self, image: str | Iterable[str] | None = None) -> pd.DataFrame:
+        """Return image_id, mask_id, label and crowd of each true mask, row by row beside `truth`. Raises StoreError."""
+        return truth_masks.labels_frame(self._truth(image))
+
+    def _truth(self, image: str | Iterable[str] | None) -> list[truth_masks.TrueMasks]:
+        names = [image] if isinstance(image, str) else image
+        return truth_masks.load(self.catalog, self._shards, names)
+
+    def import_coco(self, path: str | Path) -> TruthSummary:
+        """Keep the masks of a COCO file as ground truth; its file names are compared with paths, never opened.
+
+        Raises
+        ------
+        FormatError : when it is no COCO file; StoreError, OSError : when it cannot be read or kept
+        """
+        return exchange.import_coco(self, path)
+
+    def export_coco(self, path: str | Path, outcome: str = "auto_accepted") -> int:
+        """Write the latest run's masks of an outcome (as in `proposals`) as a COCO file; return how many.
+
+        Raises
+        ------
+        StoreError : when there are no proposals; OSError : when the file cannot be written
+        """
+        return exchange.export_coco(self, path, outcome, self.triage_config())
+
+    def check(self) -> list[str]:
+        """Return a line for each thing that is wrong with the project's files, none when all is well."""
+        return checks.problems(self.catalog, self.path)
+
     # ---- report ---------------------------------------------------------------------------------------------------
 
     def report(self) -> Report:
@@ -293,33 +364,18 @@ class Project:
         if run is not None and totals["done"]:
             kept = records.latest_triage(self.catalog, run.id)
             if kept is None or kept.images != totals["done"]:
-                self.triage(self._triage_config(run))
+                self.triage(self.triage_config())
         return self.report_of_latest_triage()
 
     def report_of_latest_triage(self) -> Report:
         """Return the report without triaging anything: outcomes are those that were counted last."""
         totals, run = self._totals()
         kept = records.latest_triage(self.catalog, run.id) if run else None
-        counts = dict(kept.counts) if kept else dict.fromkeys(("auto_accepted", "flagged", "discarded"), 0)
-        totals["distinct"] = counts.pop("distinct", totals["distinct"])
-        settings: dict[str, Any] = {"propose": dict(run.settings)} if run else {}
-        return Report(
-            **totals,
-            **counts,
-            name=self.name,
-            auto_accept_rate=counts["auto_accepted"] / totals["distinct"] if kept and totals["distinct"] else np.nan,
-            reasons=dict(kept.reasons) if kept else {},
-            failures=records.failure_counts(self.catalog, run.id if run else None),
-            peak_memory_mb=run.peak_memory_mb if run and run.peak_memory_mb is not None else np.nan,
-            run_id=run.id if run else None,
-            model_id=run.model_id if run else None,
-            triage_id=kept.id if kept else None,
-            settings={**settings, "triage": dict(kept.settings)} if kept else settings,
-        )
+        return assemble(self.name, totals, run, kept, records.failure_counts(self.catalog, run.id if run else None))
 
     # ---- what the above share -------------------------------------------------------------------------------------
 
-    def _totals(self) -> tuple[dict[str, Any], Run | None]:
+    def _totals(self) -> tuple[dict[str, float], Run | None]:
         run = self._find_run(None)
         return records.totals(self.catalog, run.id if run else None), run
 
@@ -330,16 +386,5 @@ class Project:
         run = self._find_run(None)
         return run.id if run else None
 
-    def _triage_config(self, run: Run) -> TriageConfig:
-        kept = records.latest_triage(self.catalog, run.id)
-        return TriageConfig.from_dict(kept.settings) if kept else TriageConfig()
-
     def _chosen(self, names: Iterable[str] | None, run_id: int | None) -> list[ImageFile]:
         return runs.image_files(self.catalog, run_id, names)
-
-
-def _of(rows: Proposals, config: TriageConfig, outcome: str) -> Proposals:
-    triaged = workbench.triage(rows, config)
-    if outcome == "distinct":
-        return rows.select(triaged.distinct)
-    return rows.select(triaged.outcome == Outcome["auto_accepted" if outcome == "final" else outcome])

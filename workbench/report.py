@@ -6,7 +6,11 @@ import dataclasses
 import html
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workbench.store.records import Version
+    from workbench.store.runs import Run
 
 
 class _Shown:
@@ -104,6 +108,28 @@ class TruthSummary(_Shown):
     masks: int
     unmatched: tuple[str, ...]
     problems: tuple[str, ...]
+
+
+def assemble(
+    name: str, totals: Mapping[str, Any], run: Run | None, kept: Version | None, failures: Mapping[str, int]
+) -> Report:
+    """Put a report together from what the catalogue counts; without a run or a triage, their part is empty."""
+    counts = dict.fromkeys(("auto_accepted", "flagged", "discarded"), 0) | dict(kept.counts if kept else {})
+    distinct = counts.pop("distinct", totals["distinct"])
+    settings = {"propose": dict(run.settings)} if run else {}
+    return Report(
+        **{**totals, "distinct": distinct},
+        **counts,
+        name=name,
+        auto_accept_rate=counts["auto_accepted"] / distinct if kept and distinct else math.nan,
+        reasons=dict(kept.reasons) if kept else {},
+        failures=failures,
+        peak_memory_mb=run.peak_memory_mb if run and run.peak_memory_mb is not None else math.nan,
+        run_id=run.id if run else None,
+        model_id=run.model_id if run else None,
+        triage_id=kept.id if kept else None,
+        settings={**settings, "triage": dict(kept.settings)} if kept else settings,
+    )
 
 
 def _unknown(value: object) -> bool:

@@ -74,6 +74,14 @@ class Catalog:
                 connection.cursor().execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
                 connection.close()
 
+    def faults(self) -> list[str]:
+        """Return what SQLite finds wrong with its file; other databases look after themselves."""
+        if not self.is_sqlite:
+            return []
+        with self.read() as connection:
+            found = connection.exec_driver_sql("PRAGMA quick_check").scalars().all()
+        return [f"{FILE}: {line}; restore it from a backup" for line in found if line != "ok"]
+
     def close(self) -> None:
         """Fold the log and let go of the database."""
         self.checkpoint()

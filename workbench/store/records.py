@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from workbench.store.catalog import Catalog, now
-from workbench.store.schema import image_files, images, run_images, runs, triages
+from workbench.store.schema import image_files, images, run_images, runs, triages, truth_images
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,7 +111,7 @@ def failure_counts(catalog: Catalog, run_id: int | None) -> dict[str, int]:
 
 
 def images_frame(catalog: Catalog, run_id: int | None) -> pd.DataFrame:
-    """Return a row for each image: id, path, domain, role, status in a run, reason, size in px and bytes, counts."""
+    """Return a row for each image: id, path, domain, role, status in a run, reason, sizes, counts, true masks."""
     seen = sa.and_(run_images.c.image_key == images.c.key, run_images.c.run_id == run_id)
     unread = sa.case((images.c.image_id.is_(None), "unreadable"), else_="new")
     query = (
@@ -127,12 +127,13 @@ def images_frame(catalog: Catalog, run_id: int | None) -> pd.DataFrame:
             images.c.size_bytes,
             sa.func.coalesce(run_images.c.rows, 0).label("proposals"),
             sa.func.coalesce(run_images.c.distinct_rows, 0).label("distinct"),
+            truth_images.c.rows.label("truth"),
         )
-        .select_from(images.outerjoin(run_images, seen))
+        .select_from(images.outerjoin(run_images, seen).outerjoin(truth_images))
         .order_by(images.c.key)
     )
     frame = _frame(catalog, query)
-    return frame.astype({"height": "Int64", "width": "Int64", "size_bytes": "Int64"})
+    return frame.astype({"height": "Int64", "width": "Int64", "size_bytes": "Int64", "truth": "Int64"})
 
 
 def runs_frame(catalog: Catalog) -> pd.DataFrame:

@@ -1,0 +1,164 @@
+"""Masks into a project and out of it: ground truth from files, masks to files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import sqlalchemy as sa
+
+import workbench
+from workbench import proposing
+from workbench.images import ImageError
+from workbench.report import TruthSummary
+from workbench.store import runs, truth
+from workbench.store.errors import StoreError
+from workbench.store.schema import images
+from workbench.store.truth import Recorded, TrueMasks
+from workbench.tables.outcomes import Outcome, Triage
+from workbench.tables.proposals import Proposals, mask_id
+
+if TYPE_CHECKING:
+    from workbench.config import TriageConfig
+    from workbench.formats.entry import ImageEntry
+    from workbench.project import Project
+
+OUTCOMES = ("all", "distinct", "auto_accepted", "flagged", "discarded", "final")
+
+
+def of_outcome(triaged: Triage, outcome: str) -> np.ndarray:
+    """Return which rows have an outcome, (N,) bool; final are those that would be handed on: the auto-accepted ones.
+
+    Raises
+    ------
+    ValueError : for another name
+    """
+    if outcome not in OUTCOMES:
+        raise ValueError(f"outcome: expected one of {', '.join(OUTCOMES)}, got {outcome!r}")
+    if outcome == "all":
+        return np.ones(len(triaged), bool)
+    if outcome == "distinct":
+        return triaged.distinct
+    chosen: np.ndarray = triaged.outcome == Outcome["auto_accepted" if outcome == "final" else outcome]
+    return chosen
+
+
+def import_truth(
+    project: Project,
+    masks: Proposals,
+    labels: Sequence[str] | np.ndarray | None = None,
+    crowd: Sequence[bool] | np.ndarray | None = None,
+    names: Sequence[str] = (),
+    origin: str = "",
+    problems: Sequence[str] = (),
+) -> TruthSummary:
+    """Keep masks as the ground truth of their images, in place of what these had; see `Project.import_truth`."""
+    found = truth.Names(project.catalog)
+    by_id, rows_of = found.by_id(), dict(masks.by_image())
+    unmatched: list[str] = []
+    told = list(problems)
+    columns = TrueMasks(masks, _labels(labels, len(masks)), _flags(crowd, len(masks)))
+
+    def matched() -> Iterator[tuple[int, TrueMasks]]:
+        seen: set[int] = set()
+        for name in dict.fromkeys((*names, *rows_of)):
+            image = by_id.get(name) or found.find(name)
+            if image is None:
+                unmatched.append(name)
+                continue
+            rows = rows_of.get(name, np.zeros(0, np.int64))
+            problem = _misfit(project, image, masks.select(rows)) if len(rows) else ""
+            if image.key in seen:
+                problem = "it means an image that an earlier name means too (the same content)"
+            if problem:
+                told.append(f"{name}: {problem}")
+                continue
+            seen.add(image.key)
+            yield image.key, _of_image(columns, rows, image.image_id)
+        counted.append(len(seen))
+
+    counted: list[int] = []
+    total = truth.store(project.catalog, project.path, matched(), origin)
+    return TruthSummary(counted[0], total, tuple(unmatched), tuple(told))
+
+
+def _misfit(project: Project, image: Recorded, masks: Proposals) -> str:
+    """Return why masks do not fit an image, "" when they do."""
+    size = image.size_hw
+    if size is None:
+        file = runs.image_files(project.catalog, None, [image.image_id])[0]
+        try:
+            pixels, _ = proposing.read(project.path, file)
+        except (ImageError, proposing.ChangedError) as error:
+            return str(error)
+        size = (int(pixels.shape[0]), int(pixels.shape[1]))
+        truth.set_size(project.catalog, image.key, size)
+    wrong = (masks.sizes_hw != size).any(axis=1)
+    if wrong.any():
+        h, w = masks.sizes_hw[wrong][0]
+        return f"its masks have {h}×{w} px (h×w), the image has {size[0]}×{size[1]} px as it is seen (upright)"
+    return ""
+
+
+def _of_image(true: TrueMasks, rows: np.ndarray, image_id: str) -> TrueMasks:
+    masks = true.masks.select(rows)
+    ids = [mask_id(image_id, r, (int(h), int(w))) for r, (h, w) in zip(masks.rles, masks.sizes_hw, strict=True)]
+    own = masks.replace(image_id=image_id, mask_id=ids, row=np.arange(len(masks)), source="manual")
+    return TrueMasks(own, true.labels[rows], true.crowd[rows])
+
+
+def _labels(labels: Sequence[str] | np.ndarray | None, n: int) -> np.ndarray:
+    given = np.array([str(label) for label in ([""] * n if labels is None else labels)], dtype=object)
+    if len(given) != n:
+        raise ValueError(f"labels: expected one for each of the {n} masks, got {len(given)}")
+    return given
+
+
+def _flags(crowd: Sequence[bool] | np.ndarray | None, n: int) -> np.ndarray:
+    given = np.zeros(n, bool) if crowd is None else np.asarray(crowd, dtype=bool)
+    if given.shape != (n,):
+        raise ValueError(f"crowd: expected one for each of the {n} masks, got shape {given.shape}")
+    return given
+
+
+def import_coco(project: Project, path: str | Path) -> TruthSummary:
+    """Keep the masks of a COCO file as ground truth; see `Project.import_coco`."""
+    from workbench.formats import coco
+
+    file = coco.read(path)
+    names = [entry.file_name for entry in file.images]
+    return import_truth(project, file.masks, file.labels, file.crowd, names, Path(path).name, file.problems)
+
+
+def export_coco(project: Project, path: str | Path, outcome: str, config: TriageConfig) -> int:
+    """Write the latest run's masks of an outcome as a COCO file; see `Project.export_coco`."""
+    from workbench.formats import coco
+
+    run = runs.find(project.catalog)
+    if run is None:
+        raise StoreError("export: expected proposals, there are none yet; call project.propose(load_sam()) first")
+    parts, outcomes = [], []
+    for _, rows in project.each():
+        triaged = workbench.triage(rows, config)
+        kept = of_outcome(triaged, outcome)
+        parts.append(rows.select(kept))
+        outcomes.append((triaged.outcome[kept], triaged.reasons[kept]))
+    masks = Proposals.concat(parts)
+    codes, reasons = (np.concatenate([o[k] for o in outcomes]) if outcomes else np.zeros(0, int) for k in (0, 1))
+    coco.write(path, masks, _entries(project, run.id), Triage(codes, reasons, config))
+    return len(masks)
+
+
+def _entries(project: Project, run_id: int) -> list[ImageEntry]:
+    """Return an entry for each image done: named by its path, and by its root's name too where paths repeat."""
+    from workbench.formats.entry import ImageEntry
+
+    done = [file for file in runs.image_files(project.catalog, run_id) if file.status == "done"]
+    with project.catalog.read() as connection:
+        rows = connection.execute(sa.select(images.c.key, images.c.height, images.c.width))
+        sizes = {key: (h, w) for key, h, w in rows}
+    repeated = len({file.path for file in done}) < len(done)
+    names = [f"{Path(file.root).name}/{file.path}" if repeated else file.path for file in done]
+    return [ImageEntry(n, sizes[file.key], str(file.image_id)) for n, file in zip(names, done, strict=True)]

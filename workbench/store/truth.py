@@ -1,0 +1,169 @@
+"""Ground truth: the true masks of images, with labels, in shards of their own; importing again replaces."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from workbench.store import files, runs, shards
+from workbench.store.catalog import Catalog, now
+from workbench.store.schema import image_files, images, truth_images
+from workbench.store.schema import shards as shard_table
+from workbench.tables.proposals import Proposals
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FOLDER = f"{shards.FOLDER}/truth"
+_IMAGES_A_SHARD = 256
+
+
+class TrueMasks(NamedTuple):
+    """The true masks of one image, none included.
+
+    masks : source "manual"; labels : (N,) str, "" for none; crowd : (N,) bool, regions of many things as in COCO
+    """
+
+    masks: Proposals
+    labels: NDArray[np.object_]
+    crowd: NDArray[np.bool_]
+
+
+class Recorded(NamedTuple):
+    """An image of the project as names and sizes of an annotation file are compared with it."""
+
+    key: int
+    image_id: str
+    path: str
+    size_hw: tuple[int, int] | None  # None until the image was read
+
+
+class Names:
+    """Finds the image that a name in an annotation file means, by comparing text; no path is ever joined or opened."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._all = _recorded(catalog)
+        self._by_last: dict[str, list[Recorded]] = {}
+        for recorded in self._all:
+            self._by_last.setdefault(recorded.path.rpartition("/")[2], []).append(recorded)
+
+    def by_id(self) -> dict[str, Recorded]:
+        """Return the images by the id of their content."""
+        return {recorded.image_id: recorded for recorded in reversed(self._all)}
+
+    def find(self, name: str) -> Recorded | None:
+        """Return the image whose path is `name`, or the only one where one of the two ends like the other."""
+        same_last = self._by_last.get(name.rpartition("/")[2], [])
+        exact = [r for r in same_last if r.path == name]
+        alike = [r for r in same_last if f"/{r.path}".endswith(f"/{name}") or f"/{name}".endswith(f"/{r.path}")]
+        found = exact or alike
+        return found[0] if len({r.image_id for r in found}) == 1 else None
+
+
+def _recorded(catalog: Catalog) -> list[Recorded]:
+    columns = (images.c.key, images.c.image_id, images.c.height, images.c.width)
+    named = images.c.image_id.is_not(None)
+    first = sa.select(*columns, images.c.path).where(named)
+    further = sa.select(*columns, image_files.c.path).join_from(images, image_files).where(named)
+    with catalog.read() as connection:
+        rows = [row for query in (first, further) for row in connection.execute(query)]
+    return [Recorded(key, i, path, None if h is None else (h, w)) for key, i, h, w, path in rows]
+
+
+def store(catalog: Catalog, project: Path, found: Iterable[tuple[int, TrueMasks]], origin: str) -> int:
+    """Write the true masks of images, in place of those they had, and return the number of masks.
+
+    Parameters
+    ----------
+    found : the key of each image with its masks
+    origin : name of the file they came from
+
+    Raises
+    ------
+    StoreError : when another process does the same, or the disk refuses; whole shards written before stay
+    """
+    folder = project / FOLDER
+    files.make_folder(folder)
+    busy = "ground truth is being imported by another process; let it finish, or end it"
+    with files.locked(folder / "writer.lock", busy):
+        shards.sweep(folder, runs.shard_names(catalog, FOLDER))
+        parts, total = iter(found), 0
+        while part := list(itertools.islice(parts, _IMAGES_A_SHARD)):
+            total += _store_shard(catalog, project, part, origin)
+    return total
+
+
+def _store_shard(catalog: Catalog, project: Path, part: list[tuple[int, TrueMasks]], origin: str) -> int:
+    writer = shards.ShardWriter(project, FOLDER)
+    rows: list[dict[str, Any]] = []
+    for key, true in part:
+        extra = {"label": true.labels, "crowd": true.crowd}
+        group = writer.add(true.masks, extra) if len(true.masks) else None
+        rows.append({"image_key": key, "row_group": group, "rows": len(true.masks)})
+    shard = writer.finish() if writer.rows else None
+    with catalog.write() as connection:
+        number = None if shard is None else runs.insert_shard(connection, shard, "truth", None)
+        same = {"origin": origin, "added_at": now()}
+        rows = [{**r, **same, "shard_id": number if r["row_group"] is not None else None} for r in rows]
+        connection.execute(sa.delete(truth_images).where(truth_images.c.image_key.in_([key for key, _ in part])))
+        connection.execute(sa.insert(truth_images), rows)
+        used = sa.select(truth_images.c.shard_id).where(truth_images.c.shard_id.is_not(None))
+        left = (shard_table.c.kind == "truth") & shard_table.c.id.not_in(used)
+        connection.execute(sa.delete(shard_table).where(left))  # their files go with the next sweep
+    return writer.rows
+
+
+def load(catalog: Catalog, reader: shards.ShardReader, names: Iterable[str] | None = None) -> list[TrueMasks]:
+    """Return the true masks of each image that has truth, in the order of the images.
+
+    Parameters
+    ----------
+    names : ids or paths of images; None for all
+
+    Raises
+    ------
+    StoreError : for a name that no image has
+    """
+    wanted = None if names is None else {file.key for file in runs.image_files(catalog, None, names)}
+    query = (
+        sa.select(images.c.key, shard_table.c.path, truth_images.c.row_group)
+        .select_from(truth_images.join(images).outerjoin(shard_table))
+        .order_by(images.c.key)
+    )
+    with catalog.read() as connection:
+        rows = connection.execute(query).tuples().all()
+    return [_read(reader, path, group) for key, path, group in rows if wanted is None or key in wanted]
+
+
+def labels_frame(found: list[TrueMasks]) -> pd.DataFrame:
+    """Return image_id, mask_id, label and crowd of each mask."""
+    import pandas as pd
+
+    columns = {
+        "image_id": [i for true in found for i in true.masks.image_id],
+        "mask_id": [i for true in found for i in true.masks.mask_id],
+        "label": [label for true in found for label in true.labels],
+        "crowd": [bool(flag) for true in found for flag in true.crowd],
+    }
+    return pd.DataFrame(columns)
+
+
+def _read(reader: shards.ShardReader, path: str | None, group: int | None) -> TrueMasks:
+    if path is None or group is None:
+        return TrueMasks(Proposals.empty(), np.zeros(0, object), np.zeros(0, bool))
+    table = reader.read(path, group)
+    labels = np.asarray(table.column("label").to_numpy(), dtype=object)
+    return TrueMasks(shards.from_table(table), labels, table.column("crowd").to_numpy())
+
+
+def set_size(catalog: Catalog, key: int, size_hw: tuple[int, int]) -> None:
+    """Write down the height and width of an image, px."""
+    with catalog.write() as connection:
+        size = {"height": size_hw[0], "width": size_hw[1]}
+        connection.execute(sa.update(images).where(images.c.key == key).values(size))
