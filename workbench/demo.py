@@ -5,20 +5,25 @@ from __future__ import annotations
 import contextlib
 import functools
 import http.server
+import itertools
 import shutil
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from workbench.config import preset
-from workbench.gallery import Picture, picture, write_gallery
+from workbench.config import TriageConfig, preset
+from workbench.gallery import picture, write_gallery
 from workbench.masks import rle
 from workbench.masks.matching import match
+from workbench.triage.rules import triage
 
 if TYPE_CHECKING:
     from workbench.project import Project
+    from workbench.tables.outcomes import Triage
+    from workbench.tables.proposals import Proposals
 
 # photographs that scikit-image carries in its wheel; nothing is downloaded
 PHOTOGRAPHS = ("coins.png", "cell.png", "coffee.png", "chelsea.png", "rocket.jpg", "ihc.png")
@@ -88,26 +93,31 @@ def _write_scenes(folder: Path) -> Path:
 def recall(project: Project, iou: float = 0.5) -> dict[str, float]:
     """Return the share of true masks matched one to one at the IoU by a distinct, and by an auto-accepted proposal."""
     found, total = {"distinct": 0, "auto_accepted": 0}, 0
-    for image_id, rows, triage in project.each_triaged():
+    for image_id, _, rows, triaged in _triaged(project):
         truth = project.truth(image_id).rles.tolist()
         if not truth:
             continue
         total += len(truth)
         size_hw = (int(rows.sizes_hw[0, 0]), int(rows.sizes_hw[0, 1])) if len(rows) else (SCENE_PX, SCENE_PX)
         for name in found:
-            some = rows.rles[getattr(triage, name)].tolist()
+            some = rows.rles[getattr(triaged, name)].tolist()
             found[name] += len(match(truth, some, size_hw, iou)[0])
     return {name: n / total if total else float("nan") for name, n in found.items()}
 
 
+def _triaged(project: Project) -> Iterator[tuple[str, str, Proposals, Triage]]:
+    """Yield id, path, proposals and their triage by the settings used last, an image at a time."""
+    config = TriageConfig.from_dict(project.report().settings["triage"])
+    images = project.images()
+    for image_id, path in images.loc[images["status"] == "done", ["image_id", "path"]].itertuples(index=False):
+        rows = project.proposals(image_id)
+        yield image_id, path, rows, triage(rows, config)
+
+
 def write_project_gallery(project: Project, folder: Path) -> Path:
     """Write the gallery of a project's latest triage, its first images; return the page."""
-    names = project.images().set_index("image_id")["path"]
-    pictures: list[Picture] = []
-    for image_id, rows, triage in project.each_triaged():
-        if len(pictures) == MOST_PICTURES:
-            break
-        pictures.append(picture(str(names[image_id]), project.image(image_id), rows, triage))
+    shown_first = itertools.islice(_triaged(project), MOST_PICTURES)
+    pictures = [picture(path, project.image(image_id), rows, triaged) for image_id, path, rows, triaged in shown_first]
     report = project.report().to_dict()
     shown = (
         "images",

@@ -61,7 +61,8 @@ def points(crop: Crop, config: ProposeConfig) -> np.ndarray:
         across, down = (max(1, round(side / config.spacing_px)) for side in (width, height))
     grid_x, grid_y = np.meshgrid(_centres(across), _centres(down))
     # multiplied as one array, as the official generator does, so that every coordinate has the same last bit
-    return np.stack([grid_x, grid_y], axis=-1).reshape(-1, 2) * np.array([[width, height]])
+    grid: np.ndarray = np.stack([grid_x, grid_y], axis=-1).reshape(-1, 2) * np.array([[width, height]])
+    return grid
 
 
 def _centres(n: int) -> np.ndarray:

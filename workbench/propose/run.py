@@ -20,6 +20,9 @@ from workbench.tables.proposals import Proposals
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# with more boxes, torchvision's batched_nms sorts what it keeps once more, by a sort that reorders equal scores
+RESORTED_ABOVE = 1000
+
 
 def propose(
     image: np.ndarray,
@@ -130,11 +133,15 @@ def _propose_batch(
 
 
 def _nms(rows: Proposals, scores: NDArray[Any], threshold: float, config: ProposeConfig) -> NDArray[np.int64]:
-    """Return the rows that survive NMS, best first, ties by row."""
+    """Return the rows that survive NMS, best first, in the official generator's order."""
     if config.nms == "mask" and len(rows):
         size_hw = (int(rows.sizes_hw[0, 0]), int(rows.sizes_hw[0, 1]))
         return nms.nms_masks(rows.rles.tolist(), size_hw, scores, threshold)
-    return nms.nms_boxes(rows.boxes_xyxy, scores, threshold)
+    keep = nms.nms_boxes(rows.boxes_xyxy, scores, threshold)
+    if len(rows) > RESORTED_ABOVE:
+        keep.sort()
+        return keep[torch.as_tensor(scores[keep]).sort(descending=True)[1].numpy()]
+    return keep
 
 
 def _with_jitter(

@@ -88,7 +88,7 @@ def _score(
     area = counts[:, 1]
     with np.errstate(invalid="ignore", divide="ignore"):
         # float32 by float32, as torch divides two integer tensors
-        stability = counts[:, 0].astype(np.float32) / counts[:, 2].astype(np.float32)
+        stability = np.divide(counts[:, 0], counts[:, 2], dtype=np.float32)
     keep = area > 0
     if config.stability_floor is not None:
         keep &= stability >= np.float32(config.stability_floor)
@@ -130,12 +130,13 @@ def measure(logits: torch.Tensor, threshold: float, offset: float) -> tuple[NDAr
     if logits.device.type == "cpu":
         counts, boxes = _measure(logits.contiguous().numpy(), cuts)
         return counts, boxes
-    counts = torch.stack([(logits > float(cut)).flatten(1).sum(1) for cut in cuts], dim=1)
-    return counts.cpu().numpy(), _boxes_on_device(logits > float(cuts[1])).cpu().numpy()
+    above = torch.stack([(logits > float(cut)).flatten(1).sum(1) for cut in cuts], dim=1)
+    return above.cpu().numpy(), _boxes_on_device(logits > float(cuts[1])).cpu().numpy()
 
 
 @compiled
-def _measure(logits, cuts):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+def _measure(logits: NDArray[np.float32], cuts: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """One pass over each mask, row by row."""
     n, height, width = logits.shape
     counts = np.zeros((n, 3), np.int64)
     boxes = np.zeros((n, 4), np.int32)
