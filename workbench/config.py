@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import math
+import operator
 import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, TypeVar, cast, dataclass_transform, get_args, get_type_hints
@@ -145,7 +146,7 @@ def _checked(owner: str, field: dataclasses.Field[Any], hint: Any, value: Any) -
     if value is None and type(None) in kinds:
         return None
     if isinstance(kinds[0], str):  # a Literal
-        if value not in kinds:
+        if not isinstance(value, str) or value not in kinds:
             near = difflib.get_close_matches(str(value), kinds, n=1, cutoff=0.4)
             hint_text = f"; did you mean {near[0]!r}?" if near else ""
             raise SettingError(f"{where}: expected one of {', '.join(map(repr, kinds))}, got {value!r}{hint_text}")
@@ -155,16 +156,28 @@ def _checked(owner: str, field: dataclasses.Field[Any], hint: Any, value: Any) -
             raise SettingError(f"{where}: expected true or false, got {value!r}")
         return value
     wanted = int if int in kinds else float
-    # numpy's numbers and whole floats are welcome, strings and booleans are not
-    number = None if isinstance(value, (bool, str)) or not hasattr(value, "__float__") else float(value)
-    if number is None or not math.isfinite(number) or (wanted is int and number != int(number)):
+    number = _number(value, wanted)
+    if number is None:
         off = " or None for off" if type(None) in kinds else ""
         name = "a whole number" if wanted is int else "a finite number"
         raise SettingError(f"{where}: expected {name} {limits}{off}, got {value!r}")
     low, high = field.metadata["low"], field.metadata["high"]
     if (low is not None and number < low) or (high is not None and number > high):
         raise SettingError(f"{where}: expected {limits}, got {value!r}")
-    return wanted(number)
+    return number
+
+
+def _number(value: Any, wanted: type[int] | type[float]) -> int | float | None:
+    """Return a finite number of the wanted type, or None; numpy's are welcome, strings and booleans are not."""
+    if isinstance(value, (bool, str)) or not hasattr(value, "__float__") or str(getattr(value, "dtype", "")) == "bool":
+        return None
+    try:
+        if wanted is int and hasattr(value, "__index__"):
+            return operator.index(value)  # by way of float a large seed would become another
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):  # an array, or a number that no float holds
+        return None
+    return wanted(number) if math.isfinite(number) and number == wanted(number) else None
 
 
 @settings

@@ -178,15 +178,10 @@ def _together(automatic: Proposals, manual: Proposals) -> Proposals:
     if len(automatic) and len(manual):
         one, other = automatic.image_id[0], manual.image_id[0]
         if one and not other:
-            manual = _of_image(manual, one)
+            manual = manual.replace(image_id=one)
         elif other and not one:
-            automatic = _of_image(automatic, other)
+            automatic = automatic.replace(image_id=other)
     return Proposals.concat([automatic, manual])
-
-
-def _of_image(masks: Proposals, image_id: str) -> Proposals:
-    columns = {name: getattr(masks, name) for name in ("rles", "boxes_xyxy", "area_px", "sizes_hw", "source")}
-    return Proposals.make(image_id=image_id, **columns)
 
 
 def _check_overlap(max_overlap: float) -> None:

@@ -20,7 +20,7 @@ from workbench.formats.entry import FormatError, ImageEntry, check_file_name, sh
 from workbench.masks import polygons, rle
 from workbench.masks.boxes import to_xywh
 from workbench.tables.outcomes import Outcome, Triage
-from workbench.tables.proposals import Proposals, mask_id
+from workbench.tables.proposals import Proposals
 
 MAX_BYTES = 2**31  # some five times the instances of COCO's own training set
 UNLABELLED = "object"  # the category of masks without a label: COCO wants one for each
@@ -58,9 +58,7 @@ class CocoFile:
 
     def of_image(self, entry: ImageEntry, image_id: str) -> Proposals:
         """Return the masks of one image under another image id, e.g. that of its content, with new mask ids."""
-        rows = self.masks.select(self.rows_of(entry))
-        ids = [mask_id(image_id, counts, entry.size_hw) for counts in rows.rles]
-        return rows.replace(image_id=image_id, mask_id=ids)
+        return self.masks.select(self.rows_of(entry)).replace(image_id=image_id)
 
 
 def read(path: str | Path, *, max_bytes: int = MAX_BYTES) -> CocoFile:

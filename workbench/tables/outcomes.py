@@ -94,22 +94,22 @@ class Triage:
     @property
     def auto_accepted(self) -> np.ndarray:
         """(N,) bool: accepted without a person."""
-        return self.outcome == Outcome.auto_accepted
+        return np.asarray(self.outcome == Outcome.auto_accepted)
 
     @property
     def flagged(self) -> np.ndarray:
         """(N,) bool: a person has to look."""
-        return self.outcome == Outcome.flagged
+        return np.asarray(self.outcome == Outcome.flagged)
 
     @property
     def discarded(self) -> np.ndarray:
         """(N,) bool: distinct, but not worth a look."""
-        return self.outcome == Outcome.discarded
+        return np.asarray(self.outcome == Outcome.discarded)
 
     @property
     def distinct(self) -> np.ndarray:
         """(N,) bool: survived NMS; the denominator of the auto-acceptance rate."""
-        return self.outcome != Outcome.duplicate
+        return np.asarray(self.outcome != Outcome.duplicate)
 
     @property
     def auto_accept_rate(self) -> float:

@@ -58,6 +58,9 @@ COLUMNS: dict[str, Column] = {
 }
 
 
+_NAMED_BY = ("image_id", "rles", "sizes_hw")  # what a mask_id is the hash of
+
+
 def mask_id(image_id: str, counts: bytes, size_hw: tuple[int, int]) -> str:
     """Return 32 hex digits that name a mask of an image: equal exactly when image, size and pixels are."""
     text = b"%s|%d|%d|%s" % (image_id.encode(), size_hw[0], size_hw[1], counts)
@@ -115,11 +118,14 @@ class Proposals:
         unknown = sorted(set(given) - set(COLUMNS))
         if unknown:
             raise ValueError(f"Proposals: unknown columns {unknown}; it has {', '.join(COLUMNS)}")
+        if isinstance(given.get("rles"), (str, bytes)):
+            raise ValueError("Proposals.rles: expected a list of run lengths, got one; give [run_lengths]")
         n = len(given.get("rles", ()))
         columns = {name: _filled(column, given.get(name, column.default), n) for name, column in COLUMNS.items()}
         if "row" not in given:
             columns["row"] = np.arange(n, dtype=np.int32)
         if "mask_id" not in given:
+            columns |= {name: _checked(name, COLUMNS[name], columns[name], n) for name in _NAMED_BY}
             columns["mask_id"] = _ids(columns["image_id"], columns["rles"], columns["sizes_hw"])
         return cls(**columns)
 
@@ -156,14 +162,15 @@ class Proposals:
         """Return a copy with some columns replaced (scalars repeated); new masks or images get new mask ids."""
         columns = {name: getattr(self, name) for name in COLUMNS}
         columns |= {name: _filled(COLUMNS[name], value, len(self)) for name, value in changes.items()}
-        if "mask_id" not in changes and not changes.keys().isdisjoint(("rles", "image_id", "sizes_hw")):
+        if "mask_id" not in changes and not changes.keys().isdisjoint(_NAMED_BY):
+            columns |= {name: _checked(name, COLUMNS[name], columns[name], len(self)) for name in _NAMED_BY}
             columns["mask_id"] = _ids(columns["image_id"], columns["rles"], columns["sizes_hw"])
         return Proposals(**columns)
 
     def masks(self, i: Any) -> np.ndarray:
         """Return the mask of row `i` as (H, W) bool, or of several rows of one size as (K, H, W) bool."""
         if isinstance(i, (int, np.integer)):
-            return rle.decode([self.rles[i]], _size(self.sizes_hw[i]))[0]
+            return np.asarray(rle.decode([self.rles[i]], _size(self.sizes_hw[i]))[0])
         rows = self.select(i)
         sizes = {_size(size) for size in rows.sizes_hw}
         if len(sizes) > 1:
@@ -211,28 +218,50 @@ def _checked(name: str, column: Column, values: Any, n: int) -> np.ndarray:
         raise ValueError(f"Proposals.{name}: expected shape {shape} ({column.doc}), got {array.shape}")
     if array.dtype != column.dtype:
         array = _cast(name, column, array)
+    if column.dtype == TEXT:
+        _check_text(name, array)
     return array
 
 
 def _cast(name: str, column: Column, array: np.ndarray) -> np.ndarray:
     """Change the dtype where no value is lost that the column means to keep."""
-    if column.dtype.kind in "iu" and array.size and not np.array_equal(array, array.astype(column.dtype)):
-        raise ValueError(f"Proposals.{name}: expected whole numbers that fit {column.dtype}, got dtype {array.dtype}")
-    return array.astype(column.dtype)
+    kept = "whole numbers that fit" if column.dtype.kind in "iu" else "values that fit"
+    try:
+        with np.errstate(invalid="ignore"):  # NaN as a whole number: told below, by its value
+            cast = array.astype(column.dtype)
+        fits = column.dtype.kind not in "iu" or np.array_equal(array, cast)
+    except (ValueError, TypeError, OverflowError):
+        fits = False
+    if not fits:
+        raise ValueError(f"Proposals.{name}: expected {kept} {column.dtype} ({column.doc}), got {_some(array)}")
+    return cast
+
+
+def _check_text(name: str, cells: np.ndarray) -> None:
+    wanted = bytes if name == "rles" else str
+    wrong = [kind.__name__ for kind in set(map(type, cells.tolist())) if not issubclass(kind, wanted)]
+    if wrong:
+        raise ValueError(f"Proposals.{name}: expected {wanted.__name__} in every row, got {', '.join(sorted(wrong))}")
+    if name == "source" and (other := sorted(set(cells.tolist()) - set(SOURCES))):
+        raise ValueError(f"Proposals.source: expected {', '.join(SOURCES)}, got {', '.join(other[:3])}")
+
+
+def _some(array: np.ndarray) -> str:
+    return f"{array.dtype} like {', '.join(map(repr, array.reshape(-1)[:3].tolist()))}"
 
 
 def _filled(column: Column, value: Any, n: int) -> Any:
     """Repeat a scalar (or one box, point or size) to n rows; leave arrays of rows as they are."""
     if column.dtype == TEXT:
-        if isinstance(value, (str, bytes)):
-            return np.full(n, value, dtype=object)
+        if isinstance(value, (str, bytes)) or not hasattr(value, "__len__"):
+            return np.full(n, value, dtype=np.object_)
         cells = np.empty(len(value), dtype=object)
         cells[:] = list(value)
         return cells
     array = np.asarray(value)
     if column.width and array.ndim == 1 and array.shape == (column.width,):
         return np.tile(array, (n, 1))
-    return np.full((n, column.width) if column.width else (n,), value, column.dtype) if array.ndim == 0 else array
+    return np.full((n, column.width) if column.width else (n,), array) if array.ndim == 0 else array
 
 
 def _ids(image_ids: np.ndarray, rles: np.ndarray, sizes_hw: np.ndarray) -> np.ndarray:
