@@ -29,11 +29,21 @@ def propose(image, segmenter, config=None, *, image_id=None):
     """Return 0 to 6 rectangles, drawn by a generator that the pixels seed."""
     rng = np.random.default_rng(int(image.astype(np.int64).sum()))
     h, w = image.shape[:2]
-    n = int(rng.integers(0, 7))
-    masks = np.zeros((n, h, w), bool)
+    masks = np.zeros((int(rng.integers(0, 7)), h, w), bool)
     for mask in masks:
-        y, x = rng.integers(0, h - 1), rng.integers(0, w - 1)
+        y, x = rng.integers(0, h), rng.integers(0, w)
         mask[y : y + 1 + rng.integers(h), x : x + 1 + rng.integers(w)] = True
+    return _table(masks, segmenter, image_id, rng)
+
+
+def propose_noise(image, segmenter, config=None, *, image_id=None):
+    """Return 20 masks of noise, some 100 kB that do not compress."""
+    rng = np.random.default_rng(int(image.astype(np.int64).sum()))
+    return _table(rng.random((20, 128, 128)) < 0.5, segmenter, image_id, rng)
+
+
+def _table(masks, segmenter, image_id, rng):
+    n, h, w = masks.shape
     rles = rle.encode(masks)
     return Proposals.make(
         rles=rles,
@@ -48,17 +58,21 @@ def propose(image, segmenter, config=None, *, image_id=None):
     )
 
 
-def install(stage=propose, seconds: float = 0.0) -> types.ModuleType:
-    """Put a stage in the place where a project looks the proposing function up."""
+def stage(function=propose, seconds: float = 0.0) -> types.ModuleType:
+    """Return a module to put in place of `workbench.propose.run` in `sys.modules`."""
 
     def slow(*args, **settings):
         time.sleep(seconds)
-        return stage(*args, **settings)
+        return function(*args, **settings)
 
     module = types.ModuleType("workbench.propose.run")
-    module.propose = slow if seconds else stage
-    sys.modules["workbench.propose.run"] = module
+    module.propose = slow
     return module
+
+
+def install(function=propose, seconds: float = 0.0) -> None:
+    """Put a stage in the place where a project looks the proposing function up, for the rest of this process."""
+    sys.modules["workbench.propose.run"] = stage(function, seconds)
 
 
 def write_images(folder: Path, n: int, size_hw: tuple[int, int] = (24, 32), seed: int = 0) -> Path:

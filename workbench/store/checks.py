@@ -17,7 +17,7 @@ def problems(catalog: Catalog, project: Path) -> list[str]:
 
 def _shards(catalog: Catalog, project: Path) -> list[str]:
     with catalog.read() as connection:
-        named = connection.execute(sa.select(shards.c.path, shards.c.size_bytes)).tuples().all()
+        named = connection.execute(sa.select(shards.c.path, shards.c.size_bytes)).all()
     lines = []
     for path, size in named:
         file = project / path

@@ -131,7 +131,7 @@ def record(
     for start in range(0, max(len(files), 1), _PER_TRANSACTION):
         with catalog.write() as connection:
             root_id = _root_id(connection, root)
-            held = dict(connection.execute(sa.select(images.c.image_id, images.c.key)).tuples().all())
+            held = dict(connection.execute(sa.select(images.c.image_id, images.c.key)).all())
             rows, repeats = [], []
             for file in files[start : start + _PER_TRANSACTION]:
                 if file.image_id is not None and file.image_id in held:
@@ -172,7 +172,7 @@ def read_again(catalog: Catalog, folder: Path, seed: int, roles: Sequence[float]
     """Try the files anew that could not be read, and return how many can be now."""
     with catalog.read() as connection:
         query = sa.select(images.c.key, image_roots.c.path, images.c.path).join_from(images, image_roots)
-        unread = connection.execute(query.where(images.c.image_id.is_(None))).tuples().all()
+        unread = connection.execute(query.where(images.c.image_id.is_(None))).all()
     read = 0
     for key, root_path, path in unread:
         root = (folder / root_path).resolve()

@@ -101,7 +101,7 @@ def failures(catalog: Catalog, run_id: int | None) -> list[tuple[str, str, str]]
     message = sa.func.coalesce(run_images.c.message, images.c.message)
     query = sa.select(images.c.path, reason, message).select_from(images.outerjoin(run_images, seen))
     with catalog.read() as connection:
-        found = connection.execute(query.where(reason != "").order_by(images.c.key)).tuples().all()
+        found = connection.execute(query.where(reason != "").order_by(images.c.key)).all()
     return [tuple(row) for row in found]
 
 
@@ -168,4 +168,4 @@ def _frame(catalog: Catalog, query: sa.Select[Any]) -> pd.DataFrame:
 
     with catalog.read() as connection:
         result = connection.execute(query)
-        return pd.DataFrame(result.tuples().all(), columns=list(result.keys()))
+        return pd.DataFrame(result.all(), columns=list(result.keys()))

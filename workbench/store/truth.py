@@ -137,7 +137,7 @@ def load(catalog: Catalog, reader: shards.ShardReader, names: Iterable[str] | No
         .order_by(images.c.key)
     )
     with catalog.read() as connection:
-        rows = connection.execute(query).tuples().all()
+        rows = connection.execute(query).all()
     return [_read(reader, path, group) for key, path, group in rows if wanted is None or key in wanted]
 
 
