@@ -81,6 +81,7 @@ def read_tensors(path: Path, name: str) -> dict[str, Tensor]:
             f"{path}: expected the tensors of {name}, found {_unreadable(path, error)}. {_advice(name)}"
         ) from None
     except (
+        OSError,  # also what torch raises for a zip that ends too early
         RuntimeError,
         EOFError,
         ValueError,

@@ -61,6 +61,12 @@ class KeepingSegmenter(abc.ABC):
     def __init__(
         self, model: Any, model_id: str, device: torch.device | str, dtype: torch.dtype, cache: EmbeddingCache | None
     ) -> None:
+        low = next((str(p.dtype) for p in model.parameters() if p.dtype != torch.float32), None)
+        if low is not None:
+            raise ValueError(
+                f"{model_id}: expected float32 weights, got {low}; hand in model.float() and choose the precision of "
+                "the image encoder by dtype="
+            )
         self.device = torch.device(device)
         self.dtype = dtype
         self.model = model.to(self.device).eval()

@@ -11,7 +11,7 @@ import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 (the field's name)
+from torch.nn import functional as F
 
 STRIDE_PX = 16
 
