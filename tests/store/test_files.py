@@ -20,9 +20,9 @@ with locked(Path(sys.argv[1]), busy=""):
 
 
 def test_locked__refuses_a_second_holder_until_the_first_lets_go(tmp_path):
-    with files.locked(tmp_path / "lock", busy="in use"):
-        with pytest.raises(StoreError, match="in use"), files.locked(tmp_path / "lock", busy="in use"):
-            pass
+    lock = tmp_path / "lock"
+    with files.locked(lock, busy=""), pytest.raises(StoreError, match="in use"), files.locked(lock, busy="in use"):
+        pass
     with files.locked(tmp_path / "lock", busy="in use"):
         pass
 

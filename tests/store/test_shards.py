@@ -92,7 +92,7 @@ def test_shard__full_disk_removes_the_draft_and_says_so(tmp_path, monkeypatch, m
     writer = shards.ShardWriter(tmp_path, "s")
     writer.add(some(2))
     monkeypatch.setattr(pq.ParquetWriter, method, full)
-    with pytest.raises(StoreError, match="the disk is full.*everything written before is kept"):
+    with pytest.raises(StoreError, match=r"the disk is full.*everything written before is kept"):
         writer.finish() if method == "close" else writer.add(some(2))
     assert list((tmp_path / "s").iterdir()) == []
 
