@@ -1,0 +1,198 @@
+"""The bundled SAM: a `segment_anything` `Sam` with a small convolutional encoder, its weights and their card.
+
+The encoder works at strides 4, 8, 16 and 32 and gives one embedding at stride 16; since it is convolutional, it can be
+trained on windows of the 512 px input frame and run on the whole frame. Prompt encoder, transformer and mask decoder are
+`segment_anything`'s own classes, so that the official predictor and mask generator run on it as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+IMG_SIZE_PX = 512
+STRIDE_PX = 16
+GRID = IMG_SIZE_PX // STRIDE_PX
+WIDTH = 96
+WEIGHTS = Path(__file__).parent / "weights" / "bundled.safetensors"
+
+
+class ChannelNorm(nn.Module):
+    """Layer norm over the channels of every pixel; statistics do not depend on the image's size."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        y: Tensor = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return y
+
+
+class FineBlock(nn.Module):
+    """Residual block of two dense 3×3 convolutions: at stride 4 faster on CPUs than a depthwise one."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(channels)
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        y: Tensor = self.second(F.gelu(self.first(self.norm(x))))
+        return x + y
+
+
+class WideBlock(nn.Module):
+    """ConvNeXt block: depthwise 7×7, layer norm, widening MLP (Liu et al. 2022, A ConvNet for the 2020s, fig. 4)."""
+
+    def __init__(self, channels: int, widening: int = 3) -> None:
+        super().__init__()
+        self.spatial = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
+        self.norm = nn.LayerNorm(channels)
+        self.widen = nn.Linear(channels, widening * channels)
+        self.narrow = nn.Linear(widening * channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        y = self.norm(self.spatial(x).permute(0, 2, 3, 1))
+        y = self.narrow(F.gelu(self.widen(y)))
+        return x + y.permute(0, 3, 1, 2)
+
+
+def standardise(x: Tensor) -> Tensor:
+    """Return the image beside a copy of zero mean and unit deviation, its tails compressed.
+
+    A dim micrograph and a bright one then look alike to the first layer. Padding is exactly zero in every channel (no
+    8-bit value is, once `pixel_mean` is taken off) and stays out of the statistics.
+
+    Parameters
+    ----------
+    x : (B, 3, H, W) float, normalised by pixel_mean and pixel_std
+
+    Returns
+    -------
+    (B, 6, H, W) float
+    """
+    real = (x != 0).any(dim=1, keepdim=True).to(x.dtype)
+    count = real.sum(dim=(1, 2, 3), keepdim=True).clamp(min=1.0)
+    mean = (x * real).sum(dim=(2, 3), keepdim=True) / count
+    centred = (x - mean) * real
+    deviation = (centred.square().sum(dim=(1, 2, 3), keepdim=True) / (3 * count)).sqrt()
+    return torch.cat([x, torch.asinh(centred / (deviation + 0.02))], dim=1)
+
+
+class BundledEncoder(nn.Module):
+    """Image encoder: (B, 3, H, W), normalised, H and W multiples of 32, to an embedding (B, 96, H/16, W/16)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.img_size = IMG_SIZE_PX
+        self.stem = nn.Sequential(
+            nn.Conv2d(6, 24, 3, stride=2, padding=1), nn.GELU(), nn.Conv2d(24, 48, 3, stride=2, padding=1)
+        )
+        self.stage4 = nn.Sequential(FineBlock(48), FineBlock(48))
+        self.stage8 = nn.Sequential(nn.Conv2d(48, 96, 2, stride=2), *(WideBlock(96) for _ in range(3)))
+        self.stage16 = nn.Sequential(nn.Conv2d(96, 192, 2, stride=2), *(WideBlock(192) for _ in range(5)))
+        self.stage32 = nn.Sequential(nn.Conv2d(192, 256, 2, stride=2), *(WideBlock(256) for _ in range(2)))
+        self.from4 = nn.Conv2d(48, WIDTH, 4, stride=4)
+        self.from8 = nn.Conv2d(96, WIDTH, 2, stride=2)
+        self.from16 = nn.Conv2d(192, WIDTH, 1)
+        self.from32 = nn.Conv2d(256, WIDTH, 1)
+        self.fuse = nn.Sequential(WideBlock(WIDTH), nn.Conv2d(WIDTH, WIDTH, 3, padding=1), ChannelNorm(WIDTH))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the embedding at stride 16."""
+        x = standardise(x).contiguous(memory_format=torch.channels_last)
+        x4 = self.stage4(self.stem(x))
+        x8 = self.stage8(x4)
+        x16 = self.stage16(x8)
+        x32 = self.from32(self.stage32(x16))
+        wide = F.interpolate(x32, scale_factor=2, mode="bilinear", align_corners=False)
+        y: Tensor = self.fuse(self.from4(x4) + self.from8(x8) + self.from16(x16) + wide)
+        return y.contiguous()
+
+
+def build_bundled() -> Sam:
+    """Return the architecture with random weights, in eval mode; draws from torch's global generator."""
+    transformer = TwoWayTransformer(
+        depth=2, embedding_dim=WIDTH, num_heads=2, mlp_dim=192, attention_downsample_rate=3
+    )
+    prompt_encoder = PromptEncoder(
+        embed_dim=WIDTH, image_embedding_size=(GRID, GRID), input_image_size=(IMG_SIZE_PX, IMG_SIZE_PX), mask_in_chans=16
+    )
+    # Positions are coded at many scales: small objects are a token or less across, and SAM's unit scale
+    # turns by only a tenth of a revolution from one token to the next.
+    matrix = prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
+    scales = torch.logspace(math.log10(0.5), math.log10(8.0), matrix.shape[1])
+    matrix.mul_(scales[None, :])
+    decoder = MaskDecoder(
+        transformer_dim=WIDTH, transformer=transformer, activation=nn.ReLU, num_multimask_outputs=3, iou_head_depth=3, iou_head_hidden_dim=WIDTH
+    )
+    return Sam(BundledEncoder(), prompt_encoder, decoder).eval()
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """Return the card that lies beside the weights at `path` (the same name, ending in .json)."""
+    card_path = path.with_suffix(".json")
+    if not card_path.is_file():
+        raise FileNotFoundError(f"{card_path}: expected the card of {path.name} (with its sha256), found no such file")
+    card: dict[str, Any] = json.loads(card_path.read_text(encoding="utf-8"))
+    return card
+
+
+def load_bundled(path: Path | None = None) -> Sam:
+    """Return the bundled SAM with its trained weights, in float32 and eval mode.
+
+    Parameters
+    ----------
+    path : a safetensors file with its card beside it; the weights of this package when None
+
+    Raises
+    ------
+    FileNotFoundError : weights or card are missing
+    ValueError : the file is not the one that the card describes, or not of this architecture
+    """
+    path = WEIGHTS if path is None else Path(path)
+    card = read_card(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected the bundled weights, found no such file; reinstall the package")
+    data = path.read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    if found != card["sha256"]:
+        raise ValueError(
+            f"{path}: expected sha256 {card['sha256']} ({card['bytes']} bytes), found {found} ({len(data)} bytes): "
+            "the file is truncated or changed; reinstall the package or copy both files again"
+        )
+    try:
+        tensors = load_tensors(data)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: expected a safetensors file, found something else ({error})") from error
+    sam = build_bundled()
+    fill(sam, {name: tensor.float() for name, tensor in tensors.items()}, str(path))
+    return sam
+
+
+def fill(sam: Sam, tensors: dict[str, Tensor], source: str) -> None:
+    """Put named tensors into `sam`, and say which are missing, too many or of another shape.
+
+    Raises
+    ------
+    ValueError : names or shapes differ from the architecture's
+    """
+    try:
+        sam.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        raise ValueError(f"{source}: expected the tensors of the bundled architecture; {error}") from error

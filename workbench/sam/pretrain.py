@@ -1,0 +1,362 @@
+"""Training of the bundled SAM on drawn scenes: `python -m workbench.sam.pretrain --out DIR --minutes 120 [--resume]`.
+
+First a dense stage (what every pixel is), then prompts on windows of 256 px, towards the end ever more whole frames of
+512 px. Everything is drawn from the seed; the schedule runs over `--steps`, or over `--minutes` of time spent. The
+shipped weights are a moving average of the trained ones, and the checkpoint is chosen on held-out scenes alone. With
+glibc, MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000 in the environment spares the page faults of large buffers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import multiprocessing as mp
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from segment_anything.modeling import Sam
+from torch import Tensor
+
+from workbench.sam.asking import Questions, answer, draw_questions, prompt_losses, true_iou
+from workbench.sam.bundled import GRID, STRIDE_PX, WIDTH, build_bundled, fill
+from workbench.sam.dense import DenseHead, dense_loss
+from workbench.sam.scenes import Scene, draw_scene
+from workbench.sam.stream import VALIDATION_SEEDS, SceneStream
+from workbench.sam.team import Team, form
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a training run is made of; written into its log.
+
+    seed, steps (0: by time), minutes
+    windows, window_px, prompts : scenes a step, their side, prompts a scene
+    frames, frame_px, frame_prompts : the same for whole frames
+    new : scenes of a step that were not used before
+    dense_share : share of the run without prompts
+    learning_rate, decay, average : peak rate of AdamW, its weight decay, the moving average's decay
+    check_every : steps between checks on held-out scenes; checks : how many scenes
+    processes : how many train together, each on scenes of its own; the numbers above are for one of them
+    workers : processes that draw ahead for each; kept : scenes each keeps to use again
+    first_scene : the first seed trained on
+    """
+
+    seed: int = 0
+    steps: int = 0
+    minutes: float = 120.0
+    windows: int = 4
+    window_px: int = 256
+    prompts: int = 32
+    frames: int = 1
+    frame_px: int = 512
+    frame_prompts: int = 40
+    new: int = 2
+    dense_share: float = 0.12
+    learning_rate: float = 1.2e-3
+    decay: float = 0.02
+    average: float = 0.998
+    check_every: int = 400
+    checks: int = 32
+    processes: int = 2
+    workers: int = 1
+    kept: int = 1000
+    first_scene: int = 0
+
+
+TOY = Recipe(
+    steps=30, windows=2, window_px=64, prompts=8, frames=1, frame_px=64, frame_prompts=8, new=1, check_every=15,
+    checks=2, processes=1, workers=0, kept=8, average=0.9,
+)  # fmt: skip
+
+
+def augmented(scene: Scene, rng: np.random.Generator) -> Scene:
+    """Return the scene turned, mirrored, its contrast and colours changed; truth follows."""
+    image, owner = scene.image, scene.owner
+    turns = int(rng.integers(4)) if scene.kind != "facade" else 0
+    image, owner = np.rot90(image, turns), np.rot90(owner, turns)
+    if rng.random() < 0.5:
+        image, owner = image[:, ::-1], owner[:, ::-1]
+    if rng.random() < 0.5:
+        curve = np.linspace(0, 1, 256) ** float(np.exp(rng.normal(0, 0.25))) * 255
+        curve = curve * float(np.exp(rng.normal(0, 0.2))) + rng.normal(0, 6)
+        image = np.clip(curve, 0, 255).astype(np.uint8)[image]
+    if rng.random() < 0.3:
+        image = image[..., rng.permutation(3)]
+    return Scene(np.ascontiguousarray(image), np.ascontiguousarray(owner), scene.parents, scene.kind)
+
+
+def to_input(sam: Sam, scenes: list[Scene]) -> Tensor:
+    """Return (B, 3, H, W) float, normalised as `Sam.preprocess` does."""
+    pixels = torch.from_numpy(np.stack([scene.image for scene in scenes])).permute(0, 3, 1, 2).float()
+    return (pixels - sam.pixel_mean) / sam.pixel_std
+
+
+class Run:
+    """A training run: model, its average, optimiser, log; can be saved and taken up again."""
+
+    def __init__(self, recipe: Recipe, out: Path, init_from: Path | None = None, team: Team | None = None) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.out, self.team = recipe, out, team or Team()
+        self.sam = build_bundled()
+        if init_from is not None:
+            from safetensors.torch import load_file
+
+            fill(self.sam, {k: v.float() for k, v in load_file(init_from).items()}, str(init_from))
+        self.head = DenseHead(self.sam.mask_decoder.transformer.embedding_dim // 8)
+        self.parameters = [*self.sam.parameters(), *self.head.parameters()]
+        self.mean = {name: value.detach().clone() for name, value in self.sam.state_dict().items()}
+        decayed = [p for p in self.parameters if p.ndim > 1]
+        others = [p for p in self.parameters if p.ndim <= 1]
+        self.optimiser = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": recipe.decay}, {"params": others, "weight_decay": 0.0}],
+            lr=recipe.learning_rate, betas=(0.9, 0.98),
+        )  # fmt: skip
+        self.step, self.spent_s, self.best = 0, 0.0, -1.0
+        out.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def progress(self) -> float:
+        """Share of the schedule that is done."""
+        if self.recipe.steps:
+            return min(1.0, self.step / self.recipe.steps)
+        return min(1.0, self.spent_s / 60 / self.recipe.minutes)
+
+    def learning_rate(self) -> float:
+        """Return this step's rate: a short rise, then half a cosine down to a fiftieth."""
+        rise = min(1.0, (self.step + 1) / (250 if not self.recipe.steps else max(1, min(250, self.recipe.steps // 10))))
+        return self.recipe.learning_rate * rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.progress)))
+
+    def log(self, row: dict[str, object]) -> None:
+        """Append one JSON line to the curve (the first process does)."""
+        if self.team.rank:
+            return
+        with (self.out / "curve.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def save(self) -> None:
+        """Write everything needed to go on, whole or not at all (the first process does)."""
+        if self.team.rank:
+            return
+        state = {
+            "step": self.step, "spent_s": self.spent_s, "best": self.best, "sam": self.sam.state_dict(),
+            "head": self.head.state_dict(), "mean": self.mean, "optimiser": self.optimiser.state_dict(),
+        }  # fmt: skip
+        torch.save(state, self.out / "state.tmp")
+        (self.out / "state.tmp").replace(self.out / "state.pt")
+
+    def resume(self) -> None:
+        """Take up the run saved in the folder.
+
+        Raises
+        ------
+        FileNotFoundError : there is none
+        """
+        path = self.out / "state.pt"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: expected a saved run to resume, found none; start without --resume")
+        state = torch.load(path, weights_only=True)
+        self.step, self.spent_s, self.best = state["step"], state["spent_s"], state["best"]
+        self.sam.load_state_dict(state["sam"])
+        self.head.load_state_dict(state["head"])
+        self.mean = state["mean"]
+        self.optimiser.load_state_dict(state["optimiser"])
+
+    def train_step(self, scenes: list[Scene], prompts: int, rng: np.random.Generator) -> dict[str, float]:
+        """Take one optimiser step on a batch; `prompts` a scene, 0 in the dense stage. Return its losses."""
+        scenes = [augmented(scene, rng) for scene in scenes]
+        embedding = self.sam.image_encoder(to_input(self.sam, scenes))
+        upscaled = self.sam.mask_decoder.output_upscaling(embedding)
+        dense = dense_loss(self.head(upscaled), np.stack([scene.owner for scene in scenes]), rng)
+        cells = embedding.shape[-1]
+        mask, iou, best = embedding.new_zeros(()), embedding.new_zeros(()), []
+        for i, scene in enumerate(scenes if prompts else []):
+            questions = draw_questions(scene, prompts, rng)
+            x, y = (int(v) for v in rng.integers(0, GRID - cells + 1, 2))
+            logits, predicted = answer(self.sam, embedding[i : i + 1], questions, (x, y))
+            mask_loss, iou_loss, best_iou = prompt_losses(logits, predicted, scene, questions)
+            mask, iou = mask + mask_loss / len(scenes), iou + iou_loss / len(scenes)
+            best.append(best_iou)
+        iou_weight = 2.0 if self.progress < 0.75 else 6.0
+        loss = (1.0 if not prompts else 0.3) * dense + mask + iou_weight * iou
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.spent_s = self.team.average(self.parameters, self.spent_s)
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate()
+        self.optimiser.step()
+        self.follow()
+        shown = float(np.nanmean(best)) if np.isfinite(best).any() else float("nan")
+        return {"dense": dense.item(), "mask": mask.item(), "iou": iou.item(), "best_iou": shown}
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Move the averaged weights towards the trained ones."""
+        keep = min(self.recipe.average, (1 + self.step) / (10 + self.step))
+        state = self.sam.state_dict()
+        torch._foreach_lerp_([self.mean[name] for name in state], list(state.values()), 1 - keep)
+
+    def check(self) -> dict[str, float]:
+        """Return figures of the averaged weights on held-out scenes; keep them when they are the best so far."""
+        averaged = build_bundled()
+        averaged.load_state_dict(self.mean)
+        figures = check_on_scenes(averaged, self.recipe.checks, self.recipe.window_px)
+        if figures["score"] > self.best:
+            self.best = figures["score"]
+            torch.save(self.mean, self.out / "best.tmp")
+            (self.out / "best.tmp").replace(self.out / "best.pt")
+        return figures
+
+
+@torch.no_grad()
+def check_on_scenes(sam: Sam, count: int, size_px: int) -> dict[str, float]:
+    """Return recall and ranking of a grid of single points, one each 16 px, on held-out scenes.
+
+    recall_50, recall_75 : share of true masks that a hypothesis of predicted IoU over 0.5 meets
+    best_of_three : mean, over points on objects, of the best hypothesis' best IoU
+    auroc : of predicted IoU for IoU >= 0.75, over all hypotheses; high : share of right ones predicted over 0.88
+    score : what checkpoints are chosen by
+    """
+    met50 = met75 = truths = 0
+    best, scores, rights = [], [], []
+    for i in range(count):
+        scene = draw_scene(VALIDATION_SEEDS + i, size_px)
+        if not len(scene):
+            continue
+        embedding = sam.image_encoder(to_input(sam, [scene]))
+        at = np.arange(STRIDE_PX // 2, size_px, STRIDE_PX)
+        xy = np.stack(np.meshgrid(at, at), axis=-1).reshape(-1, 1, 2).astype(np.float32)
+        leaf = scene.owner[xy[:, 0, 1].astype(int), xy[:, 0, 0].astype(int)].astype(np.int64)
+        q = Questions(xy, np.ones(xy.shape[:2], np.float32), None, np.stack([leaf, 0 * leaf], 1), leaf >= 0)
+        shift = (GRID - size_px // STRIDE_PX) // 2
+        logits, predicted = answer(sam, embedding, q, (shift, shift))
+        overlap, predicted = true_iou(logits, scene)[:, 1:], predicted[:, 1:]
+        offered = torch.where((predicted > 0.5)[..., None], overlap, torch.zeros(())).amax(dim=(0, 1))
+        met50, met75, truths = met50 + int((offered >= 0.5).sum()), met75 + int((offered >= 0.75).sum()), truths + len(scene)
+        reached = overlap.amax(dim=2)
+        best.append(reached.amax(dim=1)[torch.from_numpy(leaf > 0)])
+        scores.append(predicted.flatten())
+        rights.append(reached.flatten() >= 0.75)
+    score, right = torch.cat(scores), torch.cat(rights)
+    figures = {
+        "recall_50": met50 / truths, "recall_75": met75 / truths, "best_of_three": float(torch.cat(best).mean()),
+        "auroc": auroc(score.numpy(), right.numpy()), "high": float((score[right] > 0.88).float().mean()) if right.any() else 0.0,
+    }  # fmt: skip
+    figures["score"] = (figures["recall_50"] + figures["recall_75"]) / 2 + 0.25 * figures["auroc"]
+    return figures
+
+
+def auroc(scores: np.ndarray, right: np.ndarray) -> float:
+    """Return the chance that a right one scores above a wrong one, ties half; 0.5 when either is missing."""
+    from scipy.stats import rankdata
+
+    n, m = int(right.sum()), int((~right).sum())
+    if n == 0 or m == 0:
+        return 0.5
+    return float((rankdata(scores)[right].sum() - n * (n + 1) / 2) / (n * m))
+
+
+def train(recipe: Recipe, out: Path, resume: bool = False, init_from: Path | None = None) -> Run:
+    """Run a recipe to its end, and return the run; `out` holds curve.jsonl, state.pt and best.pt."""
+    numbers = sum(p.numel() for p in [*build_bundled().parameters(), *DenseHead(WIDTH // 8).parameters()])
+    first, *others = form(recipe.processes, numbers)
+    context = mp.get_context("spawn")
+    helpers = [context.Process(target=train_share, args=(recipe, out, resume, init_from, team)) for team in others]
+    for helper in helpers:
+        helper.start()
+    try:
+        run = train_share(recipe, out, resume, init_from, first)
+    except BaseException:
+        for helper in helpers:
+            helper.terminate()
+        raise
+    for helper in helpers:
+        helper.join()
+    return run
+
+
+def train_share(recipe: Recipe, out: Path, resume: bool, init_from: Path | None, team: Team) -> Run:
+    """Do one process's share of a run."""
+    if team.size > 1:
+        torch.set_num_threads(1)
+    run = Run(recipe, out, init_from, team)
+    if resume:
+        run.resume()
+    run.log({"recipe": asdict(recipe), "step": run.step, "init_from": init_from.name if init_from else None})
+    first = recipe.first_scene + 100_000_000 * team.rank + run.step * recipe.new
+    with (
+        SceneStream(recipe.window_px, first, recipe.workers, recipe.kept) as windows,
+        SceneStream(recipe.frame_px, 50_000_000 + first, recipe.workers, recipe.kept // 4) as frames,
+    ):
+        loop(run, windows, frames)
+    return run
+
+
+def loop(run: Run, windows: SceneStream, frames: SceneStream) -> None:
+    """Train until the schedule is done, log every 20 steps, check and save now and then."""
+    recipe = run.recipe
+    sums: dict[str, list[float]] = {}
+    saved = time.monotonic()
+    while run.progress < 1.0:
+        began = time.monotonic()
+        rng = np.random.default_rng([recipe.seed, run.step])
+        whole = rng.random() < frame_share(run.progress)
+        rng = np.random.default_rng([recipe.seed, run.step, run.team.rank])
+        dense_only = run.progress < recipe.dense_share
+        if whole:
+            batch = frames.batch(rng, recipe.frames, 1)
+        else:
+            batch = windows.batch(rng, recipe.windows, recipe.new)
+        prompts = 0 if dense_only else (recipe.frame_prompts if whole else recipe.prompts)
+        for name, value in run.train_step(batch, prompts, rng).items():
+            sums.setdefault(name, []).append(value)
+        run.step += 1
+        run.spent_s += time.monotonic() - began
+        if run.step % 20 == 0 or run.progress >= 1.0:
+            means = {name: round(float(np.nanmean(v)), 4) if np.isfinite(v).any() else None for name, v in sums.items()}
+            run.log({"step": run.step, "progress": round(run.progress, 4), "spent_s": round(run.spent_s, 1), **means})
+            sums = {}
+        if (run.step % recipe.check_every == 0 and not dense_only) or run.progress >= 1.0:
+            began = time.monotonic()
+            if run.team.rank == 0:
+                run.log({"step": run.step, **{k: round(v, 4) for k, v in run.check().items()}})
+            run.spent_s += time.monotonic() - began
+        if time.monotonic() - saved > 180 or run.progress >= 1.0:
+            run.save()
+            saved = time.monotonic()
+
+
+def frame_share(progress: float) -> float:
+    """Return the chance that a step takes whole frames instead of windows."""
+    return 0.0 if progress < 0.35 else 0.12 if progress < 0.75 else 0.5
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Read the command line and train."""
+    parser = argparse.ArgumentParser(prog="python -m workbench.sam.pretrain", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder for curve.jsonl, state.pt, best.pt")
+    parser.add_argument("--minutes", type=float, default=120.0, help="time to spend, over all resumed runs")
+    parser.add_argument("--steps", type=int, default=0, help="steps to take instead of minutes")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first-scene", type=int, default=0, help="first seed of the scenes trained on")
+    parser.add_argument("--learning-rate", type=float, default=Recipe.learning_rate)
+    parser.add_argument("--dense-share", type=float, default=Recipe.dense_share)
+    parser.add_argument("--processes", type=int, default=Recipe.processes, help="that train together, a thread each")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--init-from", type=Path, help="start from the weights of a safetensors file")
+    parser.add_argument("--toy", action="store_true", help="a run of seconds that shows the recipe works")
+    a = parser.parse_args(arguments)
+    chosen = Recipe(
+        seed=a.seed, steps=a.steps, minutes=a.minutes, learning_rate=a.learning_rate, dense_share=a.dense_share,
+        processes=a.processes, workers=a.workers, first_scene=a.first_scene,
+    )  # fmt: skip
+    train(TOY if a.toy else chosen, a.out, a.resume, a.init_from)
+
+
+if __name__ == "__main__":
+    main()
