@@ -9,6 +9,7 @@ os.environ["TRANSFORMERS_OFFLINE"] = "1"
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,15 @@ SIDE, WIDTH = 64, 32
 IMAGE = np.random.default_rng(0).integers(0, 256, (45, 80, 3), dtype=np.uint8)
 POINTS = np.array([[[10.0, 20.0]], [[70.0, 5.0]], [[40.0, 40.0]]])
 LABELS = np.ones((3, 1), dtype=int)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small models run faster on one thread; much so where many tests share few cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def small_model(family: str, seed: int = 0) -> Any:

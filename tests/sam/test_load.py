@@ -9,6 +9,7 @@ import pickle
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,15 @@ from workbench.sam.checkpoints import ARCHITECTURES, load_checkpoint, looks_like
 from workbench.sam.load import CheckpointError, load_sam, model_id, resolve_device, resolve_dtype, weights_hash
 from workbench.sam.predict import Predictor
 from workbench.sam.segmenter import Segmenter
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small models run faster on one thread; much so where many tests share few cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def layout(name: str) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,15 @@ from workbench.sam.predict import Predictor
 from workbench.sam.segmenter import Embedding, Segmenter
 
 SIZES_HW = [(48, 64), (33, 47), (1, 40), (40, 1), (64, 64), (150, 131), (7, 9)]
+
+
+@pytest.fixture(autouse=True)
+def one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Small models run faster on one thread; the official predictor is met on two, where torch runs other kernels."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2 if "official" in request.node.name else 1)
+    yield
+    torch.set_num_threads(before)
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -36,6 +37,15 @@ FACTS = {
     "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix": (2, 128),
     "mask_decoder.iou_prediction_head.layers.2.weight": (4, 256),
 }
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small models run faster on one thread; much so where many tests share few cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def tiny(img_size: int = 64) -> TinyViT:

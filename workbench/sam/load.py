@@ -105,7 +105,9 @@ def load_sam(
     return Predictor(sam, model_id(chosen, sam), where, precision, cache)
 
 
-def _wrap(model: nn.Module, device: torch.device, dtype: torch.dtype, cache: EmbeddingCache | None) -> Any:
+def _wrap(
+    model: nn.Module, device: torch.device, dtype: torch.dtype, cache: EmbeddingCache | None
+) -> Predictor | HFSegmenter:
     if isinstance(model, Sam):
         return Predictor(model, model_id(_name_of(model), model), device, dtype, cache)
     if type(model).__module__.startswith("transformers."):
