@@ -124,7 +124,7 @@ class Project:
         return f"<Project {self.name!r}: {totals['images']:,} images, {totals['done']:,} done{model}; {self.path}>"
 
     def _repr_html_(self) -> str:
-        return self.report_of_latest_triage()._repr_html_()
+        return self._last_report()._repr_html_()
 
     # ---- images ---------------------------------------------------------------------------------------------------
 
@@ -365,10 +365,10 @@ class Project:
             kept = records.latest_triage(self.catalog, run.id)
             if kept is None or kept.images != totals["done"]:
                 self.triage(self.triage_config())
-        return self.report_of_latest_triage()
+        return self._last_report()
 
-    def report_of_latest_triage(self) -> Report:
-        """Return the report without triaging anything: outcomes are those that were counted last."""
+    def _last_report(self) -> Report:
+        """Return the report with the outcomes that were counted last."""
         totals, run = self._totals()
         kept = records.latest_triage(self.catalog, run.id) if run else None
         return assemble(self.name, totals, run, kept, records.failure_counts(self.catalog, run.id if run else None))

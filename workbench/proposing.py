@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import collections
 import importlib
-import resource
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +15,7 @@ from workbench.images import ImageError
 from workbench.report import ProposeSummary
 from workbench.store import files
 from workbench.store.errors import StoreError
+from workbench.store.memory import peak_memory_mb
 from workbench.store.runs import ImageFile, RunWriter
 from workbench.tables.proposals import Proposals
 
@@ -90,7 +89,7 @@ def work(
                 counts["proposals"] += len(proposals)
                 counts["distinct"] += distinct
             bar.set_postfix(proposals=counts["proposals"], failures=sum(failures.values()), refresh=False)
-    writer.flush(peak_memory_mb=peak_memory_mb())
+    writer.flush()
     return {**counts, "failures": failures}
 
 
@@ -99,7 +98,7 @@ def _propose(project: Path, file: ImageFile, propose: ProposeImage) -> tuple[tup
     return (image.shape[0], image.shape[1]), propose(image, image_id)
 
 
-class ChangedError(Exception):
+class ChangedError(ValueError):
     """A file no longer holds the image that was recorded under its name."""
 
 
@@ -156,14 +155,3 @@ def summarize(
         peak_memory_mb=peak_memory_mb(),
         failures=dict(failures),
     )
-
-
-def peak_memory_mb() -> float:
-    """Return the most memory this process has held in RAM, in MB of 10⁶ bytes."""
-    try:
-        # not getrusage: a process starts there with the peak of the one that started it
-        status = Path("/proc/self/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
-    except (OSError, IndexError, ValueError):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak * (1 if sys.platform == "darwin" else 1024) / 1e6

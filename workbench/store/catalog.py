@@ -38,7 +38,9 @@ class Catalog:
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Yield a connection in a transaction that sees one state of the database. Raises StoreError."""
-        with _in_words(), self.engine.connect() as connection, connection.begin():
+        # SQLite's transactions see one state by themselves
+        one_state = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        with _in_words(), self.engine.connect().execution_options(**one_state) as connection, connection.begin():
             yield connection
 
     @contextlib.contextmanager

@@ -102,16 +102,17 @@ def refuse_used(catalog: Catalog) -> None:
             connection.execute(sa.delete(table))
 
 
+_ROOTS = sa.select(image_roots.c.path)
+
+
 def known_files(catalog: Catalog, folder: Path) -> set[str]:
     """Return the absolute paths of all files that are recorded."""
     known: set[str] = set()
     with catalog.read() as connection:
         for table in (images, image_files):
             query = sa.select(image_roots.c.path, table.c.path).join_from(table, image_roots)
-            roots: dict[str, str] = {}
-            for root, path in connection.execute(query):
-                place = roots.setdefault(root, str((folder / root).resolve()))
-                known.add(f"{place}/{path}")
+            roots = {root: str((folder / root).resolve()) for root in connection.execute(_ROOTS).scalars()}
+            known.update(f"{roots[root]}/{path}" for root, path in connection.execute(query))
     return known
 
 
@@ -126,26 +127,26 @@ def record(
     seed, roles : of the split into train, calibration and test
     known : files that were left out because they are recorded; only passed on into the result
     """
-    new = duplicates = unreadable = 0
-    files = list(found)
-    for start in range(0, max(len(files), 1), _PER_TRANSACTION):
+    new: list[Found] = []
+    repeats: list[Found] = []
+    with catalog.read() as connection:
+        held = set(connection.execute(sa.select(images.c.image_id)).scalars())
+    for file in found:
+        (repeats if file.image_id is not None and file.image_id in held else new).append(file)
+        held.add(file.image_id)
+    try:
+        for start in range(0, max(len(new), 1), _PER_TRANSACTION):
+            with catalog.write() as connection:
+                root_id = _root_id(connection, root)
+                rows = [_image_row(file, root_id, seed, roles) for file in new[start : start + _PER_TRANSACTION]]
+                if rows:
+                    connection.execute(sa.insert(images), rows)
         with catalog.write() as connection:
-            root_id = _root_id(connection, root)
-            held = dict(connection.execute(sa.select(images.c.image_id, images.c.key)).all())
-            rows, repeats = [], []
-            for file in files[start : start + _PER_TRANSACTION]:
-                if file.image_id is not None and file.image_id in held:
-                    repeats.append((file.image_id, file.path))
-                    continue
-                if file.image_id is not None:
-                    held[file.image_id] = 0
-                unreadable += file.image_id is None
-                rows.append(_image_row(file, root_id, seed, roles))
-            if rows:
-                connection.execute(sa.insert(images), rows)
-            _insert_files(connection, root_id, repeats)
-            new, duplicates = new + len(rows), duplicates + len(repeats)
-    return Added(new - unreadable, duplicates, unreadable, known)
+            _insert_files(connection, root_id, [(str(file.image_id), file.path) for file in repeats])
+    except sa.exc.IntegrityError as error:
+        raise StoreError("another process records the same images just now; call add_images again") from error
+    unreadable = sum(file.image_id is None for file in new)
+    return Added(len(new) - unreadable, len(repeats), unreadable, known)
 
 
 def _image_row(file: Found, root_id: int, seed: int, roles: Sequence[float]) -> dict[str, object]:

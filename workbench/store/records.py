@@ -168,4 +168,5 @@ def _frame(catalog: Catalog, query: sa.Select[Any]) -> pd.DataFrame:
 
     with catalog.read() as connection:
         result = connection.execute(query)
-        return pd.DataFrame(result.all(), columns=list(result.keys()))
+        rows = [tuple(row) for row in result]  # pandas looks at each row of another kind for far longer
+        return pd.DataFrame(rows, columns=list(result.keys()))

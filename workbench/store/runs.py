@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from workbench.store import files, shards
 from workbench.store.catalog import Catalog, now
 from workbench.store.errors import StoreError
+from workbench.store.memory import peak_memory_mb
 from workbench.store.schema import image_roots, images, models, run_images, runs
 from workbench.store.schema import shards as shard_table
 from workbench.tables.proposals import Proposals
@@ -179,7 +180,7 @@ class RunWriter:
         if full or time.monotonic() - self._since >= self.limits.seconds:
             self.flush()
 
-    def flush(self, peak_memory_mb: float | None = None) -> None:
+    def flush(self) -> None:
         """Make all that was taken durable: the shard on disk, then its images in the catalogue.
 
         Raises
@@ -189,11 +190,11 @@ class RunWriter:
         shard, self._shard, rows, self._rows = self._shard, None, self._rows, []
         sizes, self._sizes, self._since = self._sizes, [], time.monotonic()
         whole = shard.finish() if shard else None
-        if not rows and peak_memory_mb is None:
+        if not rows:
             return
         with self.catalog.write() as connection:
             files.reached("catalog_begun")
-            _commit(connection, self.run.id, whole, rows, sizes, peak_memory_mb)
+            _commit(connection, self.run.id, whole, rows, sizes)
             files.reached("catalog_written")
         files.reached("catalog_committed")
 
@@ -210,22 +211,19 @@ def _commit(
     shard: shards.Shard | None,
     rows: list[dict[str, Any]],
     sizes: list[dict[str, int]],
-    peak_memory_mb: float | None,
 ) -> None:
     shard_id = None if shard is None else insert_shard(connection, shard, "proposals", run_id)
-    if rows:
-        keys = [row["image_key"] for row in rows]  # a failed image that is tried again has a row
-        old = (run_images.c.run_id == run_id) & run_images.c.image_key.in_(keys)
-        connection.execute(sa.delete(run_images).where(old))
-        named = [{**row, "shard_id": shard_id if row["row_group"] is not None else None} for row in rows]
-        connection.execute(sa.insert(run_images), named)
+    keys = [row["image_key"] for row in rows]  # a failed image that is tried again has a row
+    connection.execute(sa.delete(run_images).where((run_images.c.run_id == run_id) & run_images.c.image_key.in_(keys)))
+    named = [{**row, "shard_id": shard_id if row["row_group"] is not None else None} for row in rows]
+    connection.execute(sa.insert(run_images), named)
     if sizes:
         image = images.c.key == sa.bindparam("image")
         size: dict[str, Any] = {"height": sa.bindparam("h"), "width": sa.bindparam("w")}
         connection.execute(sa.update(images).where(image).values(size), sizes)
-    if peak_memory_mb is not None:
-        more = sa.func.coalesce(runs.c.peak_memory_mb, 0.0) < peak_memory_mb
-        connection.execute(sa.update(runs).where((runs.c.id == run_id) & more).values(peak_memory_mb=peak_memory_mb))
+    peak = peak_memory_mb()
+    less = (runs.c.id == run_id) & (sa.func.coalesce(runs.c.peak_memory_mb, 0.0) < peak)
+    connection.execute(sa.update(runs).where(less).values(peak_memory_mb=peak))
 
 
 def insert_shard(connection: sa.Connection, shard: shards.Shard, kind: str, run_id: int | None) -> int:
