@@ -7,7 +7,6 @@ from functools import partial
 import torch
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
-
 SHARPER = 6.0
 LOUDER = 80.0
 

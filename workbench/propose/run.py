@@ -91,7 +91,7 @@ def _propose_crop(
     columns = {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
     columns["crop_boxes_xyxy"] = np.array(crop.box_xyxy)
     rows = Proposals.make(**columns, image_id=image_id, model_id=segmenter.model_id, prompt="point")
-    distinct = _nms(rows, rows.predicted_iou, config.nms_iou, config)
+    distinct = distinct_rows(rows, rows.predicted_iou, config.nms_iou, config)
     if config.jitter_prompts:
         rows = _with_jitter(rows, distinct, segmenter, embedding, crop, config)
     return rows.select(distinct) if config.pool == "distinct" else rows
@@ -132,7 +132,7 @@ def _propose_batch(
     }
 
 
-def _nms(rows: Proposals, scores: NDArray[Any], threshold: float, config: ProposeConfig) -> NDArray[np.int64]:
+def distinct_rows(rows: Proposals, scores: NDArray[Any], threshold: float, config: ProposeConfig) -> NDArray[np.int64]:
     """Return the rows that survive NMS, best first, in the official generator's order."""
     if config.nms == "mask" and len(rows):
         size_hw = (int(rows.sizes_hw[0, 0]), int(rows.sizes_hw[0, 1]))
@@ -140,7 +140,7 @@ def _nms(rows: Proposals, scores: NDArray[Any], threshold: float, config: Propos
     keep = nms.nms_boxes(rows.boxes_xyxy, scores, threshold)
     if len(rows) > RESORTED_ABOVE:
         keep.sort()
-        return keep[torch.as_tensor(scores[keep]).sort(descending=True)[1].numpy()]
+        keep = keep[torch.as_tensor(scores[keep]).sort(descending=True)[1].numpy()]
     return keep
 
 
@@ -172,7 +172,7 @@ def _with_jitter(
 def _distinct_of_crops(rows: Proposals, config: ProposeConfig) -> NDArray[np.int64]:
     """Return the rows that survive NMS between crops, which prefers the masks of smaller crops."""
     crop_areas = boxes.box_area(rows.crop_boxes_xyxy).astype(np.float32)
-    return _nms(rows, np.float32(1) / crop_areas, config.crop_nms_iou, config)
+    return distinct_rows(rows, np.float32(1) / crop_areas, config.crop_nms_iou, config)
 
 
 def _cleaned(rows: Proposals, size_hw: tuple[int, int], config: ProposeConfig) -> Proposals:
@@ -190,4 +190,4 @@ def _cleaned(rows: Proposals, size_hw: tuple[int, int], config: ProposeConfig) -
             cleaned[i], untouched[i] = rle.encode(mask[None])[0], 0
     runs = cleaned.tolist()
     rows = rows.replace(rles=cleaned, boxes_xyxy=rle.to_boxes(runs, size_hw), area_px=rle.area(runs, size_hw))
-    return rows.select(_nms(rows, untouched, max(config.nms_iou, config.crop_nms_iou), config))
+    return rows.select(distinct_rows(rows, untouched, max(config.nms_iou, config.crop_nms_iou), config))

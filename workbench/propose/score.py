@@ -41,7 +41,8 @@ class Scored:
 
 def upscale(segmenter: Segmenter, embedding: Embedding, logits: torch.Tensor) -> torch.Tensor:
     """Return (K, h, w) low-resolution logits at the size of the image, (K, H, W) float32."""
-    return segmenter.upscale(logits[None], embedding)[0]
+    # masks along the batch: many channels make torch interpolate by a kernel that rounds otherwise
+    return segmenter.upscale(logits[:, None], embedding)[:, 0]
 
 
 def score_masks(
