@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from workbench.config import ProposeConfig as ProposeConfig
     from workbench.config import TriageConfig as TriageConfig
     from workbench.config import preset as preset
+    from workbench.gallery import draw as draw
     from workbench.project import Project as Project
     from workbench.propose.run import propose as propose
     from workbench.quality import combine as combine
@@ -29,6 +30,7 @@ _HOMES = {
     "TriageConfig": "workbench.config",
     "combine": "workbench.quality",
     "coverage": "workbench.quality",
+    "draw": "workbench.gallery",
     "load_sam": "workbench.sam.load",
     "overlaps": "workbench.quality",
     "preset": "workbench.config",

@@ -80,13 +80,30 @@ def _eroded(mask: np.ndarray) -> np.ndarray:
     return inner
 
 
+def draw(image: np.ndarray, proposals: Proposals, triage: Triage | None = None) -> Image.Image:
+    """Return a picture of proposals over their image, which notebooks show as it is.
+
+    Parameters
+    ----------
+    image : (H, W, 3) uint8
+    proposals : of this image
+    triage : outcomes, row by row beside them; accepted and flagged ones are drawn. Without it, all are drawn as accepted
+    """
+    return Image.fromarray(overlay(image, _layers(proposals, triage)))
+
+
+def _layers(proposals: Proposals, triage: Triage | None) -> dict[str, list[bytes]]:
+    if triage is None:
+        return {"auto_accepted": proposals.rles.tolist()}
+    return {outcome: proposals.rles[getattr(triage, outcome)].tolist() for outcome in ("flagged", "auto_accepted")}
+
+
 def picture(name: str, image: np.ndarray, proposals: Proposals, triage: Triage) -> Picture:
     """Draw what triage accepted and flagged on one image."""
-    layers = {outcome: proposals.rles[getattr(triage, outcome)].tolist() for outcome in ("flagged", "auto_accepted")}
     size_hw = (image.shape[0], image.shape[1])
     factor, step = _scale(size_hw)
     plain = np.kron(image, np.ones((factor, factor, 1), np.uint8))[::step, ::step]
-    return Picture(name, overlay(image, layers), plain, triage.counts())
+    return Picture(name, overlay(image, _layers(proposals, triage)), plain, triage.counts())
 
 
 def write_gallery(folder: Path, title: str, pictures: Sequence[Picture], summary: Mapping[str, object]) -> Path:

@@ -1,0 +1,171 @@
+"""The command line as a user takes it: what it prints, what it leaves, how it exits."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from flat_segmenter import squares
+from PIL import Image
+from typer.testing import CliRunner
+
+import workbench as wb
+from workbench.cli import app
+
+FEW = ("--set", "points_per_side=4", "--set", "jitter_prompts=2")
+
+
+def run(*args, status=0):
+    result = CliRunner().invoke(app, [str(a) for a in args])
+    assert result.exit_code == status, result.output
+    return result
+
+
+def answer(*args, status=0):
+    """Return the JSON object that a command prints, alone, on standard output."""
+    return json.loads(run(*args, "--json", status=status).stdout)
+
+
+@pytest.fixture
+def cells(tmp_path):
+    """Three images, one of them broken."""
+    folder = tmp_path / "cells"
+    folder.mkdir()
+    image, _ = squares((64, 96))
+    Image.fromarray(image).save(folder / "a.png")
+    Image.fromarray(np.roll(image, 8, axis=0)).save(folder / "b.png")
+    (folder / "c.png").write_bytes((folder / "a.png").read_bytes()[:200])
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path, cells):
+    run("init", tmp_path / "p.wb", "--images", cells / "*.png")
+    return tmp_path / "p.wb"
+
+
+def test_init_propose_triage_report_export_import(tmp_path, project):
+    proposed = answer("propose", project, *FEW)
+    assert proposed["done"] == 2
+    assert proposed["failed"] == 1
+    triaged = answer("triage", project, "--set", "predicted_iou=0.6", "--note", "a note", "--author", "a1")
+    assert triaged["distinct"] == triaged["auto_accepted"] + triaged["flagged"] + triaged["discarded"]
+
+    report = answer("report", project)
+    for name in ("images", "proposals", "distinct", "auto_accepted", "flagged", "discarded", "reasons", "failures"):
+        assert name in report
+    assert report["images"] == 3
+    assert report["proposals"] >= report["distinct"] == triaged["distinct"]
+    assert sum(report["failures"].values()) == 1
+    assert report["seconds_per_image"] > 0
+    assert report["peak_memory_mb"] > 50
+    assert report["settings"]["propose"]["points_per_side"] == 4
+    assert report["settings"]["triage"]["predicted_iou"] == 0.6
+
+    out = tmp_path / "masks.json"
+    written = answer("export", project, "--format", "coco", "-o", out, "--outcome", "all")
+    assert written["masks"] == report["proposals"] == len(json.loads(out.read_text())["annotations"])
+    imported = answer("import", project, "--format", "coco", out)
+    assert imported["masks"] == written["masks"]
+
+
+def test_propose__again_goes_on(project):
+    assert answer("propose", project, "--limit", "1", *FEW)["done"] == 1
+    again = answer("propose", project, *FEW)
+    assert (again["done"], again["skipped"]) == (1, 1)
+    assert answer("propose", project, *FEW)["done"] == 0
+
+
+def test_report__gallery(tmp_path, project):
+    run("propose", project, *FEW)
+    shown = answer("report", project, "--gallery", tmp_path / "g")
+    assert shown["gallery"].endswith("gallery.html")
+    assert len(list((tmp_path / "g").glob("*.png"))) == 2
+
+
+def test_tables__are_for_people(project):
+    text = run("report", project).stdout
+    assert "images" in text
+    assert "{" not in text.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--set", "points_per_sid=4"], "did you mean 'points_per_side'"),
+        (["--set", "points_per_side=0"], "expected [1 to 512], got 0"),
+        (["--set", "points_per_side"], "NAME=VALUE"),
+        (["--preset", "stage3"], "did you mean 'stage2'"),
+    ],
+)
+def test_wrong_use__exits_2_with_words(project, args, words):
+    result = run("propose", project, *args, status=2)
+    assert words in result.output
+    assert "Traceback" not in result.output
+    assert words in answer("propose", project, *args, status=2)["error"]
+
+
+def test_unknown_command_and_format__exit_2(project, tmp_path):
+    run("propos", project, status=2)
+    run("export", project, "--format", "yolo9", "-o", tmp_path / "x", status=2)
+
+
+@pytest.mark.parametrize(
+    "command", [["propose"], ["triage"], ["report"], ["export", "-o", "x.json"], ["doctor"]], ids=lambda c: c[0]
+)
+def test_no_project__exits_1_with_words(tmp_path, command):
+    result = run(command[0], tmp_path / "none.wb", *command[1:], status=1)
+    assert "none.wb" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_work_that_fails__exits_1_with_words(tmp_path, project, cells):
+    assert "checkpoint" in run("propose", project, "--model", "vit_h", status=1).output
+    assert "did you mean" in run("propose", project, "--model", "bundeld", status=1).output
+    assert "triage" in run("triage", project, status=1).output
+    assert run("init", project, "--images", cells / "*.png", status=1).output
+    assert run("init", tmp_path / "q.wb", "--images", cells / "*.tif", status=1).output
+    assert not (tmp_path / "q.wb").exists()
+    assert run("import", project, tmp_path / "missing.json", status=1).output
+
+
+def test_doctor(project):
+    found = answer("doctor", project)
+    assert found["problems"] == []
+    assert found["bundled_sam"].startswith("bundled-")
+    assert found["images"] == "3"
+
+
+def test_doctor__finds_a_lost_shard(project):
+    run("propose", project, *FEW)
+    shutil.rmtree(project / "shards")
+    found = answer("doctor", project, status=1)
+    assert found["problems"]
+
+
+def test_notebooks__are_copied_once(tmp_path):
+    first = answer("notebooks", tmp_path / "n")
+    assert "01-propose-and-look.ipynb" in first["copied"]
+    again = answer("notebooks", tmp_path / "n")
+    assert again["copied"] == []
+    assert again["kept"] == first["copied"]
+
+
+def test_version_and_help():
+    assert run("--version").stdout.strip() == wb.__version__
+    text = run("--help").stdout
+    for command in ("init", "propose", "triage", "report", "export", "import", "doctor", "demo", "notebooks"):
+        assert command in text
+
+
+def test_as_a_process(tmp_path, cells):
+    """The installed command: JSON alone on standard output, progress on the other."""
+    command = [sys.executable, "-m", "workbench.cli"]
+    subprocess.run([*command, "init", str(tmp_path / "p"), "--images", str(cells)], check=True, capture_output=True)
+    done = subprocess.run([*command, "propose", str(tmp_path / "p"), *FEW, "--json"], check=True, capture_output=True)
+    assert json.loads(done.stdout)["done"] == 2
+    assert b"Traceback" not in done.stderr
