@@ -19,7 +19,7 @@ from workbench.sam.bundled import STRIDE_PX
 from workbench.sam.scenes import Scene, family_table
 
 CELL_PX = 4
-FOCAL_WEIGHT = 20.0
+FOCAL_WEIGHT, DICE_WEIGHT = 1.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -149,14 +149,15 @@ def mask_losses(logits: Tensor, truth: Tensor) -> Tensor:
     logits : (P, M, h, w)
     truth : (P, T, h, w) in [0, 1]
     """
-    z = logits.flatten(2)[:, :, None]
-    t = truth.flatten(2)[:, None]
-    p = z.sigmoid()
-    entropy = F.softplus(z) - z * t
-    area = t.sum(dim=-1)
-    focal = ((p - t).square() * entropy).sum(dim=-1) / (area + 16)
-    dice = 1 - (2 * (p * t).sum(dim=-1) + 1) / (p.square().sum(dim=-1) + t.square().sum(dim=-1) + 1)
-    return FOCAL_WEIGHT / 20 * focal + dice
+    z, t = logits.flatten(2), truth.flatten(2).transpose(1, 2)
+    p, entropy = z.sigmoid(), F.softplus(z)  # the cross-entropy is softplus(z) − z t
+    square = p.square()
+    # Multiplied out, (p − t)² (softplus(z) − z t) is a polynomial in t, so that targets meet masks in matrix products.
+    focal = (square * entropy).sum(dim=-1, keepdim=True) - torch.bmm(2 * p * entropy + square * z, t)
+    focal = focal + torch.bmm(entropy + 2 * p * z, t.square()) - torch.bmm(z, t**3)
+    area = t.sum(dim=1)[:, None]
+    dice = 1 - (2 * torch.bmm(p, t) + 1) / (square.sum(dim=-1, keepdim=True) + t.square().sum(dim=1)[:, None] + 1)
+    return FOCAL_WEIGHT * focal / (area + 100) + DICE_WEIGHT * dice
 
 
 @torch.no_grad()
@@ -176,7 +177,9 @@ def true_iou(logits: Tensor, scene: Scene) -> Tensor:
     return (inter / union.clamp(min=1)).reshape(*predicted.shape[:2], -1)
 
 
-def prompt_losses(logits: Tensor, predicted: Tensor, scene: Scene, questions: Questions) -> tuple[Tensor, Tensor, float]:
+def prompt_losses(
+    logits: Tensor, predicted: Tensor, scene: Scene, questions: Questions
+) -> tuple[Tensor, Tensor, float]:
     """Return (mask loss, IoU loss) of one scene's prompts, and the mean IoU of the best of three where there is a target."""
     targets = torch.from_numpy(questions.targets)
     asked = targets > 0

@@ -100,7 +100,9 @@ def add_window(
         canvas.put(projected(sill, view), style.extra_colour, wall, wall)
     if style.shutters:
         for x in (left - 0.42 * width, right + 0.04 * width):
-            leaf = canvas.put(projected(upright(x, top, x + 0.38 * width, bottom), view), style.extra_colour, wall, wall)
+            leaf = canvas.put(
+                projected(upright(x, top, x + 0.38 * width, bottom), view), style.extra_colour, wall, wall
+            )
             if leaf:
                 canvas.texture(leaf, 0.15, "stripes", 3.0)
 
@@ -163,7 +165,9 @@ def add_house(canvas: Canvas, view: NDArray[np.float64], left: float, top: float
     wall = canvas.put(projected(upright(left, top, left + width, foot), view), colour_away_from(rng, sky, 20))
     if not wall:
         return
-    canvas.texture(wall, float(rng.uniform(0, 0.25)), str(rng.choice(["bricks", "noise", "fine noise", "coarse noise", "stripes"])))
+    canvas.texture(
+        wall, float(rng.uniform(0, 0.25)), str(rng.choice(["bricks", "noise", "fine noise", "coarse noise", "stripes"]))
+    )
     if rng.random() < 0.5:
         roof = upright(left - 4, top - size * float(rng.uniform(0.03, 0.15)), left + width + 4, top)
         canvas.put(projected(roof, view), rng.uniform(20, 200, 3), 0)

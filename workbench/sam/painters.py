@@ -86,7 +86,9 @@ def centres(canvas: Canvas, count: int, radius_px: float) -> NDArray[np.float64]
     points = rng.uniform(-radius_px * 0.5, canvas.size + radius_px * 0.5, (count, 2))
     clumped = rng.random(count) < rng.choice([0.0, 0.4, 0.9])
     anchors = rng.uniform(0, canvas.size, (max(1, count // int(rng.integers(4, 20))), 2))
-    near = anchors[rng.integers(len(anchors), size=count)] + rng.normal(0, radius_px * rng.uniform(1.2, 3.5), (count, 2))
+    near = anchors[rng.integers(len(anchors), size=count)] + rng.normal(
+        0, radius_px * rng.uniform(1.2, 3.5), (count, 2)
+    )
     points[clumped] = near[clumped]
     return points
 
@@ -116,7 +118,9 @@ def draw_fluorescence(canvas: Canvas) -> None:
     ground = rng.choice([rng.uniform(0, 8), rng.uniform(5, 40)])
     background(canvas, np.full(3, ground), float(rng.choice([0.0, rng.uniform(0.05, 0.4)])), "coarse noise")
     radius = float(np.exp(rng.uniform(math.log(4.0), math.log(42.0))))
-    numbers = lay_blobs(canvas, radius, float(np.exp(rng.uniform(math.log(0.03), math.log(0.55)))), rng.uniform(0.05, 0.35))
+    numbers = lay_blobs(
+        canvas, radius, float(np.exp(rng.uniform(math.log(0.03), math.log(0.55)))), rng.uniform(0.05, 0.35)
+    )
     strength = float(np.exp(rng.uniform(math.log(14), math.log(220))))
     variation, dome, grain = rng.uniform(0.05, 0.6), rng.uniform(0.0, 0.55), rng.choice([0.0, rng.uniform(0.05, 0.35)])
     rim = float(rng.choice([0.0, rng.uniform(-0.5, 0.3)]))
@@ -126,7 +130,9 @@ def draw_fluorescence(canvas: Canvas) -> None:
         row[:3] = (ground + strength * float(np.exp(rng.normal(0, variation)))) * tint
         row[shapes.DOME] = dome * rng.uniform(0.4, 1.2)
         if grain:
-            canvas.texture(number, grain, str(rng.choice(["fine noise", "noise", "coarse noise", "dots"])), 8 / radius + 0.3)
+            canvas.texture(
+                number, grain, str(rng.choice(["fine noise", "noise", "coarse noise", "dots"])), 8 / radius + 0.3
+            )
         row[shapes.RIM_PX], row[shapes.RIM_GAIN] = 1, rim
 
 
@@ -134,7 +140,12 @@ def draw_brightfield(canvas: Canvas) -> None:
     """Stained blobs on a bright, textured ground, some with a body around them."""
     rng = canvas.rng
     ground = np.clip(rng.uniform(170, 245) + rng.normal(0, 18, 3), 120, 252)
-    background(canvas, ground, float(rng.uniform(0.02, 0.2)), str(rng.choice(["fine noise", "noise", "coarse noise", "streaks"])))
+    background(
+        canvas,
+        ground,
+        float(rng.uniform(0.02, 0.2)),
+        str(rng.choice(["fine noise", "noise", "coarse noise", "streaks"])),
+    )
     radius = float(np.exp(rng.uniform(math.log(5.0), math.log(36.0))))
     stain = ground * rng.uniform(0.3, 0.85, 3)
     if rng.random() < 0.4:  # unlabelled tissue between the blobs
@@ -147,7 +158,9 @@ def draw_brightfield(canvas: Canvas) -> None:
         row[shapes.RIM_PX], row[shapes.RIM_GAIN] = rng.integers(1, 3), rim
         canvas.texture(number, float(grain), str(rng.choice(["fine noise", "noise", "coarse noise"])))
         if rng.random() < 0.3:
-            inner = shapes.turned(shapes.blob(rng, 0.2, 1.2) * radius * 0.45, 0.0, tuple(row[shapes.CENTRE_X : shapes.CENTRE_Y + 1]))
+            inner = shapes.turned(
+                shapes.blob(rng, 0.2, 1.2) * radius * 0.45, 0.0, tuple(row[shapes.CENTRE_X : shapes.CENTRE_Y + 1])
+            )
             canvas.put(inner, base_colour(canvas, number) * rng.uniform(0.4, 0.8), number, number)
 
 
@@ -172,7 +185,9 @@ def draw_crowd(canvas: Canvas) -> None:
         outline = shapes.turned(outline, 0.0 if aligned else rng.uniform(0, 2 * math.pi), (x, y))
         if not stacked and canvas.free_share(outline) < 0.75:
             continue
-        number = canvas.put(outline, np.clip(colour * np.exp(rng.normal(0, vary, 3)), 3, 252), ANYWHERE if stacked else 0)
+        number = canvas.put(
+            outline, np.clip(colour * np.exp(rng.normal(0, vary, 3)), 3, 252), ANYWHERE if stacked else 0
+        )
         if number:
             dress(canvas, number)
             if stacked or rng.random() < 0.3:  # neighbours of one colour need a border to be told apart
@@ -202,7 +217,9 @@ def draw_cells(canvas: Canvas) -> None:
         x, y = seeds[seed]
         canvas.owner[near == seed] = len(canvas.parents)
         canvas.parents.append(0)
-        canvas.surfaces.append(surface(np.clip(base * np.exp(rng.normal(0, vary, 3)), 4, 250), shapes.box(pitch, pitch) + (x, y)))
+        canvas.surfaces.append(
+            surface(np.clip(base * np.exp(rng.normal(0, vary, 3)), 4, 250), shapes.box(pitch, pitch) + (x, y))
+        )
         row = canvas.surfaces[-1]
         if walls:
             row[shapes.RIM_PX], row[shapes.RIM_GAIN] = 1 + int(pitch > 40), rim

@@ -81,17 +81,17 @@ def draw_scene(seed: int, size_px: int = 512, kind: str | None = None) -> Scene:
     Parameters
     ----------
     seed : 0 or more
-    size_px : height and width, 32 or more
+    size_px : height and width, 64 or more
     kind : one of KINDS; drawn by the shares there when None
 
     Raises
     ------
-    ValueError : unknown kind, or size under 32
+    ValueError : unknown kind, or size under 64
     """
     if kind is not None and kind not in KINDS:
         raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
-    if size_px < 32:
-        raise ValueError(f"size_px: expected 32 or more, got {size_px}")
+    if size_px < 64:
+        raise ValueError(f"size_px: expected 64 or more, got {size_px}")
     rng = np.random.default_rng(seed)
     drawn = str(rng.choice(list(KINDS), p=list(KINDS.values())))
     kind = drawn if kind is None else kind
@@ -145,7 +145,9 @@ def photograph(canvas: Canvas, kind: str) -> NDArray[np.uint8]:
         image[:] = image.mean(axis=2, keepdims=True)
     if kind != "fluorescence" and rng.random() < 0.12:
         image = 255 - image
-    image = shapes.blurred(image, float(rng.choice([0.5, rng.uniform(0.4, 1.2), rng.uniform(0.8, 3.2 if micro else 2.2)])))
+    image = shapes.blurred(
+        image, float(rng.choice([0.5, rng.uniform(0.4, 1.2), rng.uniform(0.8, 3.2 if micro else 2.2)]))
+    )
     image = with_noise(rng, image)
     pixels = np.clip(image, 0, 255).astype(np.uint8)
     if rng.random() < 0.15:

@@ -72,9 +72,7 @@ def fill(owner: Owner, outline: Outline, value: int, where: int, paint: bool) ->
 
 
 @njit(cache=True)
-def shade(
-    owner: Owner, surfaces: NDArray[np.float32], textures: NDArray[np.float32], out: NDArray[np.float32]
-) -> None:
+def shade(owner: Owner, surfaces: NDArray[np.float32], textures: NDArray[np.float32], out: NDArray[np.float32]) -> None:
     """Write the colour of every pixel's owner: base, slope, dome, texture and a rim along its borders.
 
     Parameters
@@ -132,7 +130,7 @@ def texture_bank() -> NDArray[np.float32]:
 def turned(outline: Outline, angle: float, centre: tuple[float, float]) -> Outline:
     """Return the outline turned by `angle` radians about the origin and moved to `centre` (x, y)."""
     c, s = math.cos(angle), math.sin(angle)
-    return outline @ np.array([[c, s], [-s, c]]) + np.asarray(centre)
+    return np.asarray(outline @ np.array([[c, s], [-s, c]]) + np.asarray(centre), np.float64)
 
 
 def blob(rng: np.random.Generator, roughness: float, stretch: float) -> Outline:

@@ -69,7 +69,11 @@ class SceneStream:
     def batch(self, rng: np.random.Generator, count: int, new: int) -> list[Scene]:
         """Return `count` scenes, `new` of them never seen before, the others from the buffer."""
         arrived = [self.fresh() for _ in range(count if len(self.buffer) < count else new)]
-        again = [self.buffer[i] for i in rng.choice(len(self.buffer), count - len(arrived), replace=False)] if self.buffer else []
+        again = (
+            [self.buffer[i] for i in rng.choice(len(self.buffer), count - len(arrived), replace=False)]
+            if self.buffer
+            else []
+        )
         for scene in arrived:
             if len(self.buffer) < self.kept:
                 self.buffer.append(scene)

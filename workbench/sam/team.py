@@ -63,6 +63,6 @@ def form(size: int, numbers: int) -> list[Team]:
     """Return the shares of `size` processes that train `numbers` parameters."""
     if size == 1:
         return [Team()]
-    board = torch.zeros(size, numbers + 1).share_memory_()
+    board: Tensor = torch.zeros(size, numbers + 1).share_memory_()  # type: ignore[no-untyped-call]
     barrier = mp.get_context("spawn").Barrier(size)
     return [Team(rank, size, board, barrier) for rank in range(size)]

@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m benchmarks.NAME --json F`; each runs a peer and us in turn, in one process."""

@@ -1,0 +1,135 @@
+"""The bundled SAM: its size, its file and card, and that the official predictor and generator run on it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from segment_anything import SamAutomaticMaskGenerator, SamPredictor
+
+from workbench.sam.bundled import WEIGHTS, build_bundled, load_bundled, standardise, write_bundled
+from workbench.sam.scenes import draw_scene
+
+
+@pytest.fixture(scope="module")
+def sam():
+    return load_bundled()
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    for source in (WEIGHTS, WEIGHTS.with_suffix(".json")):
+        shutil.copy(source, tmp_path / source.name)
+    return tmp_path / WEIGHTS.name
+
+
+def test_build_bundled__within_the_limits_of_a_package():
+    built = build_bundled()
+    assert sum(p.numel() for p in built.parameters()) <= 8_000_000
+    assert WEIGHTS.stat().st_size <= 16_000_000
+    assert built.image_encoder.img_size == 512
+    assert not built.training
+
+
+def test_load_bundled__weights_are_those_of_the_card(sam):
+    card = json.loads(WEIGHTS.with_suffix(".json").read_text(encoding="utf-8"))
+    assert card["bytes"] == WEIGHTS.stat().st_size
+    assert card["parameters"] == sum(p.numel() for p in sam.parameters())
+    assert all(t.dtype == torch.float32 for t in sam.parameters())
+    assert {"architecture", "recipe", "seed", "steps", "hours", "figures", "bad_at", "next"} <= set(card)
+
+
+def test_load_bundled__changed_file_is_refused(copied):
+    data = bytearray(copied.read_bytes())
+    data[len(data) // 2] ^= 1
+    copied.write_bytes(bytes(data))
+    with pytest.raises(ValueError, match=r"bundled\.safetensors: expected sha256 [0-9a-f]{64}"):
+        load_bundled(copied)
+
+
+def test_load_bundled__truncated_file_is_named_with_both_sizes(copied):
+    size = copied.stat().st_size
+    copied.write_bytes(copied.read_bytes()[: size // 2])
+    with pytest.raises(ValueError, match=rf"bundled\.safetensors: .*\({size} bytes\), found .*\({size // 2} bytes\)"):
+        load_bundled(copied)
+
+
+def test_load_bundled__missing_files_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"bundled\.json: expected the card"):
+        load_bundled(tmp_path / "bundled.safetensors")
+    shutil.copy(WEIGHTS.with_suffix(".json"), tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"bundled\.safetensors: expected the bundled weights"):
+        load_bundled(tmp_path / "bundled.safetensors")
+
+
+def test_load_bundled__something_else_with_a_matching_hash(copied):
+    import hashlib
+
+    copied.write_bytes(b"not tensors")
+    card = {"sha256": hashlib.sha256(b"not tensors").hexdigest(), "bytes": 11}
+    copied.with_suffix(".json").write_text(json.dumps(card), encoding="utf-8")
+    with pytest.raises(ValueError, match="expected a safetensors file"):
+        load_bundled(copied)
+
+
+def test_write_bundled__round_trip_in_half_precision(tmp_path):
+    torch.manual_seed(3)
+    built = build_bundled()
+    path = tmp_path / "new" / "mine.safetensors"
+    write_bundled(built.state_dict(), {"seed": 3}, path)
+    loaded = load_bundled(path)
+    for name, tensor in built.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor.half().float())
+    assert [p.name for p in sorted(path.parent.iterdir())] == ["mine.json", "mine.safetensors"]
+
+
+def test_write_bundled__refuses_other_tensors(tmp_path):
+    with pytest.raises(ValueError, match="expected the tensors of the bundled architecture"):
+        write_bundled({"weight": torch.zeros(2)}, {}, tmp_path / "x.safetensors")
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_encoder__embedding_of_a_frame_and_of_a_window(sam):
+    with torch.inference_mode():
+        assert sam.image_encoder(torch.zeros(1, 3, 512, 512)).shape == (1, 96, 32, 32)
+        assert sam.image_encoder(torch.zeros(2, 3, 256, 128)).shape == (2, 96, 16, 8)
+
+
+def test_standardise__padding_stays_out_and_scale_does_not_matter():
+    torch.manual_seed(0)
+    image = torch.randn(1, 3, 16, 16) + 2
+    padded = torch.nn.functional.pad(image, (0, 16, 0, 16))
+    assert torch.allclose(standardise(padded)[:, 3:, :16, :16], standardise(image)[:, 3:], atol=1e-5)
+    assert (standardise(padded)[:, :, 16:] == 0).all()
+    assert torch.allclose(standardise(image * 9)[:, 3:], standardise(image)[:, 3:], atol=0.1)
+
+
+def test_predictor__answers_points_boxes_and_masks(sam):
+    scene = draw_scene(2, 128, "plain")
+    predictor = SamPredictor(sam)
+    predictor.set_image(scene.image)
+    masks, predicted, logits = predictor.predict(np.array([[64, 64]]), np.array([1]), multimask_output=True)
+    assert masks.shape == (3, 128, 128)
+    assert predicted.shape == (3,)
+    assert logits.shape == (3, 128, 128)
+    again, _, _ = predictor.predict(
+        np.array([[64, 64], [5, 5]]), np.array([1, 0]), mask_input=logits[:1], multimask_output=False
+    )
+    boxed, _, _ = predictor.predict(box=np.array([20, 20, 90, 90]), multimask_output=False)
+    assert again.shape == boxed.shape == (1, 128, 128)
+
+
+def test_generator__same_image_same_proposals(sam):
+    image = draw_scene(9, 192, "fluorescence").image
+    runs = [
+        SamAutomaticMaskGenerator(
+            sam, points_per_side=8, pred_iou_thresh=0.3, stability_score_thresh=0.3, output_mode="uncompressed_rle"
+        ).generate(image)
+        for _ in range(2)
+    ]
+    assert runs[0] == runs[1]
+    assert len(runs[0]) > 0

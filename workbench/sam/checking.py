@@ -1,0 +1,71 @@
+"""How good a model is on held-out scenes: the figures that choose checkpoints."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+from segment_anything.modeling import Sam
+from torch import Tensor
+
+from workbench.sam.asking import Questions, answer, true_iou
+from workbench.sam.bundled import GRID, STRIDE_PX
+from workbench.sam.scenes import Scene, draw_scene
+from workbench.sam.stream import VALIDATION_SEEDS
+
+
+def to_input(sam: Sam, scenes: list[Scene]) -> Tensor:
+    """Return (B, 3, H, W) float, normalised as `Sam.preprocess` does."""
+    pixels = torch.from_numpy(np.stack([scene.image for scene in scenes])).permute(0, 3, 1, 2).float()
+    normalised: Tensor = (pixels - sam.pixel_mean) / sam.pixel_std
+    return normalised
+
+
+@torch.no_grad()
+def check_on_scenes(sam: Sam, count: int, size_px: int) -> dict[str, float]:
+    """Return recall and ranking of a grid of single points, one each 16 px, on held-out scenes.
+
+    recall_50, recall_75 : share of true masks that a hypothesis of predicted IoU over 0.5 meets
+    best_of_three : mean, over points on objects, of the best hypothesis' best IoU
+    auroc : of predicted IoU for IoU >= 0.75, over all hypotheses; high : share of right ones predicted over 0.88
+    score : what checkpoints are chosen by
+    """
+    met50 = met75 = truths = 0
+    best, scores, rights = [], [], []
+    for i in range(count):
+        scene = draw_scene(VALIDATION_SEEDS + i, size_px)
+        if not len(scene):
+            continue
+        embedding = sam.image_encoder(to_input(sam, [scene]))
+        at = np.arange(STRIDE_PX // 2, size_px, STRIDE_PX)
+        xy = np.stack(np.meshgrid(at, at), axis=-1).reshape(-1, 1, 2).astype(np.float32)
+        leaf = scene.owner[xy[:, 0, 1].astype(int), xy[:, 0, 0].astype(int)].astype(np.int64)
+        q = Questions(xy, np.ones(xy.shape[:2], np.float32), None, np.stack([leaf, 0 * leaf], 1), leaf >= 0)
+        shift = (GRID - size_px // STRIDE_PX) // 2
+        logits, predicted = answer(sam, embedding, q, (shift, shift))
+        overlap, predicted = true_iou(logits, scene)[:, 1:], predicted[:, 1:]
+        offered = torch.where((predicted > 0.5)[..., None], overlap, torch.zeros(())).amax(dim=(0, 1))
+        met50, met75, truths = (
+            met50 + int((offered >= 0.5).sum()),
+            met75 + int((offered >= 0.75).sum()),
+            truths + len(scene),
+        )
+        reached = overlap.amax(dim=2)
+        best.append(reached.amax(dim=1)[torch.from_numpy(leaf > 0)])
+        scores.append(predicted.flatten())
+        rights.append(reached.flatten() >= 0.75)
+    score, right = torch.cat(scores), torch.cat(rights)
+    figures = {
+        "recall_50": met50 / truths, "recall_75": met75 / truths, "best_of_three": float(torch.cat(best).mean()),
+        "auroc": auroc(score.numpy(), right.numpy()), "high": float((score[right] > 0.88).float().mean()) if right.any() else 0.0,
+    }  # fmt: skip
+    figures["score"] = (figures["recall_50"] + figures["recall_75"]) / 2 + 0.25 * figures["auroc"]
+    return figures
+
+
+def auroc(scores: np.ndarray, right: np.ndarray) -> float:
+    """Return the chance that a right one scores above a wrong one, ties half; 0.5 when either is missing."""
+    n, m = int(right.sum()), int((~right).sum())
+    if n == 0 or m == 0:
+        return 0.5
+    return float((rankdata(scores)[right].sum() - n * (n + 1) / 2) / (n * m))
