@@ -50,7 +50,7 @@ def nms_boxes(
     if len(order) == 0:
         return order
     compared = (box.to_inclusive(boxes) if inclusive else boxes)[order].astype(np.float32)
-    return order[_greedy_boxes(compared, float(iou_threshold))]
+    return order[greedy_boxes(compared, float(iou_threshold))]
 
 
 def nms_masks(
@@ -101,7 +101,7 @@ def _order(boxes: NDArray[Any], scores: ArrayLike, iou_threshold: float) -> NDAr
 
 
 @compiled
-def _greedy_boxes(boxes: NDArray[np.float32], threshold: float) -> NDArray[np.int64]:
+def greedy_boxes(boxes: NDArray[np.float32], threshold: float) -> NDArray[np.int64]:
     """Rows kept of boxes sorted by score. Kept boxes are listed in a grid by their upper left corner.
 
     IoU > t in the plane needs it on each axis, and there the starts differ by at most (1 - t) / t of the shorter side:

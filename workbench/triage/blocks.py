@@ -1,0 +1,115 @@
+"""Rows of whole images in blocks of bounded size, and work on blocks in threads: what both pools are built on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.config import TriageConfig
+from workbench.tables.proposals import Proposals
+from workbench.triage.rules import triage
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+BLOCK_ROWS = 2**17  # enough work for a thread, and few enough blocks that calling costs nothing
+
+
+class Images(NamedTuple):
+    """Whole images of a table: rows ordered by image, then by `row` as triage takes them."""
+
+    proposals: Proposals
+    rows: NDArray[np.int64]  # (n,) positions in `proposals`
+    starts: NDArray[np.int64]  # (images + 1,) places in `rows`
+    before: int  # rows in the parts before: `before + rows` are positions among all rows given
+
+
+def parts_of(proposals: Proposals | Iterable[Proposals]) -> Iterable[Proposals]:
+    """Return the parts of what a pool is built from: one table, or tables that hold whole images each."""
+    return [proposals] if isinstance(proposals, Proposals) else proposals
+
+
+def whole_images(parts: Iterable[Proposals]) -> Iterator[Images]:
+    """Yield all images in blocks of about BLOCK_ROWS rows, in order of first appearance.
+
+    Raises
+    ------
+    ValueError : if the rows of an image come in several parts, or have several sizes or none
+    """
+    seen: set[str] = set()
+    before = 0
+    for part in _gathered(parts):
+        codes, ids = _codes(part.image_id)
+        again = seen.intersection(ids)
+        if again:
+            raise ValueError(f"parts: expected all rows of an image in one part, got {min(again)!r} in several")
+        seen.update(ids)
+        rows = np.lexsort((part.row, codes)).astype(np.int64)  # stable: equal rows stay in order
+        starts = np.searchsorted(codes[rows], np.arange(len(ids) + 1))
+        _check_sizes(part, rows, starts)
+        for first, last in _cut(starts):
+            a, b = starts[first], starts[last]
+            yield Images(part, rows[a:b], starts[first : last + 1] - a, before)
+        before += len(part)
+
+
+def _gathered(parts: Iterable[Proposals]) -> Iterator[Proposals]:
+    """Put small parts together, so that a part an image does not make a block an image."""
+    waiting: list[Proposals] = []
+    for part in parts:
+        waiting.append(part)
+        if sum(map(len, waiting)) >= BLOCK_ROWS:
+            yield waiting[0] if len(waiting) == 1 else Proposals.concat(waiting)
+            waiting = []
+    yield Proposals.concat(waiting)
+
+
+def _codes(image_id: NDArray[np.object_]) -> tuple[NDArray[np.int64], list[str]]:
+    """Number the images in order of first appearance."""
+    codes: dict[str, int] = {}
+    numbers = [codes.setdefault(name, len(codes)) for name in image_id.tolist()]
+    return np.array(numbers, dtype=np.int64), list(codes)
+
+
+def _check_sizes(part: Proposals, rows: NDArray[np.int64], starts: NDArray[np.int64]) -> None:
+    sizes = part.sizes_hw[rows]
+    of_image = np.repeat(sizes[starts[:-1]], np.diff(starts), axis=0)
+    wrong = np.flatnonzero(((sizes != of_image) | (sizes < 1)).any(axis=1))
+    if len(wrong):
+        image = np.searchsorted(starts, wrong[0], side="right") - 1
+        # triage words the error; without NMS and overlaps it does nothing else
+        triage(part.select(rows[starts[image] : starts[image + 1]]), TriageConfig(overlap=None))
+
+
+def _cut(starts: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Yield ranges of images whose rows are about BLOCK_ROWS; an image is never cut."""
+    first, images = 0, len(starts) - 1
+    while first < images:
+        last = int(np.searchsorted(starts, starts[first] + BLOCK_ROWS, side="right")) - 1
+        last = min(max(last, first + 1), images)
+        yield first, last
+        first = last
+
+
+def most_area_px(pixels: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+    """Return the largest area that `max_area_share` allows in each image, in the arithmetic of triage."""
+    return share * pixels
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_threads(work: Callable[[T], R], over: Sequence[T]) -> list[R]:
+    """Return `work` of each item, in order; compiled work gives up the GIL and runs on all cores."""
+    threads = min(cores(), len(over))
+    if threads < 2:
+        return [work(item) for item in over]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, over))

@@ -1,0 +1,298 @@
+"""The distinct pool: proposals after NMS, over which thresholds are filters; outcomes, histograms, heat maps (T3)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.config import ProposeConfig, TriageConfig
+from workbench.masks import pairs
+from workbench.masks.compiled import compiled
+from workbench.tables.outcomes import DOUBTS, Outcome, Reason
+from workbench.tables.proposals import Proposals
+from workbench.triage.blocks import Images, cores, in_threads, most_area_px, parts_of, whole_images
+from workbench.triage.histogram import HeatMap, Histogram, count_1d, count_2d, edges_of
+from workbench.triage.limits import Limits, PoolError, doubtful, fails_but_for_iou, limits, refuse
+from workbench.triage.rules import triage
+
+SCORES = (
+    "predicted_iou",
+    "stability_score",
+    "jitter_stability",
+    "jitter_iou",
+    "hypothesis_spread",
+    "solidity",
+    "roughness",
+    "contrast",
+)
+_DISCARDED, _FLAGGED, _ACCEPTED = (
+    np.uint8(Outcome.discarded),
+    np.uint8(Outcome.flagged),
+    np.uint8(Outcome.auto_accepted),
+)
+# doubts that move with thresholds; what else triage finds is the same for all thresholds
+_MOVING = Reason.borderline_score | Reason.jitter_missing | Reason.overlaps
+
+
+class DistinctPool:
+    """Distinct proposals of any number of images, sorted anew for every setting of the thresholds, as `triage` does.
+
+    Scores and area limits may move: `limits.THRESHOLDS`. What does not move with them is decided once, by `triage`
+    itself: which rows are duplicates, and the reasons unusual_shape, unusual_size, ambiguous, touches_border,
+    low_contrast and ragged. Pairs of masks that overlap are stored, as the reason overlaps depends on whether the
+    better mask of a pair is discarded. Outcomes are then one pass over rows and pairs, in threads.
+
+    A pool does not change once it is built and may be asked from several threads.
+    """
+
+    def __init__(self, given: int, base: TriageConfig, floors: ProposeConfig | None, tables: list[_Table]) -> None:
+        self.base, self.floors = base, floors
+        self._given = given
+        starts = np.concatenate([[0], np.cumsum([len(t.position) for t in tables])]).astype(np.int64)
+        self._position = _joined([t.position for t in tables], np.int64)
+        self._columns = {name: _joined([t.columns[name] for t in tables], np.float32) for name in SCORES}
+        self._columns["area_px"] = _joined([t.columns["area_px"] for t in tables], np.int64)
+        self._doubt = _joined([t.doubt for t in tables], np.bool_)
+        self._starts = _joined([t.starts[:-1] + s for t, s in zip(tables, starts, strict=False)], np.int64)
+        self._starts = np.append(self._starts, starts[-1])
+        self._pixels = _joined([t.pixels for t in tables], np.float64)
+        self._worse = _joined([t.worse + s for t, s in zip(tables, starts, strict=False)], np.int64)
+        self._better = _joined([t.better + s for t, s in zip(tables, starts, strict=False)], np.int64)
+        self._pair_starts = np.searchsorted(self._worse, self._starts)  # pairs are within an image, in its order
+        self._chunks = _chunks(self._starts, cores())
+        self._last: tuple[Limits, float, NDArray[np.uint8]] | None = None
+
+    @classmethod
+    def build(
+        cls,
+        proposals: Proposals | Iterable[Proposals],
+        floors: ProposeConfig | None = None,
+        base: TriageConfig | None = None,
+    ) -> DistinctPool:
+        """Run NMS and decide all that thresholds do not move.
+
+        Parameters
+        ----------
+        proposals : one table, or tables that hold whole images each (millions of rows need not be in memory at once)
+        floors : settings of the run that proposed them; None where nothing is left out of `proposals`
+        base : settings with pool="distinct"; all but the thresholds are fixed for the pool
+
+        Raises
+        ------
+        PoolError : if `base` asks for another pool, or for duplicates that were not stored
+        ValueError : as `triage`, and for an image whose rows come in several tables
+        """
+        base = base if base is not None else TriageConfig()
+        if base.pool != "distinct":
+            raise PoolError(f"a distinct pool needs settings with pool='distinct', got {base.pool!r}; use ExactPool")
+        if floors is not None and floors.pool == "distinct" and base.nms_iou > floors.nms_iou:
+            raise PoolError(
+                f"rows are stored after NMS at {floors.nms_iou:g}, asked for NMS at {base.nms_iou:g}: lower nms_iou,"
+                " or propose again with pool='exact'"
+            )
+        given, tables = 0, []
+        for images in whole_images(parts_of(proposals)):
+            tables.append(_Table(images, base))
+            given += len(images.rows)
+        return cls(given, base, floors, tables)
+
+    def __len__(self) -> int:
+        return len(self._position)
+
+    def __repr__(self) -> str:
+        images = len(self._pixels)
+        return f"<DistinctPool: {len(self)} distinct of {self._given} proposals, {images} image{'s' * (images != 1)}>"
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """(D,) positions of the distinct proposals among the rows given, image by image."""
+        return self._position
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return a column of the distinct proposals, (D,) in the order of `rows`. Raises ValueError for another name."""
+        if name not in self._columns:
+            raise ValueError(f"column: expected one of {', '.join(self._columns)}, got {name!r}")
+        return self._columns[name]
+
+    def outcome(self, config: TriageConfig) -> NDArray[np.uint8]:
+        """Return the `Outcome` of each row given, (N,), equal to `triage(proposals, config).outcome`.
+
+        Raises
+        ------
+        PoolError : if `config` differs from the pool's in more than thresholds, or reaches below the stored floors
+        """
+        outcome = np.full(self._given, Outcome.duplicate, dtype=np.uint8)
+        outcome[self._position] = self._codes(config)
+        return outcome
+
+    def keep(self, config: TriageConfig) -> NDArray[np.bool_]:
+        """Return which of the rows given are neither discarded nor duplicates, (N,). Raises PoolError."""
+        keep = np.zeros(self._given, dtype=bool)
+        keep[self._position] = self._codes(config) != _DISCARDED
+        return keep
+
+    def counts(self, config: TriageConfig) -> dict[str, int]:
+        """Return what `Triage.counts` returns: distinct, auto_accepted, flagged, discarded. Raises PoolError."""
+        codes = self._codes(config)
+        parts = in_threads(lambda c: _count(codes[slice(*self._range(c))]), self._chunks)
+        found = sum(parts, np.zeros(3, np.int64))
+        names = ("auto_accepted", "flagged", "discarded")
+        return {"distinct": len(self), **{name: int(found[Outcome[name]]) for name in names}}
+
+    def histogram(self, column: str, bins: int | ArrayLike, config: TriageConfig) -> Histogram:
+        """Return distinct proposals by value of a column and by outcome.
+
+        Parameters
+        ----------
+        column : one of `SCORES` or "area_px"
+        bins : number of equal bins over the finite values, or their edges; bins are numpy's
+
+        Raises
+        ------
+        PoolError, ValueError : as `outcome`; for an unknown column or bins that are none
+        """
+        values, codes = self.column(column), self._codes(config)
+        edges = edges_of(bins, values)
+        found = in_threads(
+            lambda c: count_1d(values[slice(*self._range(c))], codes[slice(*self._range(c))], edges), self._chunks
+        )
+        counts = sum((part for part, _ in found), np.zeros((3, len(edges) - 1), np.int64))
+        return Histogram(edges, counts, sum(out for _, out in found))
+
+    def heat_map(
+        self, x_column: str, y_column: str, bins: int | tuple[int | ArrayLike, int | ArrayLike], config: TriageConfig
+    ) -> HeatMap:
+        """Return distinct proposals by values of two columns and by outcome.
+
+        Parameters
+        ----------
+        x_column, y_column : as for `histogram`
+        bins : as for `histogram`; one number for both columns, or a pair (x, y)
+        """
+        x, y, codes = self.column(x_column), self.column(y_column), self._codes(config)
+        x_bins, y_bins = bins if isinstance(bins, tuple) else (bins, bins)
+        x_edges, y_edges = edges_of(x_bins, x), edges_of(y_bins, y)
+
+        def part(chunk: tuple[int, int]) -> tuple[NDArray[np.int64], int]:
+            some = slice(*self._range(chunk))
+            return count_2d(x[some], y[some], codes[some], x_edges, y_edges)
+
+        found = in_threads(part, self._chunks)
+        counts = sum((c for c, _ in found), np.zeros((3, len(y_edges) - 1, len(x_edges) - 1), np.int64))
+        return HeatMap(x_edges, y_edges, counts, sum(out for _, out in found))
+
+    def _range(self, images: tuple[int, int]) -> tuple[int, int]:
+        return int(self._starts[images[0]]), int(self._starts[images[1]])
+
+    def _codes(self, config: TriageConfig) -> NDArray[np.uint8]:
+        """Outcome of each distinct proposal; the last answer is kept, as views ask for several figures of one."""
+        refuse(self.base, config, self.floors)
+        least, share, last = limits(config), config.max_area_share, self._last
+        if last is not None and last[:2] == (least, share):
+            return last[2]
+        codes = np.empty(len(self), dtype=np.uint8)
+        most = most_area_px(self._pixels, share)
+        iou, stability, jitter, area = (self._columns[name] for name in (*SCORES[:3], "area_px"))
+
+        def sort(images: tuple[int, int]) -> None:
+            overlaps = self._pair_starts, self._worse, self._better
+            _sort(*images, self._starts, most, iou, stability, jitter, area, self._doubt, *overlaps, least, codes)
+
+        in_threads(sort, self._chunks)
+        codes.setflags(write=False)
+        self._last = (least, share, codes)  # one assignment: another thread sees the old answer or this
+        return codes
+
+
+class _Table:
+    """What a block of images adds to a distinct pool; rows are counted within the block."""
+
+    def __init__(self, images: Images, base: TriageConfig) -> None:
+        p = images.proposals.select(images.rows)
+        found = triage(p, base.replace(overlap=None))
+        rows = np.flatnonzero(found.distinct)
+        self.position = images.before + images.rows[rows]
+        self.columns = {name: getattr(p, name)[rows] for name in (*SCORES, "area_px")}
+        self.doubt = (found.reasons[rows] & np.uint32(DOUBTS & ~_MOVING)) != 0
+        self.starts = np.searchsorted(rows, images.starts)
+        self.pixels = p.sizes_hw[images.starts[:-1]].astype(np.float64).prod(axis=1)
+        self.worse, self.better = _overlaps(p, rows, self.starts, base)
+
+
+def _overlaps(
+    p: Proposals, rows: NDArray[np.int64], starts: NDArray[np.int64], base: TriageConfig
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of distinct masks of an image that overlap, as places in `rows`: the worse one (ascending), the better."""
+    worse, better = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    if base.overlap is not None:
+        scores = np.nan_to_num(p.predicted_iou[rows], nan=-np.inf)  # as triage ranks them
+        for m in range(len(starts) - 1):
+            a, b = starts[m], starts[m + 1]
+            if b - a < 2:
+                continue
+            size = p.sizes_hw[rows[a]]
+            masks = list(p.rles[rows[a:b]])
+            i, j, _ = pairs.overlapping_within(masks, (int(size[0]), int(size[1])), base.overlap, base.overlap_measure)
+            later_wins = scores[a + j] > scores[a + i]
+            lost, won = np.where(later_wins, i, j), np.where(later_wins, j, i)
+            order = np.argsort(lost, kind="stable")
+            worse.append(a + lost[order])
+            better.append(a + won[order])
+    return np.concatenate(worse), np.concatenate(better)
+
+
+def _joined(parts: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:
+    joined = np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype, copy=False)
+    joined.setflags(write=False)
+    return joined
+
+
+def _chunks(starts: NDArray[np.int64], threads: int) -> list[tuple[int, int]]:
+    """Ranges of images with about as many rows each, several a thread, as others use the machine too."""
+    cuts = np.searchsorted(starts, np.linspace(0, starts[-1], 4 * threads + 1)[1:-1])
+    cuts = np.unique([0, *cuts, len(starts) - 1])
+    return [(int(a), int(b)) for a, b in itertools.pairwise(cuts)]
+
+
+@compiled
+def _sort(
+    first: int,
+    last: int,
+    starts: NDArray[np.int64],
+    most_area: NDArray[np.float64],
+    predicted_iou: NDArray[np.float32],
+    stability_score: NDArray[np.float32],
+    jitter_stability: NDArray[np.float32],
+    area_px: NDArray[np.int64],
+    doubt: NDArray[np.bool_],
+    pair_starts: NDArray[np.int64],
+    worse: NDArray[np.int64],
+    better: NDArray[np.int64],
+    least: Limits,
+    codes: NDArray[np.uint8],
+) -> None:
+    """Write the outcome of each row of images first to last."""
+    for m in range(first, last):
+        for i in range(starts[m], starts[m + 1]):
+            iou, stability, jitter = predicted_iou[i], stability_score[i], jitter_stability[i]
+            if not iou > least.fail_iou or fails_but_for_iou(stability, jitter, area_px[i], most_area[m], least):
+                codes[i] = _DISCARDED
+            elif doubt[i] or doubtful(iou, stability, jitter, least):
+                codes[i] = _FLAGGED
+            else:
+                codes[i] = _ACCEPTED
+        for k in range(pair_starts[m], pair_starts[m + 1]):
+            if codes[worse[k]] == _ACCEPTED and codes[better[k]] != _DISCARDED:
+                codes[worse[k]] = _FLAGGED
+
+
+@compiled
+def _count(codes: NDArray[np.uint8]) -> NDArray[np.int64]:
+    counts = np.zeros(3, dtype=np.int64)
+    for code in codes:
+        counts[code] += 1
+    return counts

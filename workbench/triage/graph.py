@@ -1,0 +1,342 @@
+"""The suppression graph of boxes: which rows of a crop NMS would compare and drop, and greedy NMS along its edges.
+
+Rows are sorted by image, crop, score (best first) and row. An edge leads from a row to a worse one of the same crop
+whose IoU with it is above the smallest NMS threshold offered. Greedy NMS is then one pass: a row that passes its
+thresholds and was not marked is kept and marks the ends of its edges above the threshold. Only the edges of kept rows
+are read, which are few, and they are sorted by IoU, so that a higher threshold reads a prefix.
+
+A crop whose edges would be more than `edges_per_row` for each of its rows, or that has 65,536 rows or more, gets none:
+its rows are compared afresh by `greedy_boxes`, so memory grows with the rows and not with their square.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.masks import boxes as box
+from workbench.masks.compiled import compiled
+from workbench.masks.nms import greedy_boxes
+from workbench.triage.blocks import Images
+from workbench.triage.limits import Limits, fails_but_for_iou
+
+FAILED, SUPPRESSED, KEPT = np.uint8(0), np.uint8(1), np.uint8(2)
+_MOST_ROWS = 2**16  # ends of edges are stored as uint16
+
+
+class Block(NamedTuple):
+    """Rows of some images, n in all, sorted by image, crop, score and row, with their edges.
+
+    A crop is rows crop_starts[c] to crop_starts[c + 1], an image crops image_crops[m] to image_crops[m + 1]. The edges
+    of row k are edge_starts[k] to edge_starts[k + 1], their ends counted from the start of the crop.
+    """
+
+    crop_starts: NDArray[np.int64]  # (C + 1,)
+    image_crops: NDArray[np.int64]  # (M + 1,)
+    smallness: NDArray[np.float32]  # (C,) 1 / area of the crop: the score of NMS between crops
+    pixels: NDArray[np.float64]  # (M,) height times width
+    predicted_iou: NDArray[np.float32]
+    stability_score: NDArray[np.float32]
+    jitter_stability: NDArray[np.float32]
+    area_px: NDArray[np.int64]
+    place: NDArray[np.int32]  # number of the row in its image, in order of `row`
+    position: NDArray[np.int64]  # among the rows given
+    boxes: NDArray[np.float32]  # (n, 4) inclusive
+    direct: NDArray[np.bool_]  # (C,) crops without edges
+    edge_starts: NDArray[np.int64]  # (n + 1,)
+    edge_end: NDArray[np.uint16]
+    edge_iou: NDArray[np.float32]
+
+
+def build(images: Images, smallest_iou: float, edges_per_row: int) -> Block:
+    """Sort the rows of some images and find their edges.
+
+    Parameters
+    ----------
+    smallest_iou : the smallest NMS threshold that the graph answers for
+    edges_per_row : most edges stored for each row of a crop, on average
+    """
+    p, starts = images.proposals, images.starts
+    image_of = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    crop_of, crop_areas = _crops(images, image_of)
+    scores = p.predicted_iou[images.rows]
+    # a missing score loses against any other, and ties with -inf
+    order = np.lexsort((-np.where(np.isnan(scores), np.float32(-np.inf), scores), crop_of))
+    rows = images.rows[order]
+    crop_starts = np.searchsorted(crop_of[order], np.arange(len(crop_areas) + 1))
+    boxes = box.to_inclusive(p.boxes_xyxy[rows]).astype(np.float32)
+    direct, edge_starts, edge_end, edge_iou = _edges(boxes, crop_starts, float(smallest_iou), edges_per_row)
+    return Block(
+        crop_starts=crop_starts,
+        image_crops=np.searchsorted(crop_starts, starts),
+        smallness=np.float32(1) / crop_areas.astype(np.float32),
+        pixels=p.sizes_hw[images.rows[starts[:-1]]].astype(np.float64).prod(axis=1),
+        predicted_iou=p.predicted_iou[rows],
+        stability_score=p.stability_score[rows],
+        jitter_stability=p.jitter_stability[rows],
+        area_px=p.area_px[rows],
+        place=(order - starts[image_of[order]]).astype(np.int32),
+        position=images.before + rows,
+        boxes=boxes,
+        direct=direct,
+        edge_starts=edge_starts,
+        edge_end=edge_end,
+        edge_iou=edge_iou,
+    )
+
+
+def _crops(images: Images, image_of: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Number the crops, image by image; return the crop of each row and the area of each crop."""
+    p, rows = images.proposals, images.rows
+    boxes = p.crop_boxes_xyxy[rows]
+    unsaid = box.box_area(boxes) == 0  # the whole image
+    boxes[unsaid, :2] = 0
+    boxes[unsaid, 2:] = p.sizes_hw[rows][unsaid, ::-1]
+    first = images.starts[:-1]
+    if (boxes == boxes[first[image_of]]).all():
+        return image_of, box.box_area(boxes[first])
+    crops, crop_of = np.unique(np.column_stack([image_of, boxes]), axis=0, return_inverse=True)
+    return crop_of.reshape(-1), box.box_area(crops[:, 1:])
+
+
+@compiled
+def _edges(
+    boxes: NDArray[np.float32], crop_starts: NDArray[np.int64], smallest_iou: float, edges_per_row: int
+) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.uint16], NDArray[np.float32]]:
+    """For each crop whether it has no edges; for each row where its edges start; ends and IoU of all edges."""
+    crops = len(crop_starts) - 1
+    direct = np.zeros(crops, dtype=np.bool_)
+    edge_starts = np.zeros(len(boxes) + 1, dtype=np.int64)
+    ends, ious = np.empty(4 * len(boxes), dtype=np.uint16), np.empty(4 * len(boxes), dtype=np.float32)
+    total = 0
+    for c in range(crops):
+        a, b = crop_starts[c], crop_starts[c + 1]
+        better, worse, iou, found = _pairs(boxes[a:b], smallest_iou, (b - a) * edges_per_row)
+        direct[c] = found < 0
+        found = max(found, 0)
+        if total + found > len(ends):
+            size = max(2 * len(ends), total + found)
+            ends, ious = _grown(ends, total, size), _grown(ious, total, size)
+        _by_row(better[:found], worse, iou, edge_starts[a : b + 1], ends[total:], ious[total:])
+        edge_starts[a : b + 1] += total
+        total += found
+    return direct, edge_starts, ends[:total].copy(), ious[:total].copy()
+
+
+@compiled
+def _grown(values: NDArray[Any], used: int, size: int) -> NDArray[Any]:
+    more = np.empty(size, dtype=values.dtype)
+    more[:used] = values[:used]
+    return more
+
+
+@compiled
+def _pairs(
+    boxes: NDArray[np.float32], smallest_iou: float, most: int
+) -> tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.float32], int]:
+    """All pairs of boxes above an IoU, by a sweep over their left sides; -1 pairs where they are too many.
+
+    IoU > t needs an overlap of more than t of the width of either box, so the sweep looks no further than (1 - t) of
+    the width of the left one.
+    """
+    n = len(boxes)
+    if n >= _MOST_ROWS:
+        most = 0
+    size = min(most, n * (n - 1) // 2)
+    better, worse = np.empty(size, dtype=np.uint16), np.empty(size, dtype=np.uint16)
+    iou = np.empty(size, dtype=np.float32)
+    order = np.argsort(boxes[:, 0])
+    x0, y0, x1, y1 = boxes[order, 0], boxes[order, 1], boxes[order, 2], boxes[order, 3]
+    area = (x1 - x0) * (y1 - y0)
+    zero, found = np.float32(0), 0
+    share = np.float32(smallest_iou * 0.999)  # less, by more than rounding can move a product
+    for p in range(n):
+        if not area[p] > 0:
+            continue
+        reach = x0[p] + (1 - np.float64(share)) * (np.float64(x1[p]) - x0[p])
+        for q in range(p + 1, n):
+            if x0[q] > reach:
+                break
+            side_x = max(zero, min(x1[p], x1[q]) - max(x0[p], x0[q]))
+            side_y = max(zero, min(y1[p], y1[q]) - max(y0[p], y0[q]))
+            inter = side_x * side_y
+            if not inter > share * max(area[p], area[q]):
+                continue
+            overlap = inter / (area[p] + area[q] - inter)  # float32, compared in float64, as nms_boxes
+            if np.float64(overlap) > smallest_iou:
+                if found == size:
+                    return better, worse, iou, -1
+                better[found], worse[found] = min(order[p], order[q]), max(order[p], order[q])
+                iou[found] = overlap
+                found += 1
+    return better, worse, iou, found
+
+
+@compiled
+def _by_row(
+    better: NDArray[np.uint16],
+    worse: NDArray[np.uint16],
+    iou: NDArray[np.float32],
+    starts: NDArray[np.int64],
+    ends_out: NDArray[np.uint16],
+    iou_out: NDArray[np.float32],
+) -> None:
+    """Write pairs of a crop as edges of their better row, in descending order of IoU; `starts` begin at 0."""
+    starts[:] = 0
+    for e in range(len(better)):
+        starts[better[e] + 1] += 1
+    for k in range(1, len(starts)):
+        starts[k] += starts[k - 1]
+    free = starts[:-1].copy()
+    # sorted once for the whole crop: each row then gets its own in order
+    for e in np.argsort(-iou[: len(better)]):
+        at = free[better[e]]
+        ends_out[at], iou_out[at] = worse[e], iou[e]
+        free[better[e]] += 1
+
+
+@compiled
+def greedy(
+    block: Block,
+    least: Limits,
+    above: np.float32,
+    most_area_px: NDArray[np.float64],
+    nms_iou: float,
+    state: NDArray[np.uint8],
+) -> None:
+    """Write for each row whether it failed a threshold, was suppressed, or is kept.
+
+    Parameters
+    ----------
+    above : rows take part whose predicted IoU is greater
+    most_area_px : (images,) for each image the largest area that does not fail
+    state : (n,) written
+    """
+    for m in range(len(block.pixels)):
+        first, last = block.image_crops[m], block.image_crops[m + 1]
+        for c in range(first, last):
+            a, b = block.crop_starts[c], block.crop_starts[c + 1]
+            state[a:b] = FAILED
+            if block.direct[c]:
+                _compare_afresh(block, a, b, least, above, most_area_px[m], nms_iou, state)
+            else:
+                _follow_edges(block, a, b, least, above, most_area_px[m], nms_iou, state)
+        if last - first > 1:
+            _between_crops(block, first, last, nms_iou, state)
+
+
+@compiled
+def _follow_edges(
+    block: Block,
+    a: int,
+    b: int,
+    least: Limits,
+    above: np.float32,
+    most_area_px: float,
+    nms_iou: float,
+    state: NDArray[np.uint8],
+) -> None:
+    for k in range(a, b):
+        if not block.predicted_iou[k] > above:  # nor is any row after it
+            state[k:b] = FAILED
+            return
+        if fails_but_for_iou(
+            block.stability_score[k], block.jitter_stability[k], block.area_px[k], most_area_px, least
+        ):
+            state[k] = FAILED
+        elif state[k] != SUPPRESSED:
+            state[k] = KEPT
+            for e in range(block.edge_starts[k], block.edge_starts[k + 1]):
+                if not np.float64(block.edge_iou[e]) > nms_iou:
+                    break
+                state[a + block.edge_end[e]] = SUPPRESSED
+
+
+@compiled
+def _compare_afresh(
+    block: Block,
+    a: int,
+    b: int,
+    least: Limits,
+    above: np.float32,
+    most_area_px: float,
+    nms_iou: float,
+    state: NDArray[np.uint8],
+) -> None:
+    """Greedy NMS of a crop that has no edges."""
+    some, n = np.empty(b - a, dtype=np.int64), 0
+    for k in range(a, b):
+        if not block.predicted_iou[k] > above:
+            break
+        if not fails_but_for_iou(
+            block.stability_score[k], block.jitter_stability[k], block.area_px[k], most_area_px, least
+        ):
+            state[k] = SUPPRESSED
+            some[n] = k
+            n += 1
+    if n:
+        some = some[:n]
+        state[some[greedy_boxes(block.boxes[some], nms_iou)]] = KEPT
+
+
+@compiled
+def _between_crops(block: Block, first: int, last: int, nms_iou: float, state: NDArray[np.uint8]) -> None:
+    """Greedy NMS between what the crops of an image kept: smaller crops first, of equal ones the crop seen first.
+
+    A crop is seen with its first row, in order of `row`, that passes the thresholds.
+    """
+    seen = np.full(last - first, 2**62, dtype=np.int64)
+    n = 0
+    for c in range(first, last):
+        for k in range(block.crop_starts[c], block.crop_starts[c + 1]):
+            if state[k] != FAILED:
+                seen[c - first] = min(seen[c - first], np.int64(block.place[k]))
+            n += state[k] == KEPT
+    if n == 0:
+        return
+    by_seen = np.argsort(seen)  # places differ, and crops without a row have nothing to order
+    by_size = by_seen[np.argsort(-block.smallness[first:last][by_seen], kind="mergesort")]
+    kept, n = np.empty(n, dtype=np.int64), 0
+    for c in by_size:
+        for k in range(block.crop_starts[first + c], block.crop_starts[first + c + 1]):
+            if state[k] == KEPT:
+                kept[n] = k
+                n += 1
+    state[kept] = SUPPRESSED
+    state[kept[greedy_boxes(block.boxes[kept], nms_iou)]] = KEPT
+
+
+@compiled
+def tally(block: Block, above: np.float32, state: NDArray[np.uint8]) -> tuple[int, int]:
+    """Return how many rows with a greater predicted IoU are kept, and how many are kept or suppressed."""
+    kept, compared = 0, 0
+    for c in range(len(block.direct)):
+        a, b = block.crop_starts[c], block.crop_starts[c + 1]
+        for k in range(a, _prefix(block.predicted_iou, a, b, above)):
+            kept += state[k] == KEPT
+            compared += state[k] != FAILED
+    return kept, compared
+
+
+@compiled
+def mark(block: Block, above: np.float32, state: NDArray[np.uint8], keep: NDArray[np.bool_]) -> None:
+    """Set `keep` at the positions of the kept rows whose predicted IoU is greater."""
+    for c in range(len(block.direct)):
+        a, b = block.crop_starts[c], block.crop_starts[c + 1]
+        for k in range(a, _prefix(block.predicted_iou, a, b, above)):
+            if state[k] == KEPT:
+                keep[block.position[k]] = True
+
+
+@compiled
+def _prefix(scores: NDArray[np.float32], a: int, b: int, above: np.float32) -> int:
+    """Where the descending scores of rows a to b stop to be greater."""
+    while a < b:
+        middle = (a + b) // 2
+        if scores[middle] > above:
+            a = middle + 1
+        else:
+            b = middle
+    return a

@@ -1,0 +1,195 @@
+"""Live triage over whole campaigns: the exact pool, and the distinct pool of `workbench.triage.distinct` (T3, B2).
+
+Both answer as `triage` does, for any thresholds within what is stored, fast enough to follow a slider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.config import ProposeConfig, TriageConfig
+from workbench.tables.proposals import Proposals
+from workbench.triage import graph
+from workbench.triage.blocks import in_threads, most_area_px, parts_of, whole_images
+from workbench.triage.distinct import DistinctPool
+from workbench.triage.limits import THRESHOLDS, Limits, PoolError, limits, refuse
+
+__all__ = ["DistinctPool", "ExactPool", "PoolError"]
+
+_MOVABLE = (*THRESHOLDS, "nms_iou")
+_LOWEST = np.float32(-np.inf)
+
+
+class _Answer(NamedTuple):
+    """Greedy NMS at some thresholds, over the rows whose predicted IoU is above `above`."""
+
+    others: tuple[Limits, float, float]  # thresholds but that on predicted IoU; largest share of area; NMS
+    above: np.float32
+    states: list[NDArray[np.uint8]]  # a block each
+
+
+class ExactPool:
+    """Proposals before NMS, and what a fresh run keeps of them at any thresholds: `triage` with pool="exact".
+
+    Built once: rows sorted by image, crop and score, with a graph of the pairs whose boxes overlap by more than
+    `smallest_nms_iou`. Thresholds and the NMS threshold may move. A move is one pass over the rows and the edges of the
+    kept ones. Without crops, a higher threshold on predicted IoU cuts off the tail of each image and changes nothing
+    above the cut, so that a move of it alone is looked up in the last answer. The other thresholds may bring suppressed
+    rows back, and so may predicted IoU between crops, where smaller crops win: there the pass is run again.
+
+    A pool does not change once it is built and may be asked from several threads.
+    """
+
+    def __init__(
+        self,
+        blocks: list[graph.Block],
+        base: TriageConfig,
+        floors: ProposeConfig | None,
+        smallest_nms_iou: float,
+    ) -> None:
+        self.base, self.floors, self.smallest_nms_iou = base, floors, smallest_nms_iou
+        self._blocks = blocks
+        self._given = sum(len(block.position) for block in blocks)
+        self._has_crops = any(len(block.direct) > len(block.pixels) for block in blocks)
+        self._last: _Answer | None = None
+
+    @classmethod
+    def build(
+        cls,
+        proposals: Proposals | Iterable[Proposals],
+        floors: ProposeConfig | None = None,
+        base: TriageConfig | None = None,
+        *,
+        smallest_nms_iou: float = 0.5,
+        edges_per_row: int = 64,
+    ) -> ExactPool:
+        """Sort the rows and find all pairs that an NMS threshold may compare.
+
+        Parameters
+        ----------
+        proposals : one table, or tables that hold whole images each; masks are not read
+        floors : settings of the run that proposed them; None where nothing is left out of `proposals`
+        base : settings with pool="exact"; all but the thresholds and nms_iou are fixed for the pool
+        smallest_nms_iou : the lowest nms_iou that will be asked, in [0, 1]
+        edges_per_row : most edges stored for each row of a crop, on average, 6 bytes each. A crop with more overlaps
+            (many equal boxes) is compared afresh at every move: slower, with the same answer
+
+        Raises
+        ------
+        PoolError : if what was stored cannot be replayed: after NMS, cleaned, crops without their boxes, NMS on masks
+        ValueError : as `triage`, and for an image whose rows come in several tables
+        """
+        base = base if base is not None else TriageConfig(pool="exact")
+        if base.pool != "exact":
+            raise PoolError(f"an exact pool needs settings with pool='exact', got {base.pool!r}; use DistinctPool")
+        if base.nms != "box":
+            raise PoolError(f"the graph is of boxes, asked for NMS on nms={base.nms!r}: set nms='box', or use triage")
+        if not 0 <= smallest_nms_iou <= 1:
+            raise ValueError(f"smallest_nms_iou: expected a value in [0, 1], got {smallest_nms_iou}")
+        if edges_per_row < 0:
+            raise ValueError(f"edges_per_row: expected at least 0, got {edges_per_row}")
+        _refuse_run(floors)
+        blocks: list[graph.Block] = []
+        for images in whole_images(parts_of(proposals)):
+            if floors is not None and floors.crop_n_layers > 0:
+                _refuse_unsaid_crops(images.proposals)
+            blocks.append(graph.build(images, smallest_nms_iou, edges_per_row))
+        return cls(blocks, base, floors, smallest_nms_iou)
+
+    def __len__(self) -> int:
+        return self._given
+
+    def __repr__(self) -> str:
+        images = sum(len(block.pixels) for block in self._blocks)
+        return f"<ExactPool: {len(self)} proposals of {images} image{'s' * (images != 1)}, {self.edges} edges>"
+
+    @property
+    def edges(self) -> int:
+        """Pairs of rows in the graph."""
+        return sum(len(block.edge_end) for block in self._blocks)
+
+    @property
+    def direct_rows(self) -> int:
+        """Rows of crops that have no edges and are compared afresh at every move."""
+        return sum(int(np.diff(block.crop_starts)[block.direct].sum()) for block in self._blocks)
+
+    def keep(self, config: TriageConfig) -> NDArray[np.bool_]:
+        """Return which of the rows given a fresh run keeps, (N,): neither failed nor suppressed by NMS.
+
+        Equal to the rows that `triage(proposals, config)` accepts or flags.
+
+        Raises
+        ------
+        PoolError : if `config` differs from the pool's in more than thresholds and nms_iou, or reaches below the
+            stored floors or the graph
+        """
+        above, states = self._states(config)
+        keep = np.zeros(self._given, dtype=bool)
+        in_threads(lambda k: graph.mark(self._blocks[k], above, states[k], keep), range(len(self._blocks)))
+        return keep
+
+    def counts(self, config: TriageConfig) -> dict[str, int]:
+        """Return how many rows are kept, discarded (they fail a threshold) and duplicates. Raises PoolError."""
+        above, states = self._states(config)
+        found = in_threads(lambda k: graph.tally(self._blocks[k], above, states[k]), range(len(self._blocks)))
+        kept, compared = sum(k for k, _ in found), sum(c for _, c in found)
+        return {"kept": kept, "discarded": self._given - compared, "duplicates": compared - kept}
+
+    def _states(self, config: TriageConfig) -> tuple[np.float32, list[NDArray[np.uint8]]]:
+        """Greedy NMS at `config`: the cut on predicted IoU, and states that hold above it."""
+        refuse(self.base, config, self.floors, _MOVABLE)
+        if config.nms_iou < self.smallest_nms_iou:
+            raise PoolError(
+                f"the graph holds pairs whose IoU is above {self.smallest_nms_iou:g}, asked for nms_iou="
+                f"{config.nms_iou:g}: raise nms_iou, or build another with smallest_nms_iou={config.nms_iou:g}"
+            )
+        least = limits(config)
+        above = least.fail_iou
+        others = (least._replace(fail_iou=_LOWEST, pass_iou=_LOWEST), config.max_area_share, config.nms_iou)
+        last = self._last
+        same = last is not None and last.others == others
+        if last is not None and same and (above == last.above or (above > last.above and not self._has_crops)):
+            return above, last.states
+        # a slider of predicted IoU that goes down may go on: the whole answer serves all its moves
+        cut = _LOWEST if same and not self._has_crops else above
+        states = in_threads(lambda block: _greedy(block, cut, others), self._blocks)
+        self._last = _Answer(others, cut, states)  # one assignment: another thread sees the old answer or this
+        return above, states
+
+
+def _greedy(block: graph.Block, above: np.float32, others: tuple[Limits, float, float]) -> NDArray[np.uint8]:
+    least, share, nms_iou = others
+    state = np.empty(len(block.position), dtype=np.uint8)
+    graph.greedy(block, least, above, most_area_px(block.pixels, share), nms_iou, state)
+    state.setflags(write=False)
+    return state
+
+
+def _refuse_run(floors: ProposeConfig | None) -> None:
+    """Raise PoolError where a run stored too little to replay NMS."""
+    if floors is None:
+        return
+    if floors.min_region_area_px > 0:
+        raise PoolError(
+            f"masks were cleaned of regions below {floors.min_region_area_px} px, which cannot be replayed from before"
+            " NMS: use DistinctPool, or propose again with min_region_area_px=0 and pool='exact'"
+        )
+    if floors.pool != "exact":
+        raise PoolError(
+            f"rows were stored with pool={floors.pool!r}, after NMS at {floors.nms_iou:g}: what it suppressed cannot"
+            " come back; use DistinctPool, or propose again with pool='exact'"
+        )
+
+
+def _refuse_unsaid_crops(proposals: Proposals) -> None:
+    boxes = proposals.crop_boxes_xyxy
+    unsaid = int((boxes[:, 2:] <= boxes[:, :2]).any(axis=1).sum())
+    if unsaid:
+        raise PoolError(
+            f"the run had crops, and {unsaid} of {len(proposals)} rows do not say theirs: NMS within crops cannot be"
+            " replayed; give crop_boxes_xyxy, or use DistinctPool"
+        )
