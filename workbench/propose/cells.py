@@ -8,7 +8,7 @@ not decided so are interpolated, with torch's arithmetic, and the run lengths ar
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from workbench.propose.interpolate import F32, Axis, Enlargement, blend_image, b
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+T = TypeVar("T", bound=np.generic)
 
 MIXED = 255  # the code of a cell that has to be interpolated; others say how many of the cuts its pixels exceed
 CUTS = 3
@@ -32,13 +34,11 @@ class Measured(NamedTuple):
 
     counts : (K, 3) int64, px above each of the cuts; boxes_xyxy : (K, 4) int32 half-open, zeros for an empty mask;
     rles : K compressed COCO strings of what exceeds the middle cut
-    finite : (K,) bool; where a logit is infinite or NaN nothing is measured
     """
 
     counts: NDArray[np.int64]
     boxes_xyxy: NDArray[np.int32]
     rles: list[bytes]
-    finite: NDArray[np.bool_]
 
 
 class Scratch(NamedTuple):
@@ -57,8 +57,8 @@ class Scratch(NamedTuple):
 
 def measure_cells(
     logits: NDArray[np.float32], sizes: Enlargement, cuts: NDArray[np.float32], threads: int = 1
-) -> Measured:
-    """Measure and encode masks whose pixels are above the middle one of three cuts.
+) -> Measured | None:
+    """Measure and encode masks whose pixels are above the middle one of three cuts; None where a logit is not finite.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def measure_cells(
     else:
         for part in parts:
             measure(part)
-    return Measured(counts, boxes, rles, finite)
+    return Measured(counts, boxes, rles) if finite.all() else None
 
 
 @compiled
@@ -139,7 +139,7 @@ def _widest(across: Axis) -> int:
 
 
 @compiled
-def _grown(array: NDArray[np.uint32], used: int, more: int) -> NDArray[np.uint32]:
+def _grown(array: NDArray[T], used: int, more: int) -> NDArray[T]:
     """Return the array, or a larger copy when `more` do not fit behind what is used."""
     if used + more <= len(array):
         return array
@@ -163,7 +163,7 @@ def _load(logits: NDArray[np.float32], low: NDArray[np.float32]) -> float:
             size = abs(column[y])
             strange += not size <= LARGEST
             largest = size if size > largest else largest
-    return -1.0 if strange else largest * MARGIN + TINY
+    return -1.0 if strange else float(largest) * MARGIN + TINY
 
 
 @compiled
@@ -182,7 +182,7 @@ def _mask(
         start, stop = across.starts[k], across.starts[k + 1]
         if start == stop:
             continue
-        changes = _grown(changes, found, (stop - start) * height)
+        changes = _grown(changes, found, (stop - start) * height + 1)
         _classify(scratch, k, across.reach, down.reach, cuts, margin)
         segments = _segments(scratch, down)
         for s in range(segments):
@@ -297,8 +297,12 @@ def _walk(
         if middle == 0 or middle == stop - start:
             found = _change(changes, found, base + start, middle > 0)
             continue
-        for y in range(start, stop):
-            found = _change(changes, found, base + y, pixels[y] > cuts[1])
+        before = found % 2
+        for y in range(start, stop):  # without a branch: a wrong place is written over
+            inside = int(pixels[y] > cuts[1])
+            changes[found] = base + y
+            found += inside ^ before
+            before = inside
     return found
 
 

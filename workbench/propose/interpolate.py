@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
@@ -64,16 +65,17 @@ class TwiceBilinear(Protocol):
         """Side of the model's square input, px."""
 
 
-@intrinsic
-def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
-    """Return a·b + c in float32, rounded once; LLVM is left no choice whether to contract."""
-
+def _fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         single = ir.FloatType()
         call = builder.module.declare_intrinsic("llvm.fma", [single], ir.FunctionType(single, [single] * 3))
         return builder.call(call, args)
 
     return types.float32(types.float32, types.float32, types.float32), generate
+
+
+# a·b + c in float32, rounded once: inside compiled functions only; LLVM is left no choice whether to contract
+fma = cast(Callable[[Any, Any, Any], Any], intrinsic(_fma))
 
 
 @compiled
@@ -103,11 +105,12 @@ def _step(
 @functools.lru_cache(maxsize=256)
 def axis(low: int, square: int, cut: int, image: int) -> Axis:
     """Return the axis that goes from `low` to `square` px, of which the first `cut` go to `image` px."""
-    first = [column[:cut] for column in _step(low, square)]
+    here, after, weight, after_weight = _step(low, square)
     second = _step(cut, image)
-    nearest, farthest = first[0][second[0]].astype(np.int64), first[1][second[1]].astype(np.int64)
+    nearest, farthest = here[second[0]].astype(np.int64), after[second[1]].astype(np.int64)
     starts = np.searchsorted(nearest, np.arange(low + 1))
-    return Axis(*first, *second, starts, int((farthest - nearest).max()))
+    reach = int((farthest - nearest).max())
+    return Axis(here[:cut], after[:cut], weight[:cut], after_weight[:cut], *second, starts, reach)
 
 
 @compiled
@@ -188,8 +191,8 @@ def enlargement(segmenter: Segmenter, embedding: Embedding, logits: torch.Tensor
     height, width = int(logits.shape[1]), int(logits.shape[2])
     across = axis(width, segmenter.square_px, embedding.input_hw[1], embedding.size_hw[1])
     down = axis(height, segmenter.square_px, embedding.input_hw[0], embedding.size_hw[0])
-    key = (type(segmenter), (height, width), segmenter.square_px, embedding.input_hw, embedding.size_hw)
-    key = (*key, torch.get_num_threads() == 1)
+    threaded = torch.get_num_threads() > 1
+    key = (type(segmenter), height, width, segmenter.square_px, embedding.input_hw, embedding.size_hw, threaded)
     if key not in _agrees:
         _agrees[key] = _check(segmenter, embedding, (height, width), Enlargement(across, down))
         if not _agrees[key]:

@@ -11,7 +11,7 @@ import torch
 from workbench.config import ProposeConfig
 from workbench.masks import rle
 from workbench.propose.decode import in_batches
-from workbench.propose.score import PIXELS_AT_ONCE, upscale
+from workbench.propose.score import PIXELS_AT_ONCE, measure_low, upscale
 from workbench.sam.segmenter import Embedding, Segmenter
 
 if TYPE_CHECKING:
@@ -71,8 +71,7 @@ def jitter_scores(
         logits, _ = segmenter.decode(embedding, points, np.ones(points.shape[:2], np.int64))
         index = torch.as_tensor(target.mask_index[part].astype(np.int64).repeat(moves), device=logits.device)
         chosen = logits[torch.arange(len(index), device=logits.device), index]
-        original = torch.as_tensor(rle.decode(target.rles[part], size_hw)).repeat_interleave(moves, 0)
-        return _areas_and_ious(segmenter, embedding, chosen, original)
+        return _areas_and_ious(segmenter, embedding, chosen, target.rles[part])
 
     areas, ious = np.zeros((len(target.ids), moves)), np.zeros((len(target.ids), moves))
     for part, (some_areas, some_ious) in in_batches(score, len(target.ids), max(1, config.points_per_batch // moves)):
@@ -83,10 +82,24 @@ def jitter_scores(
 
 
 def _areas_and_ious(
-    segmenter: Segmenter, embedding: Embedding, logits: torch.Tensor, original: torch.Tensor
+    segmenter: Segmenter, embedding: Embedding, logits: torch.Tensor, rles: list[bytes]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return area and IoU with `original` (N, H, W) of each of (N, h, w) low-resolution logits."""
+    """Return area and IoU of masks that (K·J, h, w) low-resolution logits make with the K masks they were moved from."""
+    size_hw, moves = embedding.size_hw, len(logits) // len(rles)
+    measured = measure_low(segmenter, embedding, logits)
+    if measured is None:
+        return _on_pixels(segmenter, embedding, logits, rles)
+    moved = [measured.rles[k * moves : (k + 1) * moves] for k in range(len(rles))]
+    ious = [rle.iou_matrix(some, [own], size_hw)[:, 0] for some, own in zip(moved, rles, strict=True)]
+    return measured.counts[:, 1].astype(np.float64), np.concatenate(ious)
+
+
+def _on_pixels(
+    segmenter: Segmenter, embedding: Embedding, logits: torch.Tensor, rles: list[bytes]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Do the same on upscaled masks, on their device."""
     height, width = embedding.size_hw
+    original = torch.as_tensor(rle.decode(rles, (height, width))).repeat_interleave(len(logits) // len(rles), 0)
 
     def compare(part: slice) -> torch.Tensor:
         moved = upscale(segmenter, embedding, logits[part]) > segmenter.mask_threshold

@@ -11,8 +11,10 @@ import torch
 from workbench.config import ProposeConfig
 from workbench.masks import rle
 from workbench.masks.compiled import compiled
+from workbench.propose.cells import Measured, measure_cells
 from workbench.propose.decode import in_batches
 from workbench.propose.grid import Crop
+from workbench.propose.interpolate import enlargement
 from workbench.sam.segmenter import Embedding, Segmenter
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def score_masks(
     size_hw: tuple[int, int],
     config: ProposeConfig,
 ) -> Scored:
-    """Upscale, measure and encode masks, and keep those at or above the stability floor.
+    """Measure and encode masks at the size of the image, and keep those at or above the stability floor.
 
     Empty masks are dropped, and so are masks cut by the edge of a crop that is not the image's edge.
 
@@ -64,6 +66,11 @@ def score_masks(
 
     Source: facebookresearch/segment-anything, SamAutomaticMaskGenerator._process_batch.
     """
+    measured = measure_low(segmenter, embedding, logits, config.stability_offset)
+    if measured is not None:
+        index, stability, boxes = _kept(measured.counts, measured.boxes_xyxy, crop, size_hw, config)
+        rles = _in_image([measured.rles[i] for i in index], crop, size_hw)
+        return Scored(index, stability[index], measured.counts[index, 1], boxes[index], rles)
     height, width = crop.size_hw
 
     def score(part: slice) -> Scored:
@@ -82,25 +89,59 @@ def score_masks(
     )
 
 
+def measure_low(
+    segmenter: Segmenter, embedding: Embedding, logits: torch.Tensor, offset: float = 0.0
+) -> Measured | None:
+    """Measure and encode masks at the size of the image from (K, h, w) low-resolution logits alone.
+
+    Returns
+    -------
+    The same to the last bit as upscaled logits would give, for cuts at the segmenter's threshold + offset, threshold
+    and threshold − offset; None where only `upscale` knows how (another device or segmenter, infinite or NaN logits)
+    """
+    sizes = enlargement(segmenter, embedding, logits)
+    if sizes is None:
+        return None
+    low = logits.detach().contiguous().numpy()
+    return measure_cells(low, sizes, _cuts(segmenter.mask_threshold, offset), torch.get_num_threads())
+
+
+def _cuts(threshold: float, offset: float) -> NDArray[np.float32]:
+    return np.array([threshold + offset, threshold, threshold - offset], np.float32)
+
+
 def _score(
     logits: torch.Tensor, threshold: float, crop: Crop, size_hw: tuple[int, int], config: ProposeConfig
 ) -> Scored:
+    """Measure and encode masks from (K, H, W) logits at the size of the crop."""
     counts, boxes = measure(logits, threshold, config.stability_offset)
-    area = counts[:, 1]
+    index, stability, boxes = _kept(counts, boxes, crop, size_hw, config)
+    masks = (logits[torch.as_tensor(index, device=logits.device)] > threshold).cpu().numpy()
+    rles = _in_image(rle.encode(masks), crop, size_hw)
+    return Scored(index, stability[index], counts[index, 1], boxes[index], rles)
+
+
+def _kept(
+    counts: NDArray[np.int64],
+    boxes_xyxy: NDArray[np.int32],
+    crop: Crop,
+    size_hw: tuple[int, int],
+    config: ProposeConfig,
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int32]]:
+    """Return which of K masks are kept, the stability score of all, and the boxes of all in px of the image."""
     with np.errstate(invalid="ignore", divide="ignore"):
         # float32 by float32, as torch divides two integer tensors
         stability = np.divide(counts[:, 0], counts[:, 2], dtype=np.float32)
-    keep = area > 0
+    keep = counts[:, 1] > 0
     if config.stability_floor is not None:
         keep &= stability >= np.float32(config.stability_floor)
-    boxes = boxes + np.array(crop.box_xyxy[:2] * 2, np.int32)
+    boxes = boxes_xyxy + np.array(crop.box_xyxy[:2] * 2, np.int32)
     keep &= ~cut_by_crop(boxes, crop, size_hw)
-    index = np.flatnonzero(keep)
-    masks = (logits[torch.as_tensor(index, device=logits.device)] > threshold).cpu().numpy()
-    rles = rle.encode(masks)
-    if crop.layer > 0:
-        rles = rle.uncrop(rles, crop.box_xyxy, size_hw)
-    return Scored(index, stability[index], area[index], boxes[index], rles)
+    return np.flatnonzero(keep), stability, boxes
+
+
+def _in_image(rles: list[bytes], crop: Crop, size_hw: tuple[int, int]) -> list[bytes]:
+    return rle.uncrop(rles, crop.box_xyxy, size_hw) if crop.layer > 0 else rles
 
 
 def cut_by_crop(boxes_xyxy: NDArray[np.int32], crop: Crop, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
@@ -127,7 +168,7 @@ def measure(logits: torch.Tensor, threshold: float, offset: float) -> tuple[NDAr
     counts : (K, 3) int64, pixels above threshold + offset, threshold, threshold − offset
     boxes_xyxy : (K, 4) int32 half-open, zeros for an empty mask
     """
-    cuts = np.array([threshold + offset, threshold, threshold - offset], np.float32)
+    cuts = _cuts(threshold, offset)
     if logits.device.type == "cpu":
         counts, boxes = _measure(logits.contiguous().numpy(), cuts)
         return counts, boxes

@@ -47,6 +47,11 @@ class Predictor(KeepingSegmenter):
         height, width = self.model.prompt_encoder.mask_input_size
         return height, width
 
+    @property
+    def square_px(self) -> int:
+        """Side of the square input, through which `upscale` goes bilinearly."""
+        return int(self.model.image_encoder.img_size)
+
     def _encode(self, image: np.ndarray) -> Embedding:
         size_hw = (image.shape[0], image.shape[1])
         height, width = ResizeLongestSide.get_preprocess_shape(*size_hw, self.model.image_encoder.img_size)
