@@ -96,9 +96,9 @@ def _cut(starts: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
         first = last
 
 
-def most_area_px(pixels: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+def most_area_px(pixels: NDArray[np.float64], share: float) -> NDArray[np.int64]:
     """Return the largest area that `max_area_share` allows in each image, in the arithmetic of triage."""
-    return share * pixels
+    return np.floor(share * pixels).astype(np.int64)
 
 
 def cores() -> int:

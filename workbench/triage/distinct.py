@@ -16,7 +16,7 @@ from workbench.tables.outcomes import DOUBTS, Outcome, Reason
 from workbench.tables.proposals import Proposals
 from workbench.triage.blocks import Images, cores, in_threads, most_area_px, parts_of, whole_images
 from workbench.triage.histogram import HeatMap, Histogram, count_1d, count_2d, edges_of
-from workbench.triage.limits import Limits, PoolError, doubtful, fails_but_for_iou, limits, refuse
+from workbench.triage.limits import Limits, PoolError, doubtful, limits, passes_but_for_iou, refuse
 from workbench.triage.rules import triage
 
 SCORES = (
@@ -263,7 +263,7 @@ def _sort(
     first: int,
     last: int,
     starts: NDArray[np.int64],
-    most_area: NDArray[np.float64],
+    most_area: NDArray[np.int64],
     predicted_iou: NDArray[np.float32],
     stability_score: NDArray[np.float32],
     jitter_stability: NDArray[np.float32],
@@ -279,7 +279,7 @@ def _sort(
     for m in range(first, last):
         for i in range(starts[m], starts[m + 1]):
             iou, stability, jitter = predicted_iou[i], stability_score[i], jitter_stability[i]
-            if not iou > least.fail_iou or fails_but_for_iou(stability, jitter, area_px[i], most_area[m], least):
+            if not ((iou > least.fail_iou) & passes_but_for_iou(stability, jitter, area_px[i], most_area[m], least)):
                 codes[i] = _DISCARDED
             elif doubt[i] or doubtful(iou, stability, jitter, least):
                 codes[i] = _FLAGGED

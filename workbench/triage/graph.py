@@ -2,11 +2,12 @@
 
 Rows are sorted by image, crop, score (best first) and row. An edge leads from a row to a worse one of the same crop
 whose IoU with it is above the smallest NMS threshold offered. Greedy NMS is then one pass: a row that passes its
-thresholds and was not marked is kept and marks the ends of its edges above the threshold. Only the edges of kept rows
-are read, which are few, and they are sorted by IoU, so that a higher threshold reads a prefix.
+thresholds and was not suppressed is kept and suppresses the ends of its edges above the threshold. Only the edges of
+kept rows are read, which are few, and they are ordered by IoU, so that a higher threshold reads a prefix.
 
-A crop whose edges would be more than `edges_per_row` for each of its rows, or that has 65,536 rows or more, gets none:
-its rows are compared afresh by `greedy_boxes`, so memory grows with the rows and not with their square.
+Edges are bounded: a block of rows stores at most `edges_per_row` for each of its rows. A crop with more than what is
+left (many equal boxes), or with 65,536 rows or more, gets none: its rows are compared afresh by `greedy_boxes`, so
+memory grows with the rows and not with their square.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from workbench.masks import boxes as box
 from workbench.masks.compiled import compiled
 from workbench.masks.nms import greedy_boxes
 from workbench.triage.blocks import Images
-from workbench.triage.limits import Limits, fails_but_for_iou
+from workbench.triage.limits import Limits, passes_but_for_iou
 
 FAILED, SUPPRESSED, KEPT = np.uint8(0), np.uint8(1), np.uint8(2)
 _MOST_ROWS = 2**16  # ends of edges are stored as uint16
+_STEP = 1 / 256  # edges of a row are in descending order of IoU but for less than this
 
 
 class Block(NamedTuple):
@@ -56,7 +58,7 @@ def build(images: Images, smallest_iou: float, edges_per_row: int) -> Block:
     Parameters
     ----------
     smallest_iou : the smallest NMS threshold that the graph answers for
-    edges_per_row : most edges stored for each row of a crop, on average
+    edges_per_row : most edges stored for each row, on average
     """
     p, starts = images.proposals, images.starts
     image_of = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
@@ -113,13 +115,13 @@ def _edges(
     total = 0
     for c in range(crops):
         a, b = crop_starts[c], crop_starts[c + 1]
-        better, worse, iou, found = _pairs(boxes[a:b], smallest_iou, (b - a) * edges_per_row)
+        better, worse, iou, found = _pairs(boxes[a:b], smallest_iou, len(boxes) * edges_per_row - total)
         direct[c] = found < 0
         found = max(found, 0)
         if total + found > len(ends):
             size = max(2 * len(ends), total + found)
             ends, ious = _grown(ends, total, size), _grown(ious, total, size)
-        _by_row(better[:found], worse, iou, edge_starts[a : b + 1], ends[total:], ious[total:])
+        _by_row(better[:found], worse[:found], iou[:found], edge_starts[a : b + 1], ends[total:], ious[total:])
         edge_starts[a : b + 1] += total
         total += found
     return direct, edge_starts, ends[:total].copy(), ious[:total].copy()
@@ -183,18 +185,26 @@ def _by_row(
     ends_out: NDArray[np.uint16],
     iou_out: NDArray[np.float32],
 ) -> None:
-    """Write pairs of a crop as edges of their better row, in descending order of IoU; `starts` begin at 0."""
+    """Write pairs of a crop as edges of their better row, ordered by IoU to less than _STEP; `starts` begin at 0."""
     starts[:] = 0
     for e in range(len(better)):
         starts[better[e] + 1] += 1
     for k in range(1, len(starts)):
         starts[k] += starts[k - 1]
+    steps = np.zeros(int(1 / _STEP) + 2, dtype=np.int64)
+    for e in range(len(iou)):
+        steps[int((1 - iou[e]) / _STEP) + 1] += 1
+    steps = np.cumsum(steps)
+    order = np.empty(len(iou), dtype=np.int64)
+    for e in range(len(iou)):
+        step = int((1 - iou[e]) / _STEP)
+        order[steps[step]] = e
+        steps[step] += 1
     free = starts[:-1].copy()
-    # sorted once for the whole crop: each row then gets its own in order
-    for e in np.argsort(-iou[: len(better)]):
-        at = free[better[e]]
-        ends_out[at], iou_out[at] = worse[e], iou[e]
-        free[better[e]] += 1
+    for edge in order:
+        at = free[better[edge]]
+        ends_out[at], iou_out[at] = worse[edge], iou[edge]
+        free[better[edge]] += 1
 
 
 @compiled
@@ -202,7 +212,7 @@ def greedy(
     block: Block,
     least: Limits,
     above: np.float32,
-    most_area_px: NDArray[np.float64],
+    most_area_px: NDArray[np.int64],
     nms_iou: float,
     state: NDArray[np.uint8],
 ) -> None:
@@ -218,67 +228,49 @@ def greedy(
         first, last = block.image_crops[m], block.image_crops[m + 1]
         for c in range(first, last):
             a, b = block.crop_starts[c], block.crop_starts[c + 1]
-            state[a:b] = FAILED
+            _candidates(block, a, b, least, above, most_area_px[m], state)
             if block.direct[c]:
-                _compare_afresh(block, a, b, least, above, most_area_px[m], nms_iou, state)
+                some = a + np.flatnonzero(state[a:b])
+                _compare_afresh(block, some, nms_iou, state)
             else:
-                _follow_edges(block, a, b, least, above, most_area_px[m], nms_iou, state)
+                _follow_edges(block, a, b, nms_iou, state)
         if last - first > 1:
             _between_crops(block, first, last, nms_iou, state)
 
 
 @compiled
-def _follow_edges(
-    block: Block,
-    a: int,
-    b: int,
-    least: Limits,
-    above: np.float32,
-    most_area_px: float,
-    nms_iou: float,
-    state: NDArray[np.uint8],
+def _candidates(
+    block: Block, a: int, b: int, least: Limits, above: np.float32, most_area_px: int, state: NDArray[np.uint8]
 ) -> None:
-    for k in range(a, b):
-        if not block.predicted_iou[k] > above:  # nor is any row after it
-            state[k:b] = FAILED
-            return
-        if fails_but_for_iou(
-            block.stability_score[k], block.jitter_stability[k], block.area_px[k], most_area_px, least
-        ):
-            state[k] = FAILED
-        elif state[k] != SUPPRESSED:
-            state[k] = KEPT
-            for e in range(block.edge_starts[k], block.edge_starts[k + 1]):
-                if not np.float64(block.edge_iou[e]) > nms_iou:
-                    break
-                state[a + block.edge_end[e]] = SUPPRESSED
+    """Write KEPT for the rows of a crop that pass the thresholds, and FAILED for the others."""
+    end = _prefix(block.predicted_iou, a, b, above)
+    stability, jitter, area_px = block.stability_score, block.jitter_stability, block.area_px
+    for k in range(a, end):
+        state[k] = KEPT * np.uint8(passes_but_for_iou(stability[k], jitter[k], area_px[k], most_area_px, least))
+    state[end:b] = FAILED
 
 
 @compiled
-def _compare_afresh(
-    block: Block,
-    a: int,
-    b: int,
-    least: Limits,
-    above: np.float32,
-    most_area_px: float,
-    nms_iou: float,
-    state: NDArray[np.uint8],
-) -> None:
-    """Greedy NMS of a crop that has no edges."""
-    some, n = np.empty(b - a, dtype=np.int64), 0
+def _follow_edges(block: Block, a: int, b: int, nms_iou: float, state: NDArray[np.uint8]) -> None:
+    """Greedy NMS of a crop: what is not suppressed when its turn comes suppresses others."""
     for k in range(a, b):
-        if not block.predicted_iou[k] > above:
-            break
-        if not fails_but_for_iou(
-            block.stability_score[k], block.jitter_stability[k], block.area_px[k], most_area_px, least
-        ):
-            state[k] = SUPPRESSED
-            some[n] = k
-            n += 1
-    if n:
-        some = some[:n]
-        state[some[greedy_boxes(block.boxes[some], nms_iou)]] = KEPT
+        if state[k] != KEPT:
+            continue
+        for e in range(block.edge_starts[k], block.edge_starts[k + 1]):
+            iou = np.float64(block.edge_iou[e])
+            if iou > nms_iou:
+                end = a + np.int64(block.edge_end[e])
+                state[end] = np.uint8(state[end] != FAILED)  # KEPT becomes SUPPRESSED
+            elif iou < nms_iou - _STEP:
+                break
+
+
+@compiled
+def _compare_afresh(block: Block, rows: NDArray[np.int64], nms_iou: float, state: NDArray[np.uint8]) -> None:
+    """Greedy NMS among rows in order of score, without edges."""
+    if len(rows):
+        state[rows] = SUPPRESSED
+        state[rows[greedy_boxes(block.boxes[rows], nms_iou)]] = KEPT
 
 
 @compiled
@@ -294,8 +286,6 @@ def _between_crops(block: Block, first: int, last: int, nms_iou: float, state: N
             if state[k] != FAILED:
                 seen[c - first] = min(seen[c - first], np.int64(block.place[k]))
             n += state[k] == KEPT
-    if n == 0:
-        return
     by_seen = np.argsort(seen)  # places differ, and crops without a row have nothing to order
     by_size = by_seen[np.argsort(-block.smallness[first:last][by_seen], kind="mergesort")]
     kept, n = np.empty(n, dtype=np.int64), 0
@@ -304,8 +294,7 @@ def _between_crops(block: Block, first: int, last: int, nms_iou: float, state: N
             if state[k] == KEPT:
                 kept[n] = k
                 n += 1
-    state[kept] = SUPPRESSED
-    state[kept[greedy_boxes(block.boxes[kept], nms_iou)]] = KEPT
+    _compare_afresh(block, kept, nms_iou, state)
 
 
 @compiled

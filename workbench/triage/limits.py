@@ -60,15 +60,17 @@ def limits(config: TriageConfig) -> Limits:
 
 
 @compiled
-def fails_but_for_iou(
-    stability: np.float32, jitter: np.float32, area_px: int, most_area_px: float, least: Limits
+def passes_but_for_iou(
+    stability: np.float32, jitter: np.float32, area_px: int, most_area_px: int, least: Limits
 ) -> bool:
-    """Whether a row is discarded whatever its predicted IoU. A jitter stability that is missing discards nothing."""
-    if area_px < least.least_area_px or area_px > most_area_px:
-        return True
-    if least.by_stability and not stability >= least.fail_stability:
-        return True
-    return bool(least.by_jitter and jitter < least.fail_jitter)
+    """Whether a row is not discarded, whatever its predicted IoU. A jitter that is missing discards nothing."""
+    # without branches: which rows pass cannot be predicted
+    return bool(
+        (area_px >= least.least_area_px)
+        & (area_px <= most_area_px)
+        & ((not least.by_stability) | (stability >= least.fail_stability))
+        & ((not least.by_jitter) | (not jitter < least.fail_jitter))
+    )
 
 
 @compiled

@@ -5,7 +5,8 @@ Both answer as `triage` does, for any thresholds within what is stored, fast eno
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from workbench.config import ProposeConfig, TriageConfig
 from workbench.tables.proposals import Proposals
 from workbench.triage import graph
-from workbench.triage.blocks import in_threads, most_area_px, parts_of, whole_images
+from workbench.triage.blocks import cores, in_threads, most_area_px, parts_of, whole_images
 from workbench.triage.distinct import DistinctPool
 from workbench.triage.limits import THRESHOLDS, Limits, PoolError, limits, refuse
 
@@ -75,8 +76,8 @@ class ExactPool:
         floors : settings of the run that proposed them; None where nothing is left out of `proposals`
         base : settings with pool="exact"; all but the thresholds and nms_iou are fixed for the pool
         smallest_nms_iou : the lowest nms_iou that will be asked, in [0, 1]
-        edges_per_row : most edges stored for each row of a crop, on average, 6 bytes each. A crop with more overlaps
-            (many equal boxes) is compared afresh at every move: slower, with the same answer
+        edges_per_row : most edges stored for each row, on average, 6 bytes each. A crop with more overlaps than are
+            left (many equal boxes) is compared afresh at every move: slower, with the same answer
 
         Raises
         ------
@@ -93,11 +94,11 @@ class ExactPool:
         if edges_per_row < 0:
             raise ValueError(f"edges_per_row: expected at least 0, got {edges_per_row}")
         _refuse_run(floors)
-        blocks: list[graph.Block] = []
-        for images in whole_images(parts_of(proposals)):
-            if floors is not None and floors.crop_n_layers > 0:
-                _refuse_unsaid_crops(images.proposals)
-            blocks.append(graph.build(images, smallest_nms_iou, edges_per_row))
+        if floors is not None and floors.crop_n_layers > 0:
+            proposals = _saying_crops(parts_of(proposals))
+        images, blocks = whole_images(parts_of(proposals)), list[graph.Block]()
+        while some := list(itertools.islice(images, cores())):
+            blocks += in_threads(lambda block: graph.build(block, smallest_nms_iou, edges_per_row), some)
         return cls(blocks, base, floors, smallest_nms_iou)
 
     def __len__(self) -> int:
@@ -185,11 +186,14 @@ def _refuse_run(floors: ProposeConfig | None) -> None:
         )
 
 
-def _refuse_unsaid_crops(proposals: Proposals) -> None:
-    boxes = proposals.crop_boxes_xyxy
-    unsaid = int((boxes[:, 2:] <= boxes[:, :2]).any(axis=1).sum())
-    if unsaid:
-        raise PoolError(
-            f"the run had crops, and {unsaid} of {len(proposals)} rows do not say theirs: NMS within crops cannot be"
-            " replayed; give crop_boxes_xyxy, or use DistinctPool"
-        )
+def _saying_crops(parts: Iterable[Proposals]) -> Iterator[Proposals]:
+    """Pass parts on; raise PoolError where rows do not say their crop."""
+    for part in parts:
+        boxes = part.crop_boxes_xyxy
+        unsaid = int((boxes[:, 2:] <= boxes[:, :2]).any(axis=1).sum())
+        if unsaid:
+            raise PoolError(
+                f"the run had crops, and {unsaid} of {len(part)} rows do not say theirs: NMS within crops cannot be"
+                " replayed; give crop_boxes_xyxy, or use DistinctPool"
+            )
+        yield part
