@@ -1,0 +1,171 @@
+"""Scoring against the official generator: `python -m benchmarks.amg [--json F] [--rounds N]`.
+
+Tier A replays the decoder's logits of one batch of 64 points: the official `_process_batch` (upscaling, filters,
+stability, boxes, run lengths) against the filter of predicted IoU and `score_masks`. Its defaults hold for both, but for
+the predicted IoU floor, which lets all masks through or one in ten. The logits are drawn (outlines that waver, with
+noise; 256×256 for an input of 1024 px, SAM's sizes) and the bundled model's of a photograph (128×128 for 512 px).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import skimage.data
+import torch
+from PIL import Image
+from scipy import ndimage
+from segment_anything import SamAutomaticMaskGenerator
+from segment_anything.utils.amg import MaskData, area_from_rle, coco_encode_rle
+from segment_anything.utils.transforms import ResizeLongestSide
+
+from benchmarks.figures import Row, write_rows
+from benchmarks.measuring import commit, paired, processor
+from workbench.config import ProposeConfig
+from workbench.propose.grid import Crop, points
+from workbench.propose.score import Scored, score_masks
+from workbench.sam.bundled import build_bundled
+from workbench.sam.load import load_sam
+from workbench.sam.predict import Predictor
+from workbench.sam.segmenter import Embedding
+
+SIZES_HW = [(1024, 1024), (1500, 2250)]
+AIMS = {1.0: 10.0, 0.1: 30.0}  # by the share of masks above the floor of predicted IoU
+STABILITY_FLOOR = 0.95
+POINTS_PER_SIDE = 8
+SAM_PX, SAM_LOW_PX = 1024, 256
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What the decoder said to one batch: (64, 3, h, w) logits and (64, 3) predicted IoU, all different."""
+
+    name: str
+    predictor: Predictor
+    embedding: Embedding
+    logits: torch.Tensor
+    predicted_iou: torch.Tensor
+
+
+def drawn_logits(n: int, low_px: int, rng: np.random.Generator) -> np.ndarray:
+    """Return (n, low_px, low_px) float32 logits of wavering outlines, steep at the rim and flat at ±12, with noise."""
+    y, x = np.mgrid[:low_px, :low_px] / low_px
+    logits = np.empty((n, low_px, low_px), np.float32)
+    for one in logits:
+        cx, cy = rng.uniform(0, 1, 2)
+        turn, distance = np.arctan2(y - cy, x - cx), np.hypot(x - cx, y - cy)
+        radius = np.exp(rng.uniform(np.log(0.02), np.log(0.4)))
+        waves = sum(rng.normal(0, 0.1 / k) * np.cos(k * turn + rng.uniform(0, 7)) for k in range(2, 9))
+        noise = ndimage.gaussian_filter(rng.normal(0, 6, one.shape), 3)
+        one[:] = np.clip((radius * (1 + waves) - distance) * low_px * 2, -12, 12) + noise
+    return logits
+
+
+def drawn(size_hw: tuple[int, int]) -> Replay:
+    """Return drawn logits as a SAM of the official sizes would give them."""
+    model = build_bundled()
+    model.image_encoder.img_size = SAM_PX  # all that enlarging asks of the model; its encoder is not run
+    rng = np.random.default_rng(0)
+    logits = torch.as_tensor(drawn_logits(3 * POINTS_PER_SIDE**2, SAM_LOW_PX, rng)).unflatten(0, (-1, 3))
+    input_hw = ResizeLongestSide.get_preprocess_shape(*size_hw, SAM_PX)
+    iou = torch.as_tensor(rng.permutation(logits.shape[0] * 3).reshape(-1, 3) / 1000 + 0.8).float()
+    return Replay("drawn", Predictor(model, "drawn"), Embedding(None, size_hw, input_hw), logits, iou)
+
+
+def bundled(size_hw: tuple[int, int]) -> Replay:
+    """Return the bundled model's logits of a photograph enlarged to this size."""
+    predictor = load_sam("bundled")
+    photograph = Image.fromarray(skimage.data.astronaut()).resize(size_hw[::-1])
+    embedding = predictor.embed(np.array(photograph))
+    grid = points(Crop((0, 0, size_hw[1], size_hw[0]), 0), ProposeConfig(points_per_side=POINTS_PER_SIDE))
+    logits, iou = predictor.decode(embedding, grid[:, None], np.ones((len(grid), 1), np.int64))
+    # the order is the model's; shares are of masks, so equal scores are told apart
+    rank = iou.flatten().argsort().argsort().reshape(iou.shape)
+    return Replay("bundled", predictor, embedding, logits, rank / 1000 + 0.8)
+
+
+def official(replay: Replay, floor: float) -> MaskData:
+    """Run the official generator's code from upscaling to run lengths."""
+    size_hw = replay.embedding.size_hw
+    generator = SamAutomaticMaskGenerator(
+        replay.predictor.model, POINTS_PER_SIDE, pred_iou_thresh=floor, stability_score_thresh=STABILITY_FLOOR
+    )
+
+    def predict(*_: object, **__: object) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        masks = replay.predictor.model.postprocess_masks(replay.logits, replay.embedding.input_hw, size_hw)
+        return masks, replay.predicted_iou, replay.logits
+
+    generator.predictor.predict_torch = predict
+    grid = np.zeros((len(replay.logits), 2))
+    with torch.no_grad():
+        return generator._process_batch(grid, size_hw, [0, 0, size_hw[1], size_hw[0]], size_hw)
+
+
+def ours(replay: Replay, floor: float) -> tuple[Scored, torch.Tensor]:
+    """Do the same, as `propose` does; return the masks and their predicted IoU."""
+    size_hw = replay.embedding.size_hw
+    iou = replay.predicted_iou.flatten()
+    above = torch.nonzero(iou > np.float32(floor).item()).flatten()
+    config = ProposeConfig(stability_floor=STABILITY_FLOOR)
+    crop = Crop((0, 0, size_hw[1], size_hw[0]), 0)
+    logits = replay.logits.flatten(0, 1)[above]
+    scored = score_masks(replay.predictor, replay.embedding, logits, crop, size_hw, config)
+    return scored, iou[above[torch.as_tensor(scored.index)]]
+
+
+def differences(expected: MaskData, found: tuple[Scored, torch.Tensor]) -> int:
+    """Return how many masks differ in run lengths, box, area, stability score or predicted IoU, or are missing."""
+    scored, iou = found
+    theirs = [
+        (
+            coco_encode_rle(run)["counts"].encode(),
+            [box[0], box[1], box[2] + 1, box[3] + 1],
+            area_from_rle(run),
+            stability,
+            score,
+        )
+        for run, box, stability, score in zip(
+            expected["rles"],
+            expected["boxes"].tolist(),
+            expected["stability_score"].tolist(),
+            expected["iou_preds"].tolist(),
+            strict=True,
+        )
+    ]
+    columns = scored.boxes_xyxy.tolist(), scored.area_px.tolist(), scored.stability_score.tolist(), iou.tolist()
+    mine = list(zip(scored.rles, *columns, strict=True))
+    return abs(len(theirs) - len(mine)) + sum(a != b for a, b in zip(theirs, mine, strict=False))
+
+
+def tier_a(rounds: int) -> Iterator[Row]:
+    """Yield the rows of tier A."""
+    for size_hw in SIZES_HW:
+        for replay in (drawn(size_hw), bundled(size_hw)):
+            for share, aim in AIMS.items():
+                count = replay.predicted_iou.numel()
+                ranked = replay.predicted_iou.flatten().sort(descending=True).values
+                floor = 0.5 if share == 1 else float(ranked[round(count * share)])
+                name = f"A {replay.name} {size_hw[0]}×{size_hw[1]} {share:.0%} above the floor"
+                expected, found = official(replay, floor), ours(replay, floor)
+                yield Row(f"{name}: masks that differ", differences(expected, found), "masks", None, count, 0, "<=")
+                yield Row(f"{name}: masks kept", len(found[0].index), "masks", None, count, None, ">=")
+                del expected, found
+                yield from paired(
+                    lambda r=replay, f=floor: official(r, f), lambda r=replay, f=floor: ours(r, f), rounds
+                ).rows(name, aim)
+
+
+def main() -> None:
+    """Measure, print, and write the rows where `--json` says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, help="where to write the rows")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of A B B A for each row")
+    options = parser.parse_args()
+    write_rows("amg", commit(), processor(), list(tier_a(options.rounds)), options.json)
+
+
+if __name__ == "__main__":
+    main()
