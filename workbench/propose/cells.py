@@ -26,6 +26,7 @@ CUTS = 3
 MARGIN = 2.0**-18
 TINY = 1e-30  # products below it could round to nothing
 LARGEST = np.finfo(np.float32).max
+PLACES = 21  # bits for a count of the pixels of one column
 CHARS_A_RUN = 7  # of 5 bits each, for 32 bits and a sign
 
 
@@ -58,7 +59,9 @@ class Scratch(NamedTuple):
 def measure_cells(
     logits: NDArray[np.float32], sizes: Enlargement, cuts: NDArray[np.float32], threads: int = 1
 ) -> Measured | None:
-    """Measure and encode masks whose pixels are above the middle one of three cuts; None where a logit is not finite.
+    """Measure and encode masks whose pixels are above the middle one of three cuts; None where it cannot be told.
+
+    That is where a logit is infinite or NaN, or a column has 2**21 px and more.
 
     Parameters
     ----------
@@ -67,6 +70,8 @@ def measure_cells(
     cuts : (3,) float32, descending
     threads : how many masks are worked on at a time
     """
+    if len(sizes.down.second) >> PLACES:
+        return None
     n = len(logits)
     counts, boxes = np.zeros((n, CUTS), np.int64), np.zeros((n, 4), np.int32)
     finite, rles = np.zeros(n, np.bool_), [b""] * n
@@ -286,23 +291,37 @@ def _walk(
             found = _change(changes, found, base + start, code >= 2)
             continue
         blend_image(here, after, weight, after_weight, start, stop, down, scratch.input_row, pixels)
-        high = middle = least = 0
-        for y in range(start, stop):
-            high += pixels[y] > cuts[0]
-            middle += pixels[y] > cuts[1]
-            least += pixels[y] > cuts[2]
+        high, middle, least = _count(pixels[start:stop], cuts)
         counts[0] += high
         counts[1] += middle
         counts[2] += least
         if middle == 0 or middle == stop - start:
             found = _change(changes, found, base + start, middle > 0)
-            continue
-        before = found % 2
-        for y in range(start, stop):  # without a branch: a wrong place is written over
-            inside = int(pixels[y] > cuts[1])
-            changes[found] = base + y
-            found += inside ^ before
-            before = inside
+        else:
+            found = _changes(pixels[start:stop], cuts[1], base + start, changes, found)
+    return found
+
+
+@compiled
+def _count(pixels: NDArray[np.float32], cuts: NDArray[np.float32]) -> tuple[int, int, int]:
+    """Return how many pixels of part of a column are above each cut; three counts in one number are quicker."""
+    high, middle, least, packed = cuts[0], cuts[1], cuts[2], 0
+    for i in range(len(pixels)):
+        pixel = pixels[i]
+        packed += (int(pixel > high) << 2 * PLACES) + (int(pixel > middle) << PLACES) + int(pixel > least)
+    lowest = (1 << PLACES) - 1
+    return packed >> 2 * PLACES, packed >> PLACES & lowest, packed & lowest
+
+
+@compiled
+def _changes(pixels: NDArray[np.float32], cut: np.float32, start: int, changes: NDArray[np.uint32], found: int) -> int:
+    """Note the changes in part of a column that starts at pixel `start`; return the number of all changes."""
+    before = found % 2
+    for i in range(len(pixels)):  # without a branch: a place where nothing changes is written over
+        inside = int(pixels[i] > cut)
+        changes[found] = start + i
+        found += inside ^ before
+        before = inside
     return found
 
 

@@ -9,7 +9,8 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from workbench.sam.segmenter import Embedding, Segmenter
+from workbench.config import ProposeConfig
+from workbench.sam.segmenter import Answers, Embedding, Segmenter, SharingSegmenter
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -49,18 +50,33 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def decode_points(
-    segmenter: Segmenter, embedding: Embedding, points_xy: np.ndarray, points_per_batch: int
-) -> Iterator[tuple[slice, tuple[torch.Tensor, torch.Tensor]]]:
-    """Yield for each batch of single-point prompts its low-resolution logits (B, 3, h, w) and predicted IoU (B, 3).
+    segmenter: Segmenter, embedding: Embedding, points_xy: np.ndarray, config: ProposeConfig, floor: float
+) -> Iterator[tuple[slice, Answers]]:
+    """Yield for each batch of single-point prompts what the model says to them.
 
+    Parameters
+    ----------
     points_xy : (P, 2) float64 px of what was embedded
+    floor : prompts without a hypothesis above it (strictly, in float32) have no logits
     """
 
-    def decode(part: slice) -> tuple[torch.Tensor, torch.Tensor]:
-        batch = points_xy[part][:, None, :]
-        return segmenter.decode(embedding, batch, np.ones(batch.shape[:2], np.int64))
+    def decode(part: slice) -> Answers:
+        return answer(segmenter, embedding, points_xy[part], config, floor)
 
-    return in_batches(decode, len(points_xy), points_per_batch)
+    return in_batches(decode, len(points_xy), config.points_per_batch)
+
+
+def answer(
+    segmenter: Segmenter, embedding: Embedding, points_xy: np.ndarray, config: ProposeConfig, floor: float
+) -> Answers:
+    """Answer (P, 2) single-point prompts at once, by the decoder that the settings name."""
+    points, labels = points_xy[:, None, :], np.ones((len(points_xy), 1), np.int64)
+    floor = np.float32(floor).item()  # 0.88 as a float64 lies on the other side of some scores
+    if config.decoder == "shared" and isinstance(segmenter, SharingSegmenter):
+        return segmenter.decode_shared(embedding, points, labels, floor)
+    logits, iou = segmenter.decode(embedding, points, labels)
+    index = torch.nonzero(~(iou <= floor).all(1)).flatten()
+    return Answers(iou, index, logits[index])
 
 
 def hypothesis_spread(logits: torch.Tensor, threshold: float) -> torch.Tensor:

@@ -130,12 +130,12 @@ def blend_input(
     """
     here, after = low[across.first[column]], low[across.first_next[column]]
     weight, after_weight = across.first_weight[column], across.first_next_weight[column]
-    for r in range(down.first[start], down.first_next[stop - 1] + 1):
+    # unsigned, or each access would ask whether it counts from the end
+    for r in range(np.uint64(down.first[start]), np.uint64(down.first_next[stop - 1]) + np.uint64(1)):
         row[r] = fma(here[r], weight, after[r] * after_weight)
-    for i in range(start, stop):
-        out[i] = fma(
-            row[down.first[i]], down.first_weight[i], row[down.first_next[i]] * down.first_next_weight[i]
-        )  # fmt: skip
+    for i in range(np.uint64(start), np.uint64(stop)):
+        below = row[down.first_next[i]] * down.first_next_weight[i]
+        out[i] = fma(row[down.first[i]], down.first_weight[i], below)
 
 
 @compiled
@@ -154,12 +154,11 @@ def blend_image(
 
     here, after : (m,); row : (m,) scratch; out : (N,)
     """
-    for i in range(down.second[start], down.second_next[stop - 1] + 1):
+    for i in range(np.uint64(down.second[start]), np.uint64(down.second_next[stop - 1]) + np.uint64(1)):
         row[i] = fma(here[i], weight, after[i] * after_weight)
-    for y in range(start, stop):
-        out[y] = fma(
-            row[down.second[y]], down.second_weight[y], row[down.second_next[y]] * down.second_next_weight[y]
-        )  # fmt: skip
+    for y in range(np.uint64(start), np.uint64(stop)):
+        below = row[down.second_next[y]] * down.second_next_weight[y]
+        out[y] = fma(row[down.second[y]], down.second_weight[y], below)
 
 
 @compiled

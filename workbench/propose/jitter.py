@@ -10,7 +10,7 @@ import torch
 
 from workbench.config import ProposeConfig
 from workbench.masks import rle
-from workbench.propose.decode import in_batches
+from workbench.propose.decode import answer, in_batches
 from workbench.propose.score import PIXELS_AT_ONCE, measure_low, upscale
 from workbench.sam.segmenter import Embedding, Segmenter
 
@@ -67,8 +67,8 @@ def jitter_scores(
                 moved_points(xy, i, size_hw, config)
                 for xy, i in zip(target.points_xy[part], target.ids[part], strict=True)
             ]
-        )[:, None, :]
-        logits, _ = segmenter.decode(embedding, points, np.ones(points.shape[:2], np.int64))
+        )
+        logits = answer(segmenter, embedding, points, config, floor=-np.inf).logits
         index = torch.as_tensor(target.mask_index[part].astype(np.int64).repeat(moves), device=logits.device)
         chosen = logits[torch.arange(len(index), device=logits.device), index]
         return _areas_and_ious(segmenter, embedding, chosen, target.rles[part])

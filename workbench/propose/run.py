@@ -14,7 +14,7 @@ from workbench.propose.decode import decode_points, hypothesis_spread
 from workbench.propose.grid import Crop, crops, points
 from workbench.propose.jitter import Target, jitter_scores
 from workbench.propose.score import score_masks
-from workbench.sam.segmenter import Embedding, Segmenter
+from workbench.sam.segmenter import Answers, Embedding, Segmenter
 from workbench.tables.proposals import Proposals
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ def _propose_crop(
     grid = points(crop, config)
     size_hw = (image.shape[0], image.shape[1])
     batches = [
-        _propose_batch(segmenter, embedding, part.start, decoded, grid, crop, size_hw, config)
-        for part, decoded in decode_points(segmenter, embedding, grid, config.points_per_batch)
+        _propose_batch(segmenter, embedding, answers, grid[part], crop, size_hw, config)
+        for part, answers in decode_points(segmenter, embedding, grid, config, config.predicted_iou_floor)
     ]
     columns = {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
     columns["crop_boxes_xyxy"] = np.array(crop.box_xyxy)
@@ -100,32 +100,30 @@ def _propose_crop(
 def _propose_batch(
     segmenter: Segmenter,
     embedding: Embedding,
-    first: int,
-    decoded: tuple[torch.Tensor, torch.Tensor],
-    grid: NDArray[np.float64],
+    answers: Answers,
+    points_xy: NDArray[np.float64],
     crop: Crop,
     size_hw: tuple[int, int],
     config: ProposeConfig,
 ) -> dict[str, Any]:
     """Return the columns of one batch of points, filtered by predicted IoU before anything is upscaled."""
-    logits, iou = decoded
-    hypotheses = iou.shape[1]
-    flat_iou = iou.flatten()
-    # float32 against float32: 0.88 as a float64 lies on the other side of some scores
-    above = torch.nonzero(flat_iou > np.float32(config.predicted_iou_floor).item()).flatten()
+    logits, iou = answers.logits, answers.predicted_iou[answers.prompts].flatten()
+    hypotheses = answers.predicted_iou.shape[1]
+    above = torch.nonzero(iou > np.float32(config.predicted_iou_floor).item()).flatten()
     scored = score_masks(segmenter, embedding, logits.flatten(0, 1)[above], crop, size_hw, config)
     kept = above[torch.as_tensor(scored.index, device=above.device)]
     flat = kept.cpu().numpy()
+    prompts = answers.prompts.cpu().numpy()[flat // hypotheses]
     spread = np.full(len(flat), np.nan, np.float32)
     if config.features:
         spread = hypothesis_spread(logits, segmenter.mask_threshold).flatten()[kept].cpu().numpy()
     return {
-        "predicted_iou": flat_iou[kept].float().cpu().numpy(),
+        "predicted_iou": iou[kept].float().cpu().numpy(),
         "stability_score": scored.stability_score,
         "hypothesis_spread": spread,
         "area_px": scored.area_px,
         "boxes_xyxy": scored.boxes_xyxy,
-        "points_xy": grid[first + flat // hypotheses] + np.array(crop.box_xyxy[:2]),
+        "points_xy": points_xy[prompts] + np.array(crop.box_xyxy[:2]),
         "mask_index": (flat % hypotheses).astype(np.int8),
         "sizes_hw": np.tile(np.array(size_hw, np.int32), (len(flat), 1)),
         "rles": np.array([*scored.rles, None], dtype=object)[:-1],
