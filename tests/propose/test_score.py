@@ -1,15 +1,19 @@
-"""Measuring and encoding of upscaled logits."""
+"""Measuring and encoding of masks, from upscaled and from low-resolution logits."""
 
 from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from segment_anything.utils import amg
+from twice_bilinear import LOW_PX, TwiceBilinear, embedding
 
 import workbench as wb
 from workbench.masks import rle
-from workbench.propose import score
+from workbench.propose import interpolate, score
 from workbench.propose.grid import Crop
 from workbench.sam.segmenter import Embedding
 
@@ -103,3 +107,98 @@ def test_cut_by_crop__is_the_official_rule(seed):
     inclusive = torch.as_tensor(boxes - [30, 40, 31, 41])
     expected = amg.is_box_near_crop_edge(inclusive, list(crop.box_xyxy), [0, 0, 135, 170]).numpy()
     assert (score.cut_by_crop(boxes.astype(np.int32), crop, size_hw) == expected).all()
+
+
+def low_logits(n=24, seed=0):
+    """Low-resolution logits of blobs, among them one that is empty, one that is full and one that is near every cut."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randn(n, 1, 4, 4, generator=generator) * 10
+    logits = F.interpolate(coarse, (LOW_PX, LOW_PX), mode="bicubic")[:, 0]
+    logits += torch.randn(logits.shape, generator=generator) * 0.3
+    logits[3], logits[5] = -5, 5
+    logits[7] = logits[7].round()
+    return logits
+
+
+def both_ways(monkeypatch, logits, size_hw=(151, 203), crop=None, **settings):
+    """Return what low-resolution logits give, and what pixels give; the first must not have used pixels."""
+    crop = crop or Crop((0, 0, size_hw[1], size_hw[0]), 0)
+    place, config = embedding(crop.size_hw), wb.ProposeConfig(**settings)
+    arguments = (TwiceBilinear(), place, logits, crop, size_hw, config)
+    if interpolate.enlargement(*arguments[:3]) is None:
+        pytest.skip("this processor or build of torch interpolates otherwise; torch is used")
+    with monkeypatch.context() as patch:
+        patch.setattr(score, "upscale", None)
+        found = score.score_masks(*arguments)
+    with monkeypatch.context() as patch:
+        patch.setattr(score, "measure_low", lambda *_: None)
+        return found, score.score_masks(*arguments)
+
+
+def same(found, expected):
+    return (
+        found.rles == expected.rles
+        and all(
+            a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+            for a, b in (
+                (getattr(found, name), getattr(expected, name))
+                for name in ("index", "stability_score", "area_px", "boxes_xyxy")
+            )
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("size_hw", [(151, 203), (128, 128), (300, 97), (90, 60), (1, 200)])
+@pytest.mark.parametrize("settings", [{}, {"stability_floor": 0.8}, {"stability_offset": 0.0}])
+def test_score_masks__from_low_resolution_is_the_same(monkeypatch, size_hw, settings):
+    found, expected = both_ways(monkeypatch, low_logits(), size_hw, **settings)
+    assert same(found, expected)
+    assert len(found.index) > 3
+
+
+def test_score_masks__from_low_resolution_in_a_crop(monkeypatch):
+    crop = Crop((40, 10, 190, 160), 1)
+    logits = low_logits(40)
+    inner = torch.zeros(LOW_PX, LOW_PX, dtype=torch.bool)
+    inner[6:26, 6:26] = True
+    logits[:20] = torch.where(inner, logits[:20], -8)  # the others reach the sides of the crop, and most are cut
+    found, expected = both_ways(monkeypatch, logits, (170, 260), crop)
+    assert same(found, expected)
+    assert 10 < len(found.index) < 30
+
+
+def test_score_masks__from_low_resolution_none(monkeypatch):
+    found, expected = both_ways(monkeypatch, torch.zeros(0, LOW_PX, LOW_PX))
+    assert same(found, expected)
+    assert found.rles == []
+
+
+def by_pixels(logits, size_hw=(151, 203)):
+    masks = TwiceBilinear().upscale(logits[:, None], embedding(size_hw))[:, 0] > 0
+    return rle.encode(masks[masks.flatten(1).any(1)].numpy())
+
+
+def score_low(logits, size_hw=(151, 203)):
+    crop = Crop((0, 0, size_hw[1], size_hw[0]), 0)
+    return score.score_masks(TwiceBilinear(), embedding(size_hw), logits, crop, size_hw, wb.ProposeConfig())
+
+
+@pytest.mark.parametrize("strange", [torch.nan, torch.inf, -torch.inf])
+def test_score_masks__logits_that_are_not_finite(strange):
+    logits = low_logits()
+    logits[8, 10, 10] = strange
+    assert score_low(logits).rles == by_pixels(logits)
+
+
+def test_score_masks__when_our_arithmetic_is_not_torchs(monkeypatch):
+    monkeypatch.setattr(interpolate, "_agrees", {})
+    monkeypatch.setattr(interpolate, "enlarge", lambda logits, across, down: np.zeros((2, 203, 151), np.float32))
+    monkeypatch.setattr(score, "measure_cells", None)
+    assert score_low(low_logits()).rles == by_pixels(low_logits())
+
+
+def test_score_masks__two_threads_at_once():
+    logits = [low_logits(seed=seed) for seed in range(4)]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(score_low, logits))
+    assert all(same(one, score_low(low)) for one, low in zip(found, logits, strict=True))
