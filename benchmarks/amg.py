@@ -1,14 +1,16 @@
 """Scoring against the official generator: `python -m benchmarks.amg [--json F] [--rounds N]`.
 
 Tier A replays the decoder's logits of one batch of 64 points: the official `_process_batch` (upscaling, filters,
-stability, boxes, run lengths) against the filter of predicted IoU and `score_masks`. Its defaults hold for both, but for
-the predicted IoU floor, which lets all masks through or one in ten. The logits are drawn (outlines that waver, with
-noise; 256×256 for an input of 1024 px, SAM's sizes) and the bundled model's of a photograph (128×128 for 512 px).
+stability, boxes, run lengths) against the filter of predicted IoU and `score_masks`, with the same floors: one of
+predicted IoU that lets all masks through or one in ten, and one of stability (the official 0.95; for the bundled model
+the median of its masks). The logits are drawn (outlines that waver, with noise; 256×256 for an input of 1024 px, SAM's
+sizes) or the bundled model's of a photograph (128×128 for 512 px).
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +28,7 @@ from benchmarks.figures import Row, write_rows
 from benchmarks.measuring import commit, paired, processor
 from workbench.config import ProposeConfig
 from workbench.propose.grid import Crop, points
-from workbench.propose.score import Scored, score_masks
+from workbench.propose.score import Scored, measure_low, score_masks
 from workbench.sam.bundled import build_bundled
 from workbench.sam.load import load_sam
 from workbench.sam.predict import Predictor
@@ -34,20 +36,21 @@ from workbench.sam.segmenter import Embedding
 
 SIZES_HW = [(1024, 1024), (1500, 2250)]
 AIMS = {1.0: 10.0, 0.1: 30.0}  # by the share of masks above the floor of predicted IoU
-STABILITY_FLOOR = 0.95
+OFFICIAL_STABILITY_FLOOR = 0.95
 POINTS_PER_SIDE = 8
 SAM_PX, SAM_LOW_PX = 1024, 256
 
 
 @dataclass(frozen=True)
 class Replay:
-    """What the decoder said to one batch: (64, 3, h, w) logits and (64, 3) predicted IoU, all different."""
+    """What the decoder said to one batch: (64, 3, h, w) logits and (64, 3) predicted IoU, all different; a floor."""
 
     name: str
     predictor: Predictor
     embedding: Embedding
     logits: torch.Tensor
     predicted_iou: torch.Tensor
+    stability_floor: float
 
 
 def drawn_logits(n: int, low_px: int, rng: np.random.Generator) -> np.ndarray:
@@ -69,29 +72,39 @@ def drawn(size_hw: tuple[int, int]) -> Replay:
     model = build_bundled()
     model.image_encoder.img_size = SAM_PX  # all that enlarging asks of the model; its encoder is not run
     rng = np.random.default_rng(0)
-    logits = torch.as_tensor(drawn_logits(3 * POINTS_PER_SIDE**2, SAM_LOW_PX, rng)).unflatten(0, (-1, 3))
+    logits = torch.as_tensor(drawn_logits(3 * POINTS_PER_SIDE**2, SAM_LOW_PX, rng)).reshape(
+        -1, 3, SAM_LOW_PX, SAM_LOW_PX
+    )
     input_hw = ResizeLongestSide.get_preprocess_shape(*size_hw, SAM_PX)
     iou = torch.as_tensor(rng.permutation(logits.shape[0] * 3).reshape(-1, 3) / 1000 + 0.8).float()
-    return Replay("drawn", Predictor(model, "drawn"), Embedding(None, size_hw, input_hw), logits, iou)
+    return Replay(
+        "drawn", Predictor(model, "drawn"), Embedding(None, size_hw, input_hw), logits, iou, OFFICIAL_STABILITY_FLOOR
+    )
 
 
 def bundled(size_hw: tuple[int, int]) -> Replay:
     """Return the bundled model's logits of a photograph enlarged to this size."""
     predictor = load_sam("bundled")
-    photograph = Image.fromarray(skimage.data.astronaut()).resize(size_hw[::-1])
-    embedding = predictor.embed(np.array(photograph))
+    photograph = Image.fromarray(skimage.data.astronaut())  # type: ignore[no-untyped-call]
+    embedding = predictor.embed(np.array(photograph.resize(size_hw[::-1])))
     grid = points(Crop((0, 0, size_hw[1], size_hw[0]), 0), ProposeConfig(points_per_side=POINTS_PER_SIDE))
     logits, iou = predictor.decode(embedding, grid[:, None], np.ones((len(grid), 1), np.int64))
     # the order is the model's; shares are of masks, so equal scores are told apart
     rank = iou.flatten().argsort().argsort().reshape(iou.shape)
-    return Replay("bundled", predictor, embedding, logits, rank / 1000 + 0.8)
+    measured = measure_low(predictor, embedding, logits.flatten(0, 1), ProposeConfig().stability_offset)
+    if measured is None:
+        raise RuntimeError("masks are enlarged by torch here, so that there is nothing to compare: see the log")
+    counts = measured.counts[measured.counts[:, 1] > 0]
+    return Replay(
+        "bundled", predictor, embedding, logits, rank / 1000 + 0.8, float(np.median(counts[:, 0] / counts[:, 2]))
+    )
 
 
 def official(replay: Replay, floor: float) -> MaskData:
     """Run the official generator's code from upscaling to run lengths."""
     size_hw = replay.embedding.size_hw
     generator = SamAutomaticMaskGenerator(
-        replay.predictor.model, POINTS_PER_SIDE, pred_iou_thresh=floor, stability_score_thresh=STABILITY_FLOOR
+        replay.predictor.model, POINTS_PER_SIDE, pred_iou_thresh=floor, stability_score_thresh=replay.stability_floor
     )
 
     def predict(*_: object, **__: object) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -109,7 +122,7 @@ def ours(replay: Replay, floor: float) -> tuple[Scored, torch.Tensor]:
     size_hw = replay.embedding.size_hw
     iou = replay.predicted_iou.flatten()
     above = torch.nonzero(iou > np.float32(floor).item()).flatten()
-    config = ProposeConfig(stability_floor=STABILITY_FLOOR)
+    config = ProposeConfig(stability_floor=replay.stability_floor)
     crop = Crop((0, 0, size_hw[1], size_hw[0]), 0)
     logits = replay.logits.flatten(0, 1)[above]
     scored = score_masks(replay.predictor, replay.embedding, logits, crop, size_hw, config)
@@ -153,9 +166,8 @@ def tier_a(rounds: int) -> Iterator[Row]:
                 yield Row(f"{name}: masks that differ", differences(expected, found), "masks", None, count, 0, "<=")
                 yield Row(f"{name}: masks kept", len(found[0].index), "masks", None, count, None, ">=")
                 del expected, found
-                yield from paired(
-                    lambda r=replay, f=floor: official(r, f), lambda r=replay, f=floor: ours(r, f), rounds
-                ).rows(name, aim)
+                ways = functools.partial(official, replay, floor), functools.partial(ours, replay, floor)
+                yield from paired(*ways, rounds).rows(name, aim)
 
 
 def main() -> None:
