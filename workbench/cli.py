@@ -32,6 +32,10 @@ Changes = Annotated[
 ]
 
 
+# too long for a table: `report --json` has them
+ONLY_JSON = ("settings", "run_id", "triage_id")
+
+
 class FileFormat(StrEnum):
     """What `export` writes and `import` reads."""
 
@@ -71,7 +75,7 @@ def _fail(reason: str, as_json: bool, status: int) -> NoReturn:
 
 
 def _show(values: Mapping[str, Any], as_json: bool, title: str) -> None:
-    """Print a mapping as JSON or as a two-column table."""
+    """Print a mapping as JSON or as a two-column table, which leaves out what only programs read."""
     if as_json:
         typer.echo(json.dumps(values, default=str))
         return
@@ -81,13 +85,15 @@ def _show(values: Mapping[str, Any], as_json: bool, title: str) -> None:
 
     table = Table(title=title, show_header=False, title_justify="left", box=None, padding=(0, 2, 0, 0))
     for name, value in values.items():
+        if name in ONLY_JSON or value is None:
+            continue
         table.add_row(Text(name.replace("_", " ")), Text(_words(value)))
     Console(soft_wrap=not sys.stdout.isatty()).print(table)
 
 
 def _words(value: object) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_words(v)}" for name, v in value.items()) or "none"
+        return ", ".join(f"{name.replace('_', ' ')} {_words(v)}" for name, v in value.items() if v != 0) or "none"
     if isinstance(value, (list, tuple)):
         return "\n".join(map(_words, value)) or "none"
     if isinstance(value, bool):

@@ -193,6 +193,9 @@ class ProposeConfig(Settings):
     points_per_batch: int = setting(
         default=64, low=1, high=65536, doc="prompts decoded at once; halved when memory runs out"
     )
+    decoder: Literal["shared", "original"] = setting(
+        default="shared", doc="shared: work is shared between the prompts of an image; equal but for rounding"
+    )
     crop_n_layers: int = setting(
         default=0, low=0, high=4, doc="layers of crops beside the whole image; layer i has (2^i)^2"
     )
@@ -331,6 +334,7 @@ _OFFICIAL_TRIAGE: dict[str, Any] = {
     **_NO_REASONS,
 }
 _OFFICIAL_PROPOSE: dict[str, Any] = {
+    "decoder": "original",
     "predicted_iou_floor": 0.88,
     "stability_floor": 0.95,
     "pool": "distinct",

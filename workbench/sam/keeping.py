@@ -210,10 +210,10 @@ class KeepingSegmenter(abc.ABC):
             return empty, empty[:, :, 0, 0]
         points = on_device = corners = None
         if points_xy is not None:
-            points = torch.as_tensor(_scaled(points_xy, embedding), dtype=precision, device=self.device)
+            points = torch.as_tensor(scaled_points(points_xy, embedding), dtype=precision, device=self.device)
             on_device = torch.as_tensor(labels, dtype=torch.int, device=self.device)
         if boxes_xyxy is not None:
-            scaled = _scaled(np.asarray(boxes_xyxy).reshape(-1, 2, 2), embedding).reshape(-1, 4)
+            scaled = scaled_points(np.asarray(boxes_xyxy).reshape(-1, 2, 2), embedding).reshape(-1, 4)
             corners = torch.as_tensor(scaled, dtype=precision, device=self.device)
         masks = None if mask_logits is None else mask_logits.to(self.device, torch.float32)
         with torch.autocast(self.device.type, enabled=False):
@@ -276,7 +276,7 @@ def check_prompts(
     return shapes[0][1][0]
 
 
-def _scaled(points_xy: np.ndarray, embedding: Embedding) -> np.ndarray:
+def scaled_points(points_xy: np.ndarray, embedding: Embedding) -> np.ndarray:
     """Return px of the image as px of the model's input, by the arithmetic of ResizeLongestSide.apply_coords."""
     (height, width), (input_height, input_width) = embedding.size_hw, embedding.input_hw
     scaled = np.array(points_xy, dtype=np.float64)

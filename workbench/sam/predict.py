@@ -9,8 +9,9 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from torchvision.transforms.functional import resize, to_pil_image
 
 from workbench.sam.cache import EmbeddingCache
-from workbench.sam.keeping import KeepingSegmenter, Prediction, Prompts
-from workbench.sam.segmenter import Embedding
+from workbench.sam.keeping import KeepingSegmenter, Prediction, Prompts, check_prompts, scaled_points
+from workbench.sam.segmenter import Answers, Embedding
+from workbench.sam.shared import SharedDecoder, is_shareable
 
 __all__ = ["EmbeddingCache", "Prediction", "Predictor"]
 
@@ -35,6 +36,7 @@ class Predictor(KeepingSegmenter):
         cache: EmbeddingCache | None = None,
     ) -> None:
         super().__init__(model, model_id, device, dtype, cache)
+        self._shared: tuple[Embedding, SharedDecoder] | None = None  # of the image answered last
 
     @property
     def mask_threshold(self) -> float:
@@ -76,6 +78,30 @@ class Predictor(KeepingSegmenter):
             multimask_output=multimask,
         )
         return logits, predicted_iou
+
+    @torch.no_grad()
+    def decode_shared(self, embedding: Embedding, points_xy: np.ndarray, labels: np.ndarray, floor: float) -> Answers:
+        """Answer N prompts of P points each, sharing what is the same for all prompts of an image.
+
+        Parameters
+        ----------
+        points_xy : (N, P, 2) px of the image; labels : (N, P) 1 inside, 0 outside, -1 padding
+        floor : only prompts with a hypothesis above it (strictly) are upscaled
+
+        Returns
+        -------
+        Answers, equal to `decode` but for rounding; by `decode` itself for a decoder that is not the published one
+        """
+        if not is_shareable(self.model) or len(points_xy) == 0:
+            logits, iou = self.decode(embedding, points_xy, labels)
+            index = torch.nonzero(~(iou <= floor).all(1)).flatten()
+            return Answers(iou, index, logits[index])
+        self._check_weights()
+        check_prompts(points_xy, labels, None, None, self.logits_hw)
+        if self._shared is None or self._shared[0] is not embedding:
+            self._shared = embedding, SharedDecoder(self.model, embedding.features)
+        points = torch.as_tensor(scaled_points(points_xy, embedding), dtype=torch.float32, device=self.device)
+        return self._shared[1].answer(points, torch.as_tensor(labels, dtype=torch.int, device=self.device), floor)
 
     def _enlarge(self, logits: torch.Tensor, embedding: Embedding) -> torch.Tensor:
         size: torch.Tensor = self.model.postprocess_masks(logits, embedding.input_hw, embedding.size_hw)

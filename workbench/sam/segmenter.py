@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +22,17 @@ class Embedding:
     features: Any
     size_hw: tuple[int, int]
     input_hw: tuple[int, int]
+
+
+class Answers(NamedTuple):
+    """What a model says to N prompts, of which K have a hypothesis above a floor of predicted IoU.
+
+    predicted_iou : (N, 3) float32; prompts : (K,) int64, which they are; logits : (K, 3, h, w) float32 of these
+    """
+
+    predicted_iou: torch.Tensor
+    prompts: torch.Tensor
+    logits: torch.Tensor
 
 
 class Segmenter(Protocol):
@@ -59,3 +70,11 @@ class Segmenter(Protocol):
 
     def upscale(self, logits: torch.Tensor, embedding: Embedding) -> torch.Tensor:
         """Return (N, M, h, w) low-resolution logits at the size of the image: (N, M, H, W) float32."""
+
+
+@runtime_checkable
+class SharingSegmenter(Protocol):
+    """A segmenter that also answers many prompts of one image by sharing work between them."""
+
+    def decode_shared(self, embedding: Embedding, points_xy: np.ndarray, labels: np.ndarray, floor: float) -> Answers:
+        """Return what `decode` with multimask returns but for rounding, and logits only above the floor (strictly)."""

@@ -1,0 +1,99 @@
+"""The decoder that shares work between prompts is the published one but for rounding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from random_sams import random_sam
+
+import workbench as wb
+from workbench.sam.segmenter import SharingSegmenter
+from workbench.sam.shared import is_shareable
+
+
+@pytest.fixture(scope="module", params=["random", "bundled"])
+def predictor(request):
+    return wb.load_sam(random_sam(0, input_px=64)) if request.param == "random" else wb.load_sam("bundled")
+
+
+def prompts(n, size_hw=(90, 120), points=1, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.uniform(0, 1, (n, points, 2)) * [size_hw[1], size_hw[0]], np.ones((n, points), np.int64)
+
+
+def image(size_hw=(90, 120)):
+    return np.random.default_rng(1).integers(0, 256, (*size_hw, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("points", [1, 3])
+def test_decode_shared__equals_decode_but_for_rounding(predictor, points):
+    embedding = predictor.embed(image())
+    xy, labels = prompts(20, points=points)
+    labels[::2, -1] = 0
+    logits, iou = predictor.decode(embedding, xy, labels)
+    answers = predictor.decode_shared(embedding, xy, labels, -np.inf)
+    assert answers.prompts.tolist() == list(range(20))
+    assert torch.allclose(answers.predicted_iou, iou, atol=2e-6)
+    assert torch.allclose(answers.logits, logits, rtol=1e-4, atol=1e-5 * float(logits.abs().max()))
+
+
+def test_decode_shared__upscales_only_above_the_floor(predictor):
+    embedding = predictor.embed(image())
+    xy, labels = prompts(30)
+    every = predictor.decode_shared(embedding, xy, labels, -np.inf)
+    floor = float(every.predicted_iou.max(1).values.median())
+    some = predictor.decode_shared(embedding, xy, labels, floor)
+    assert some.prompts.tolist() == torch.nonzero((every.predicted_iou > floor).any(1)).flatten().tolist()
+    assert 0 < len(some.prompts) < 30
+    assert torch.allclose(some.logits, every.logits[some.prompts], atol=1e-4)
+    none = predictor.decode_shared(embedding, xy, labels, np.inf)
+    assert none.prompts.shape == (0,)
+    assert none.logits.shape == (0, *every.logits.shape[1:])
+
+
+def test_decode_shared__no_prompts(predictor):
+    answers = predictor.decode_shared(predictor.embed(image()), np.zeros((0, 1, 2)), np.zeros((0, 1), int), 0.5)
+    assert answers.predicted_iou.shape == (0, 3)
+    assert len(answers.logits) == 0
+
+
+def test_decode_shared__each_image_has_its_own_shares(predictor):
+    one, two = predictor.embed(image((90, 120))), predictor.embed(image((64, 64)))
+    xy, labels = prompts(4, (64, 64))
+    first = predictor.decode_shared(one, xy, labels, -np.inf)
+    predictor.decode_shared(two, xy, labels, -np.inf)
+    again = predictor.decode_shared(one, xy, labels, -np.inf)
+    assert torch.equal(first.logits, again.logits)
+    assert not torch.equal(first.logits, predictor.decode_shared(two, xy, labels, -np.inf).logits)
+
+
+def test_decode_shared__another_decoder_is_asked_as_it_is():
+    sam = random_sam(0, input_px=64)
+
+    class Other(type(sam.mask_decoder)):
+        pass
+
+    sam.mask_decoder.__class__ = Other
+    assert not is_shareable(sam)
+    predictor = wb.load_sam(sam)
+    embedding = predictor.embed(image())
+    xy, labels = prompts(5)
+    logits, iou = predictor.decode(embedding, xy, labels)
+    answers = predictor.decode_shared(embedding, xy, labels, -np.inf)
+    assert torch.equal(answers.logits, logits)
+    assert torch.equal(answers.predicted_iou, iou)
+
+
+def test_protocol__says_who_shares(predictor):
+    assert isinstance(predictor, SharingSegmenter)
+
+
+def test_propose__both_decoders_give_the_same_masks_but_for_borderline_ones():
+    picture = image((60, 80))
+    sam = wb.load_sam(random_sam(2, input_px=64, score_shift=0.9))
+    config = wb.ProposeConfig(points_per_side=6, jitter_prompts=2, features=False)
+    shared, original = wb.propose(picture, sam, config), wb.propose(picture, sam, config.replace(decoder="original"))
+    assert len(shared) == len(original) > 0
+    assert np.abs(shared.predicted_iou - original.predicted_iou).max() < 1e-5
+    assert np.abs(shared.area_px - original.area_px).max() <= 2
