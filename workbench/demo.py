@@ -49,7 +49,9 @@ def run_demo(folder: Path) -> dict[str, Any]:
     truth = write_samples(folder / "samples")
     home = folder / "project"
     made = (home / "project.toml").exists()
-    with Project.open(home) if made else Project.create(home, images=str(folder / "samples")) as project:
+    with (
+        Project.open(home) if made else Project.create(home, images=str(folder / "samples"), name="the demo") as project
+    ):
         project.import_coco(truth)
         project.propose(load_sam("bundled"), settings.propose)
         project.triage(settings.triage, note="demo", author="workbench demo")

@@ -157,13 +157,13 @@ h1 {{ font-size: 1.5rem; margin: 0 0 1rem; }}
 .top {{ display: flex; flex-wrap: wrap; gap: 2.5rem; align-items: flex-start; margin-bottom: 1.5rem; }}
 table {{ border-collapse: collapse; }}
 th, td {{ text-align: left; padding: .15rem 1rem .15rem 0; border-bottom: 1px solid var(--line); font-weight: normal; }}
-td {{ font-variant-numeric: tabular-nums; }}
+td {{ font-variant-numeric: tabular-nums; max-width: 62ch; }}
 .legend span {{ margin-right: 1.2rem; }} .legend i {{ display: inline-block; width: .9em; height: .9em;
   border-radius: 2px; margin-right: .45em; vertical-align: -.08em; }}
 main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(330px, 1fr)); gap: 1.2rem; }}
 figure {{ margin: 0; border: 1px solid var(--line); border-radius: 8px; overflow: hidden; background: var(--soft); }}
-.pair {{ position: relative; }} .pair img {{ display: block; width: 100%; }}
-.pair .masks {{ position: absolute; inset: 0; height: 100%; }}
+.pair {{ position: relative; aspect-ratio: 4 / 3; background: #8882; }}
+.pair img {{ position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain; }}
 .pair:hover .masks, #plain:checked ~ main .masks {{ opacity: 0; }}
 figcaption {{ padding: .5rem .8rem .7rem; }} figcaption b {{ display: block; overflow-wrap: anywhere; }}
 </style></head><body><h1>{title}</h1>

@@ -1,0 +1,50 @@
+"""The demonstration as a newcomer runs it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.request
+
+import pytest
+from typer.testing import CliRunner
+
+from workbench import demo
+from workbench.cli import app
+
+
+@pytest.mark.slow
+def test_demo__proposes_triages_and_shows(tmp_path):
+    result = CliRunner().invoke(app, ["demo", str(tmp_path / "d"), "--no-serve", "--json"])
+    assert result.exit_code == 0, result.output
+    values = json.loads(result.stdout)
+    count = len(demo.PHOTOGRAPHS) + len(demo.SCENES)
+    assert values["images"] == values["done"] == count
+    assert values["failures"] == {}
+    assert values["distinct"] == values["auto_accepted"] + values["flagged"] + values["discarded"]
+    # the bundled SAM finds some of what is drawn, and some of it is worth showing
+    assert values["recall_of_drawn_truth"]["distinct"] > 0
+    assert values["auto_accepted"] + values["flagged"] > 0
+    gallery = tmp_path / "d" / "gallery"
+    assert len(list(gallery.glob("*.png"))) == count
+    assert (gallery / "gallery.html").read_text("utf-8").count("<figure>") == count
+
+
+def test_samples__are_the_same_every_time(tmp_path):
+    first, second = demo.write_samples(tmp_path / "a" / "samples"), demo.write_samples(tmp_path / "b" / "samples")
+    assert first.read_bytes() == second.read_bytes()
+    names = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*.png"))
+    assert len(names) == len(demo.PHOTOGRAPHS) + len(demo.SCENES)
+    assert all((tmp_path / "a" / n).read_bytes() == (tmp_path / "b" / n).read_bytes() for n in names)
+
+
+def test_serve__on_this_machine_only(tmp_path, capfd):
+    (tmp_path / "gallery.html").write_text("hello", "utf-8")
+    threading.Thread(target=demo.serve_gallery, args=(tmp_path / "gallery.html",), daemon=True).start()
+    address = ""
+    while "http" not in address:
+        address += capfd.readouterr().out
+    url = address.split()[0]
+    assert url.startswith("http://127.0.0.1:")
+    with urllib.request.urlopen(url) as page:
+        assert page.read() == b"hello"
