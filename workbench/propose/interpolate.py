@@ -191,7 +191,8 @@ def enlargement(segmenter: Segmenter, embedding: Embedding, logits: torch.Tensor
     across = axis(width, segmenter.square_px, embedding.input_hw[1], embedding.size_hw[1])
     down = axis(height, segmenter.square_px, embedding.input_hw[0], embedding.size_hw[0])
     threaded = torch.get_num_threads() > 1
-    key = (type(segmenter), height, width, segmenter.square_px, embedding.input_hw, embedding.size_hw, threaded)
+    kind = type(segmenter), type(getattr(segmenter, "model", None))
+    key = (*kind, height, width, segmenter.square_px, embedding.input_hw, embedding.size_hw, threaded)
     if key not in _agrees:
         _agrees[key] = _check(segmenter, embedding, (height, width), Enlargement(across, down))
         if not _agrees[key]:
@@ -199,7 +200,7 @@ def enlargement(segmenter: Segmenter, embedding: Embedding, logits: torch.Tensor
     return Enlargement(across, down) if _agrees[key] else None
 
 
-# answers of the check by kind of segmenter, sizes and threads; two threads that ask at once find the same answer
+# answers of the check by classes of segmenter and model, sizes and threads; threads that ask at once find the same
 _agrees: dict[tuple[object, ...], bool] = {}
 
 
