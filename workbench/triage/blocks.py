@@ -17,7 +17,7 @@ from workbench.triage.rules import triage
 T = TypeVar("T")
 R = TypeVar("R")
 
-BLOCK_ROWS = 2**17  # enough work for a thread, and few enough blocks that calling costs nothing
+BLOCK_ROWS = 2**16  # enough work for a thread, and few enough blocks that calling costs nothing
 
 
 class Images(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,7 +16,7 @@ from workbench.masks.compiled import compiled
 from workbench.tables.outcomes import DOUBTS, Outcome, Reason
 from workbench.tables.proposals import Proposals
 from workbench.triage.blocks import Images, cores, in_threads, most_area_px, parts_of, whole_images
-from workbench.triage.histogram import HeatMap, Histogram, count_1d, count_2d, edges_of
+from workbench.triage.histogram import HeatMap, Histogram, cells_of, count, edges_of, finite_range
 from workbench.triage.limits import Limits, PoolError, doubtful, limits, passes_but_for_iou, refuse
 from workbench.triage.rules import triage
 
@@ -34,6 +35,7 @@ _DISCARDED, _FLAGGED, _ACCEPTED = (
     np.uint8(Outcome.flagged),
     np.uint8(Outcome.auto_accepted),
 )
+_AXES_KEPT = 4  # histograms and heat maps whose cells are kept, 4 bytes a row
 # doubts that move with thresholds; what else triage finds is the same for all thresholds
 _MOVING = Reason.borderline_score | Reason.jitter_missing | Reason.overlaps
 
@@ -65,6 +67,8 @@ class DistinctPool:
         self._pair_starts = np.searchsorted(self._worse, self._starts)  # pairs are within an image, in its order
         self._chunks = _chunks(self._starts, cores())
         self._last: tuple[Limits, float, NDArray[np.uint8]] | None = None
+        self._ranges: dict[str, tuple[float, float]] = {}
+        self._last_cells: dict[tuple[tuple[str, bytes], ...], NDArray[np.int32]] = {}
 
     @classmethod
     def build(
@@ -155,13 +159,9 @@ class DistinctPool:
         ------
         PoolError, ValueError : as `outcome`; for an unknown column or bins that are none
         """
-        values, codes = self.column(column), self._codes(config)
-        edges = edges_of(bins, values)
-        found = in_threads(
-            lambda c: count_1d(values[slice(*self._range(c))], codes[slice(*self._range(c))], edges), self._chunks
-        )
-        counts = sum((part for part, _ in found), np.zeros((3, len(edges) - 1), np.int64))
-        return Histogram(edges, counts, sum(out for _, out in found))
+        edges = self._edges(column, bins)
+        counts, left_out = self._counted(config, (column, edges))
+        return Histogram(edges, counts, left_out)
 
     def heat_map(
         self, x_column: str, y_column: str, bins: int | tuple[int | ArrayLike, int | ArrayLike], config: TriageConfig
@@ -173,17 +173,48 @@ class DistinctPool:
         x_column, y_column : as for `histogram`
         bins : as for `histogram`; one number for both columns, or a pair (x, y)
         """
-        x, y, codes = self.column(x_column), self.column(y_column), self._codes(config)
         x_bins, y_bins = bins if isinstance(bins, tuple) else (bins, bins)
-        x_edges, y_edges = edges_of(x_bins, x), edges_of(y_bins, y)
+        x_edges, y_edges = self._edges(x_column, x_bins), self._edges(y_column, y_bins)
+        counts, left_out = self._counted(config, (y_column, y_edges), (x_column, x_edges))
+        return HeatMap(x_edges, y_edges, counts.reshape(3, len(y_edges) - 1, len(x_edges) - 1), left_out)
 
-        def part(chunk: tuple[int, int]) -> tuple[NDArray[np.int64], int]:
+    def _edges(self, column: str, bins: int | ArrayLike) -> NDArray[np.float64]:
+        values = self.column(column)
+        if column not in self._ranges:
+            self._ranges[column] = finite_range(values)
+        return edges_of(bins, self._ranges[column])
+
+    def _counted(self, config: TriageConfig, *axes: tuple[str, NDArray[np.float64]]) -> tuple[NDArray[np.int64], int]:
+        """Rows by outcome and cell, (3, cells), the last axis fastest; and the rows outside."""
+        codes, cells = self._codes(config), self._cells(axes)
+        n_cells = math.prod(len(edges) - 1 for _, edges in axes)
+
+        def part(chunk: tuple[int, int]) -> NDArray[np.uint32]:
             some = slice(*self._range(chunk))
-            return count_2d(x[some], y[some], codes[some], x_edges, y_edges)
+            return count(cells[some], codes[some], n_cells)
 
-        found = in_threads(part, self._chunks)
-        counts = sum((c for c, _ in found), np.zeros((3, len(y_edges) - 1, len(x_edges) - 1), np.int64))
-        return HeatMap(x_edges, y_edges, counts, sum(out for _, out in found))
+        counts = np.zeros((3, 1 + n_cells), np.int64)
+        for some in in_threads(part, self._chunks):
+            counts += some
+        return counts[:, 1:], int(counts[:, 0].sum())
+
+    def _cells(self, axes: tuple[tuple[str, NDArray[np.float64]], ...]) -> NDArray[np.int32]:
+        """Cell of each row; those of the axes asked last are kept, as thresholds move and axes stay."""
+        key = tuple((column, edges.tobytes()) for column, edges in axes)
+        found = self._last_cells.get(key)
+        if found is not None:
+            return found
+        cells = np.zeros(len(self), dtype=np.int32)
+
+        def part(chunk: tuple[int, int]) -> None:
+            some = slice(*self._range(chunk))
+            for column, edges in axes:
+                cells_of(self._columns[column][some], edges, cells[some])
+
+        in_threads(part, self._chunks)
+        cells.setflags(write=False)
+        self._last_cells = dict([*self._last_cells.items(), (key, cells)][-_AXES_KEPT:])  # replaced, never changed
+        return cells
 
     def _range(self, images: tuple[int, int]) -> tuple[int, int]:
         return int(self._starts[images[0]]), int(self._starts[images[1]])
@@ -277,22 +308,37 @@ def _sort(
 ) -> None:
     """Write the outcome of each row of images first to last."""
     for m in range(first, last):
-        for i in range(starts[m], starts[m + 1]):
-            iou, stability, jitter = predicted_iou[i], stability_score[i], jitter_stability[i]
-            if not ((iou > least.fail_iou) & passes_but_for_iou(stability, jitter, area_px[i], most_area[m], least)):
-                codes[i] = _DISCARDED
-            elif doubt[i] or doubtful(iou, stability, jitter, least):
-                codes[i] = _FLAGGED
-            else:
-                codes[i] = _ACCEPTED
+        a, b = starts[m], starts[m + 1]
+        columns = predicted_iou[a:b], stability_score[a:b], jitter_stability[a:b], area_px[a:b], doubt[a:b]
+        _sort_alone(*columns, most_area[m], least, codes[a:b])
         for k in range(pair_starts[m], pair_starts[m + 1]):
             if codes[worse[k]] == _ACCEPTED and codes[better[k]] != _DISCARDED:
                 codes[worse[k]] = _FLAGGED
 
 
 @compiled
+def _sort_alone(
+    predicted_iou: NDArray[np.float32],
+    stability_score: NDArray[np.float32],
+    jitter_stability: NDArray[np.float32],
+    area_px: NDArray[np.int64],
+    doubt: NDArray[np.bool_],
+    most_area_px: int,
+    least: Limits,
+    codes: NDArray[np.uint8],
+) -> None:
+    """Outcomes but for overlaps; whole arrays and no branches, so that it runs on several rows at once."""
+    for i in range(len(codes)):
+        iou, stability, jitter = predicted_iou[i], stability_score[i], jitter_stability[i]
+        kept = (iou > least.fail_iou) & passes_but_for_iou(stability, jitter, area_px[i], most_area_px, least)
+        flagged = doubt[i] | doubtful(iou, stability, jitter, least)
+        codes[i] = np.uint8(kept) * (_ACCEPTED - np.uint8(flagged))  # discarded 0, flagged 1, accepted 2
+
+
+@compiled
 def _count(codes: NDArray[np.uint8]) -> NDArray[np.int64]:
-    counts = np.zeros(3, dtype=np.int64)
+    discarded, flagged = 0, 0
     for code in codes:
-        counts[code] += 1
-    return counts
+        discarded += code == _DISCARDED
+        flagged += code == _FLAGGED
+    return np.array([discarded, flagged, len(codes) - discarded - flagged])

@@ -244,23 +244,27 @@ def _candidates(
 ) -> None:
     """Write KEPT for the rows of a crop that pass the thresholds, and FAILED for the others."""
     end = _prefix(block.predicted_iou, a, b, above)
-    stability, jitter, area_px = block.stability_score, block.jitter_stability, block.area_px
-    for k in range(a, end):
-        state[k] = KEPT * np.uint8(passes_but_for_iou(stability[k], jitter[k], area_px[k], most_area_px, least))
+    # slices, since an index from outside is checked for being negative at every row
+    stability, jitter = block.stability_score[a:end], block.jitter_stability[a:end]
+    area_px, passed = block.area_px[a:end], state[a:end]
+    for k in range(len(passed)):
+        passed[k] = KEPT * np.uint8(passes_but_for_iou(stability[k], jitter[k], area_px[k], most_area_px, least))
     state[end:b] = FAILED
 
 
 @compiled
 def _follow_edges(block: Block, a: int, b: int, nms_iou: float, state: NDArray[np.uint8]) -> None:
     """Greedy NMS of a crop: what is not suppressed when its turn comes suppresses others."""
-    for k in range(a, b):
-        if state[k] != KEPT:
+    crop = state[a:b]
+    for k in range(len(crop)):
+        if crop[k] != KEPT:
             continue
-        for e in range(block.edge_starts[k], block.edge_starts[k + 1]):
-            iou = np.float64(block.edge_iou[e])
+        start, stop = block.edge_starts[a + k], block.edge_starts[a + k + 1]
+        ends, ious = block.edge_end[start:stop], block.edge_iou[start:stop]
+        for e in range(len(ends)):
+            iou = np.float64(ious[e])
             if iou > nms_iou:
-                end = a + np.int64(block.edge_end[e])
-                state[end] = np.uint8(state[end] != FAILED)  # KEPT becomes SUPPRESSED
+                crop[ends[e]] = np.uint8(crop[ends[e]] != FAILED)  # KEPT becomes SUPPRESSED
             elif iou < nms_iou - _STEP:
                 break
 
@@ -303,9 +307,9 @@ def tally(block: Block, above: np.float32, state: NDArray[np.uint8]) -> tuple[in
     kept, compared = 0, 0
     for c in range(len(block.direct)):
         a, b = block.crop_starts[c], block.crop_starts[c + 1]
-        for k in range(a, _prefix(block.predicted_iou, a, b, above)):
-            kept += state[k] == KEPT
-            compared += state[k] != FAILED
+        for code in state[a : _prefix(block.predicted_iou, a, b, above)]:
+            kept += code == KEPT
+            compared += code != FAILED
     return kept, compared
 
 
@@ -314,9 +318,10 @@ def mark(block: Block, above: np.float32, state: NDArray[np.uint8], keep: NDArra
     """Set `keep` at the positions of the kept rows whose predicted IoU is greater."""
     for c in range(len(block.direct)):
         a, b = block.crop_starts[c], block.crop_starts[c + 1]
-        for k in range(a, _prefix(block.predicted_iou, a, b, above)):
-            if state[k] == KEPT:
-                keep[block.position[k]] = True
+        codes = state[a : _prefix(block.predicted_iou, a, b, above)]
+        for k in range(len(codes)):
+            if codes[k] == KEPT:
+                keep[block.position[a + k]] = True
 
 
 @compiled

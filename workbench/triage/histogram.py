@@ -1,4 +1,7 @@
-"""Histograms and heat maps of a pool's columns, split by outcome: one pass over the rows."""
+"""Histograms and heat maps of a pool's columns, split by outcome.
+
+The cell of each row does not move with thresholds: it is found once, and a move then only counts.
+"""
 
 from __future__ import annotations
 
@@ -36,20 +39,20 @@ class HeatMap:
     left_out: int
 
 
-def edges_of(bins: int | ArrayLike, values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the edges of bins: those given, or `bins` equal ones over the finite values.
+def edges_of(bins: int | ArrayLike, finite_range: tuple[float, float]) -> NDArray[np.float64]:
+    """Return the edges of bins: those given, or `bins` equal ones over a range.
 
     Raises
     ------
     ValueError : if there is no bin, or the edges are not finite and ascending
 
-    >>> edges_of(2, np.array([0.0, 1.0, np.nan])).tolist()
+    >>> edges_of(2, (0, 1)).tolist()
     [0.0, 0.5, 1.0]
     """
     if isinstance(bins, (int, np.integer)) and not isinstance(bins, bool):
         if bins < 1:
             raise ValueError(f"bins: expected at least 1, got {bins}")
-        low, high = _finite_range(values)
+        low, high = finite_range
         return (
             np.linspace(low, high, int(bins) + 1) if low < high else np.linspace(low - 0.5, high + 0.5, int(bins) + 1)
         )
@@ -60,7 +63,8 @@ def edges_of(bins: int | ArrayLike, values: NDArray[Any]) -> NDArray[np.float64]
 
 
 @compiled
-def _finite_range(values: NDArray[Any]) -> tuple[float, float]:
+def finite_range(values: NDArray[Any]) -> tuple[float, float]:
+    """Return the least and the greatest finite value; 0 and 1 where there is none."""
     low, high = np.inf, -np.inf
     for value in values:
         if np.isfinite(value):
@@ -83,38 +87,19 @@ def _bin(value: float, edges: NDArray[np.float64], a_bin: float) -> int:
 
 
 @compiled
-def count_1d(
-    values: NDArray[Any], codes: NDArray[np.uint8], edges: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], int]:
-    """Return counts (3, bins) and the number of rows left out."""
-    counts = np.zeros((OUTCOMES, len(edges) - 1), dtype=np.int64)
-    a_bin = (len(edges) - 1) / (edges[-1] - edges[0])
-    left_out = 0
+def cells_of(values: NDArray[Any], edges: NDArray[np.float64], cells: NDArray[np.int32]) -> None:
+    """Put each row into its bin of another column: cell * bins + bin; -1, and below, is outside."""
+    bins = len(edges) - 1
+    a_bin = bins / (edges[-1] - edges[0])
     for i in range(len(values)):
         k = _bin(float(values[i]), edges, a_bin)
-        if k < 0:
-            left_out += 1
-        else:
-            counts[codes[i], k] += 1
-    return counts, left_out
+        cells[i] = cells[i] * bins + k if k >= 0 and cells[i] >= 0 else -1
 
 
 @compiled
-def count_2d(
-    x: NDArray[Any],
-    y: NDArray[Any],
-    codes: NDArray[np.uint8],
-    x_edges: NDArray[np.float64],
-    y_edges: NDArray[np.float64],
-) -> tuple[NDArray[np.int64], int]:
-    """Return counts (3, y bins, x bins) and the number of rows left out."""
-    counts = np.zeros((OUTCOMES, len(y_edges) - 1, len(x_edges) - 1), dtype=np.int64)
-    x_bin, y_bin = (len(x_edges) - 1) / (x_edges[-1] - x_edges[0]), (len(y_edges) - 1) / (y_edges[-1] - y_edges[0])
-    left_out = 0
-    for i in range(len(x)):
-        kx, ky = _bin(float(x[i]), x_edges, x_bin), _bin(float(y[i]), y_edges, y_bin)
-        if kx < 0 or ky < 0:
-            left_out += 1
-        else:
-            counts[codes[i], ky, kx] += 1
-    return counts, left_out
+def count(cells: NDArray[np.int32], codes: NDArray[np.uint8], n_cells: int) -> NDArray[np.uint32]:
+    """Return the rows in each cell by outcome, (3, 1 + n_cells); those outside stand first."""
+    counts = np.zeros(OUTCOMES * (1 + n_cells), dtype=np.uint32)
+    for i in range(len(cells)):
+        counts[np.int64(codes[i]) * (1 + n_cells) + 1 + cells[i]] += np.uint32(1)
+    return counts.reshape((OUTCOMES, 1 + n_cells))

@@ -76,11 +76,11 @@ def passes_but_for_iou(
 @compiled
 def doubtful(iou: np.float32, stability: np.float32, jitter: np.float32, least: Limits) -> bool:
     """Whether a row that is not discarded has the reason borderline_score or jitter_missing."""
-    if not iou > least.pass_iou:
-        return True
-    if least.by_stability and not stability >= least.pass_stability:
-        return True
-    return bool(least.by_jitter and not jitter >= least.pass_jitter)  # true of NaN: jitter_missing
+    return bool(
+        (not iou > least.pass_iou)
+        | (least.by_stability & (not stability >= least.pass_stability))
+        | (least.by_jitter & (not jitter >= least.pass_jitter))  # true of NaN: jitter_missing
+    )
 
 
 def refuse(
