@@ -80,6 +80,11 @@ def test_propose__again_goes_on(project):
     assert answer("propose", project, *FEW)["done"] == 0
 
 
+def test_propose__keeps_embeddings_on_request(tmp_path, project):
+    run("propose", project, "--embedding-cache", tmp_path / "kept", *FEW)
+    assert len([p for p in (tmp_path / "kept").rglob("*") if p.is_file()]) == 2
+
+
 def test_report__gallery(tmp_path, project):
     run("propose", project, *FEW)
     shown = answer("report", project, "--gallery", tmp_path / "g")
@@ -119,7 +124,7 @@ def test_unknown_command_and_format__exit_2(project, tmp_path):
 )
 def test_no_project__exits_1_with_words(tmp_path, command):
     result = run(command[0], tmp_path / "none.wb", *command[1:], status=1)
-    assert "none.wb" in result.output
+    assert "no such folder" in result.output
     assert "Traceback" not in result.output
 
 

@@ -156,6 +156,7 @@ def propose(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")] = "auto",
     preset_name: PresetName = None,
     changes: Changes = None,
+    embedding_cache: Annotated[Path | None, typer.Option(help="keep image embeddings in this folder")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="stop after this many images")] = None,
     retry_failed: Annotated[bool, typer.Option(help="try images again that failed before")] = False,
     as_json: AsJson = False,
@@ -164,9 +165,11 @@ def propose(
     from workbench.project import Project
 
     with _answering(as_json), Project.open(folder) as project:
+        from workbench.sam.cache import EmbeddingCache
         from workbench.sam.load import load_sam
 
-        sam = load_sam(model, checkpoint=checkpoint, device=device)
+        cache = EmbeddingCache(embedding_cache) if embedding_cache is not None else None
+        sam = load_sam(model, checkpoint=checkpoint, device=device, cache=cache)
         config = _changed(_preset(preset_name, sam.model_id).propose, changes)
         summary = project.propose(sam, config, limit=limit, retry_failed=retry_failed)
         _show(summary.to_dict(), as_json, f"proposed in {folder}")

@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
+import skimage.data
 import torch
 from random_sams import random_sam
 from segment_anything import SamAutomaticMaskGenerator
@@ -135,12 +136,19 @@ def test_official__more_points_than_a_batch():
     compare(random_model(0, 64), noise((80, 80), 5), points_per_side=17, floors=(1.0, 0.7))
 
 
-@pytest.mark.parametrize("size_hw", [(256, 256), (211, 333)])
-def test_official__bundled(size_hw):
-    skimage = pytest.importorskip("skimage.data")
-    coins = skimage.coins()[: size_hw[0], : size_hw[1]]
-    image = np.repeat(coins[:, :, None], 3, axis=2)
-    compare(wb.load_sam("bundled").model, image, points_per_side=12, floors=(0.3, 0.6))
+@pytest.mark.parametrize(
+    ("size_hw", "settings"),
+    [
+        ((256, 256), {"points_per_side": 12}),
+        ((211, 333), {"points_per_side": 6, "crop_n_layers": 1, "min_region_area_px": 40}),
+        ((1, 60), {"points_per_side": 4, "expect_more_than": -1}),
+        ((600, 520), {"points_per_side": 8, "min_region_area_px": 100}),
+    ],
+)
+def test_official__bundled(size_hw, settings):
+    # low floors, so that much is compared whatever weights are bundled
+    image = np.tile(skimage.data.coins(), (2, 2))[: size_hw[0], : size_hw[1], None].repeat(3, axis=2)
+    compare(wb.load_sam("bundled").model, np.ascontiguousarray(image), floors=(0.02, 0.05), **settings)
 
 
 def test_official__preset_keeps_all_it_proposes():
