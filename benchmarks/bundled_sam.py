@@ -57,7 +57,10 @@ class Sample:
 class Found:
     """What one image showed; arrays are over its truth, its hypotheses or its distinct proposals.
 
-    reached : (T,) best IoU of each true mask with a distinct proposal, one to one at 0.5; reached_75 the same at 0.75
+    matched_50, matched_75 : (T,) bool, true masks that a distinct proposal meets, one to one
+    average_recall : mean share matched over IoU 0.5, 0.55 ... 0.95
+    possible : (T,) bool, what grid and area limits allow
+    hypothesis_right : best IoU with any true mask at least 0.75; distinct_right : matched one to one at 0.75
     """
 
     truth_area: np.ndarray

@@ -61,6 +61,7 @@ def write_rows(benchmark: str, commit: str, device: str, rows: list[Row], path: 
             "benchmark": benchmark,
             "commit": commit,
             "device": device,
-            "rows": [{**asdict(r), "met": r.met} for r in rows],
+            # JSON has no NaN: what could not be measured is null
+            "rows": [{**asdict(r), "value": None if np.isnan(r.value) else r.value, "met": r.met} for r in rows],
         }
-        path.write_text(json.dumps(document, indent=1, allow_nan=True) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -62,19 +62,19 @@ class Recipe:
     seed: int = 0
     steps: int = 0
     minutes: float = 120.0
-    windows: int = 4
+    windows: int = 2
     window_px: int = 256
     prompts: int = 32
     frames: int = 1
     frame_px: int = 512
-    frame_prompts: int = 40
-    new: int = 2
+    frame_prompts: int = 32
+    new: int = 1
     dense_share: float = 0.12
-    learning_rate: float = 1.2e-3
+    learning_rate: float = 1.0e-3
     decay: float = 0.02
     average: float = 0.998
     check_every: int = 400
-    checks: int = 32
+    checks: int = 24
     processes: int = 2
     workers: int = 1
     kept: int = 1000
@@ -292,7 +292,7 @@ def loop(run: Run, windows: SceneStream, frames: SceneStream) -> None:
 
 def frame_share(progress: float) -> float:
     """Return the chance that a step takes whole frames instead of windows."""
-    return 0.0 if progress < 0.35 else 0.12 if progress < 0.75 else 0.5
+    return 0.0 if progress < 0.35 else 0.12 if progress < 0.75 else 0.35
 
 
 def export(out: Path, target: Path) -> None:
