@@ -1,0 +1,180 @@
+"""What all settings share: frozen dataclasses with ranges, checked when made, to and from TOML and JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import hashlib
+import json
+import math
+import operator
+import tomllib
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar, dataclass_transform, get_args, get_type_hints
+
+OFF = "off"  # how None is written in TOML, which has no null
+
+
+class SettingError(ValueError):
+    """A setting that is unknown, of the wrong type or out of its range; the message names field, value and range."""
+
+
+def setting(*, default: Any, low: float | None = None, high: float | None = None, doc: str) -> Any:
+    """Declare one setting: its default, its closed range and what it means."""
+    return dataclasses.field(default=default, metadata={"low": low, "high": high, "doc": doc})
+
+
+S = TypeVar("S", bound="Settings")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(setting,))
+def settings(cls: type[S]) -> type[S]:
+    """Make a frozen, keyword-only dataclass whose unknown keywords are answered with the nearest known one."""
+    made = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+    plain = made.__init__
+
+    @functools.wraps(plain)
+    def init(self: S, *args: Any, **given: Any) -> None:
+        if args:
+            raise SettingError(f"{cls.__name__} takes keywords only, e.g. {_example(made)}; got {args!r}")
+        _refuse_unknown(made, given)
+        plain(self, **given)
+
+    made.__init__ = init  # type: ignore[assignment]
+    return made
+
+
+def _example(cls: type[Settings]) -> str:
+    first = dataclasses.fields(cls)[0]
+    return f"{cls.__name__}({first.name}={first.default!r})"
+
+
+def _refuse_unknown(cls: type[Settings], given: Mapping[str, object]) -> None:
+    known = [field.name for field in dataclasses.fields(cls)]
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
+            raise SettingError(f"{cls.__name__} has no setting {name!r}; {hint}")
+
+
+class Settings:
+    """What all settings share: checking, comparison by value, and their way to and from dict, JSON and TOML."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            value = _checked(type(self).__name__, field, hints[field.name], getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+
+    def replace(self: S, **changes: Any) -> S:
+        """Return a copy with some settings changed, checked like new ones."""
+        return type(self)(**{**self.to_dict(), **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as a plain dict of numbers, strings, booleans and None."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def to_json(self) -> str:
+        """Return the settings as one JSON object."""
+        return json.dumps(self.to_dict())
+
+    def to_toml(self) -> str:
+        """Return the settings as TOML lines, None written as "off"."""
+        lines = (f"{name} = {json.dumps(OFF if v is None else v)}" for name, v in self.to_dict().items())
+        return "\n".join(lines) + "\n"
+
+    @classmethod
+    def from_dict(cls: type[S], values: Mapping[str, Any]) -> S:
+        """Build settings from a mapping; what is not named keeps its default.
+
+        Raises
+        ------
+        SettingError : for an unknown name, a wrong type or a value out of range
+        """
+        return cls(**values)
+
+    @classmethod
+    def from_json(cls: type[S], text: str) -> S:
+        """Build settings from one JSON object. Raises SettingError."""
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise SettingError(
+                f"{cls.__name__}: expected one JSON object, got text that does not parse: {error}"
+            ) from None
+        if not isinstance(values, dict):
+            raise SettingError(f"{cls.__name__}: expected one JSON object, got {type(values).__name__}")
+        return cls.from_dict(values)
+
+    @classmethod
+    def from_toml(cls: type[S], text: str) -> S:
+        """Build settings from TOML lines, "off" read as None. Raises SettingError."""
+        try:
+            values = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise SettingError(f"{cls.__name__}: expected TOML, got text that does not parse: {error}") from None
+        return cls.from_dict({name: None if v == OFF else v for name, v in values.items()})
+
+    @property
+    def digest(self) -> str:
+        """Twelve hex digits that are equal exactly when all settings are."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
+
+    @classmethod
+    def describe(cls) -> str:
+        """Return one line a setting: name, default, range and meaning."""
+        return "\n".join(
+            f"{f.name} = {f.default!r}  {_range(f.metadata)}{f.metadata['doc']}" for f in dataclasses.fields(cls)
+        )
+
+
+def _range(metadata: Mapping[str, Any]) -> str:
+    low, high = metadata["low"], metadata["high"]
+    if low is None and high is None:
+        return ""
+    return f"[{'−∞' if low is None else low} to {'∞' if high is None else high}]  "
+
+
+def _checked(owner: str, field: dataclasses.Field[Any], hint: Any, value: Any) -> Any:
+    """Return `value` as the declared type, or raise a SettingError that shows field, value and range."""
+    where, limits = f"{owner}.{field.name}", _range(field.metadata).strip()
+    kinds = get_args(hint) or (hint,)
+    if value is None and type(None) in kinds:
+        return None
+    if isinstance(kinds[0], str):  # a Literal
+        if not isinstance(value, str) or value not in kinds:
+            near = difflib.get_close_matches(str(value), kinds, n=1, cutoff=0.4)
+            hint_text = f"; did you mean {near[0]!r}?" if near else ""
+            raise SettingError(f"{where}: expected one of {', '.join(map(repr, kinds))}, got {value!r}{hint_text}")
+        return value
+    if bool in kinds:
+        if not isinstance(value, bool):
+            raise SettingError(f"{where}: expected true or false, got {value!r}")
+        return value
+    wanted = int if int in kinds else float
+    number = _number(value, wanted)
+    if number is None:
+        off = " or None for off" if type(None) in kinds else ""
+        name = "a whole number" if wanted is int else "a finite number"
+        raise SettingError(f"{where}: expected {name} {limits}{off}, got {value!r}")
+    low, high = field.metadata["low"], field.metadata["high"]
+    if (low is not None and number < low) or (high is not None and number > high):
+        raise SettingError(f"{where}: expected {limits}, got {value!r}")
+    return number
+
+
+def _number(value: Any, wanted: type[int] | type[float]) -> int | float | None:
+    """Return a finite number of the wanted type, or None; numpy's are welcome, strings and booleans are not."""
+    if isinstance(value, (bool, str)) or not hasattr(value, "__float__") or str(getattr(value, "dtype", "")) == "bool":
+        return None
+    try:
+        if wanted is int and hasattr(value, "__index__"):
+            return operator.index(value)  # by way of float a large seed would become another
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):  # an array, or a number that no float holds
+        return None
+    return wanted(number) if math.isfinite(number) and number == wanted(number) else None
