@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +56,7 @@ def import_truth(
     problems: Sequence[str] = (),
 ) -> TruthSummary:
     """Keep masks as the ground truth of their images, in place of what these had; see `Project.import_truth`."""
-    found = truth.Names(project.catalog)
+    found = truth.Names(project.catalog, project.path)
     by_id, rows_of = found.by_id(), dict(masks.by_image())
     unmatched: list[str] = []
     told = list(problems)
@@ -138,7 +139,9 @@ def export_coco(project: Project, path: str | Path, outcome: str, config: Triage
 
     run = runs.find(project.catalog)
     if run is None:
-        raise StoreError("export: expected proposals, there are none yet; call project.propose(load_sam()) first")
+        raise StoreError(
+            "export: expected proposals, there are none yet; run `workbench propose` (project.propose) first"
+        )
     parts, outcomes = [], []
     for _, rows in project.each():
         triaged = workbench.triage(rows, config)
@@ -152,13 +155,23 @@ def export_coco(project: Project, path: str | Path, outcome: str, config: Triage
 
 
 def _entries(project: Project, run_id: int) -> list[ImageEntry]:
-    """Return an entry for each image done: named by its path, and by its root's name too where paths repeat."""
+    """Return an entry for each image done: named by its path, and by folders of its root where paths repeat."""
     from workbench.formats.entry import ImageEntry
 
     done = [file for file in runs.image_files(project.catalog, run_id) if file.status == "done"]
     with project.catalog.read() as connection:
         rows = connection.execute(sa.select(images.c.key, images.c.height, images.c.width))
         sizes = {key: (h, w) for key, h, w in rows}
-    repeated = len({file.path for file in done}) < len(done)
-    names = [f"{Path(file.root).name}/{file.path}" if repeated else file.path for file in done]
+    names = _distinct_names([(Path(os.path.abspath(project.path / file.root)), file.path) for file in done])  # noqa: PTH100
     return [ImageEntry(n, sizes[file.key], str(file.image_id)) for n, file in zip(names, done, strict=True)]
+
+
+def _distinct_names(files: Sequence[tuple[Path, str]]) -> list[str]:
+    """Return the path of each file, led by as many folders of its root as it takes to tell all apart."""
+    parts = [(root.parts[1:], path) for root, path in files]
+    deepest = max((len(folders) for folders, _ in parts), default=0)
+    for depth in range(deepest + 1):
+        names = ["/".join((*folders[len(folders) - depth :], path)) for folders, path in parts]
+        if len(set(names)) == len(names):
+            return names
+    return names

@@ -139,6 +139,21 @@ def test_coco__out_and_in_gives_the_same_masks(project, tmp_path):
     assert project.truth().mask_id.tolist() == rows.mask_id.tolist()
 
 
+def test_coco__out_and_in_where_paths_repeat_in_roots_of_one_name(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "workbench.propose.run", stub_sam.stage())
+    for seed, day in enumerate(("monday", "tuesday")):
+        stub_sam.write_images(tmp_path / day / "raw", 2, seed=seed)
+    with wb.Project.create(tmp_path / "p.wb", tmp_path / "monday" / "raw") as project:
+        project.add_images(tmp_path / "tuesday" / "raw")
+        project.propose(stub_sam.StubSam(), progress=False)
+        n = project.export_coco(tmp_path / "all.json", outcome="all")
+        names = [image["file_name"] for image in json.loads((tmp_path / "all.json").read_text())["images"]]
+        assert names == [f"{day}/raw/image{i}.png" for day in ("monday", "tuesday") for i in range(2)]
+        summary = project.import_coco(tmp_path / "all.json")
+        assert (summary.images, summary.masks, summary.unmatched) == (4, n, ())
+        assert project.truth().mask_id.tolist() == project.proposals().mask_id.tolist()
+
+
 def test_export_coco__writes_one_outcome_with_provenance(project, tmp_path):
     project.propose(stub_sam.StubSam(), progress=False)
     project.triage(wb.TriageConfig(min_area_px=0, predicted_iou=0.8, border_px=None))

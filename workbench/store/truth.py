@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from workbench.store import files, runs, shards
 from workbench.store.catalog import Catalog, now
-from workbench.store.schema import image_files, images, truth_images
+from workbench.store.schema import image_files, image_roots, images, truth_images
 from workbench.store.schema import shards as shard_table
 from workbench.tables.proposals import Proposals
 
@@ -42,13 +43,14 @@ class Recorded(NamedTuple):
     image_id: str
     path: str
     size_hw: tuple[int, int] | None  # None until the image was read
+    root: str  # the folder that `path` is below, absolute
 
 
 class Names:
     """Finds the image that a name in an annotation file means, by comparing text; no path is ever joined or opened."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        self._all = _recorded(catalog)
+    def __init__(self, catalog: Catalog, project: Path) -> None:
+        self._all = _recorded(catalog, project)
         self._by_last: dict[str, list[Recorded]] = {}
         for recorded in self._all:
             self._by_last.setdefault(recorded.path.rpartition("/")[2], []).append(recorded)
@@ -58,22 +60,30 @@ class Names:
         return {recorded.image_id: recorded for recorded in reversed(self._all)}
 
     def find(self, name: str) -> Recorded | None:
-        """Return the image whose path is `name`, or the only one where one of the two ends like the other."""
+        """Return the image whose path is `name`, or the only one where one of the two ends like the other.
+
+        Where paths repeat in several roots, folders of the root that lead the name tell them apart.
+        """
         same_last = self._by_last.get(name.rpartition("/")[2], [])
         exact = [r for r in same_last if r.path == name]
         alike = [r for r in same_last if f"/{r.path}".endswith(f"/{name}") or f"/{name}".endswith(f"/{r.path}")]
+        if len({r.image_id for r in exact or alike}) > 1:
+            alike = [r for r in alike if f"{r.root}/{r.path}".endswith(f"/{name}")]
+            exact = []
         found = exact or alike
         return found[0] if len({r.image_id for r in found}) == 1 else None
 
 
-def _recorded(catalog: Catalog) -> list[Recorded]:
+def _recorded(catalog: Catalog, project: Path) -> list[Recorded]:
     columns = (images.c.key, images.c.image_id, images.c.height, images.c.width)
     named = images.c.image_id.is_not(None)
-    first = sa.select(*columns, images.c.path).where(named)
-    further = sa.select(*columns, image_files.c.path).join_from(images, image_files).where(named)
+    first = sa.select(*columns, images.c.path, image_roots.c.path).join_from(images, image_roots).where(named)
+    of_further = images.join(image_files).join(image_roots, image_files.c.root_id == image_roots.c.id)
+    further = sa.select(*columns, image_files.c.path, image_roots.c.path).select_from(of_further).where(named)
     with catalog.read() as connection:
         rows = [row for query in (first, further) for row in connection.execute(query)]
-    return [Recorded(key, i, path, None if h is None else (h, w)) for key, i, h, w, path in rows]
+    roots = {root: Path(os.path.abspath(project / root)).as_posix() for *_, root in rows}  # noqa: PTH100 - keeps links
+    return [Recorded(key, i, path, None if h is None else (h, w), roots[root]) for key, i, h, w, path, root in rows]
 
 
 def store(catalog: Catalog, project: Path, found: Iterable[tuple[int, TrueMasks]], origin: str) -> int:
