@@ -92,10 +92,52 @@ def test_report__gallery(tmp_path, project):
     assert len(list((tmp_path / "g").glob("*.png"))) == 2
 
 
+def test_report__gallery_before_any_proposal(tmp_path, project):
+    shown = answer("report", project, "--gallery", tmp_path / "g")
+    assert "<figure>" not in (tmp_path / "g" / "gallery.html").read_text("utf-8")
+    assert shown["done"] == 0
+
+
+def test_report__gallery_passes_over_images_that_are_gone(tmp_path, project, cells):
+    run("propose", project, *FEW)
+    (cells / "a.png").unlink()
+    answer("report", project, "--gallery", tmp_path / "g")
+    text = (tmp_path / "g" / "gallery.html").read_text("utf-8")
+    assert text.count("<figure>") == 1
+    assert "1, whose files are gone or were changed" in text
+
+
+def test_triage__keeps_one_version_by_the_preset_that_fits_the_model(project):
+    run("propose", project, *FEW)
+    answer("doctor", project)  # only looks
+    run("triage", project, "--set", "overlap=0.4", "--note", "mine")
+    with wb.Project.open(project) as opened:
+        assert opened.triages()["note"].tolist() == ["mine"]
+        assert opened.triage_config() == wb.preset("bundled").triage.replace(overlap=0.4)
+
+
+def test_report__before_any_triage_goes_by_the_preset_that_fits_the_model(project):
+    run("propose", project, *FEW)
+    settings = answer("report", project)["settings"]["triage"]
+    assert wb.TriageConfig.from_dict(settings) == wb.preset("bundled").triage
+
+
 def test_tables__are_for_people(project):
     text = run("report", project).stdout
     assert "images" in text
     assert "{" not in text.splitlines()[0]
+
+
+def test_tables__cut_long_lists_and_no_name(tmp_path, project):
+    names = [f"{'long-' * 30}{i}.png" for i in range(30)]
+    images = [{"id": i, "file_name": name, "height": 4, "width": 4} for i, name in enumerate(names)]
+    (tmp_path / "t.json").write_text(json.dumps({"images": images, "annotations": []}))
+    text = "".join(run("import", project, tmp_path / "t.json").stdout.split())
+    assert names[0] in text
+    assert names[19] in text
+    assert names[20] not in text
+    assert "and10more" in text
+    assert answer("import", project, tmp_path / "t.json")["unmatched"] == names
 
 
 @pytest.mark.parametrize(
@@ -117,6 +159,7 @@ def test_wrong_use__exits_2_with_words(project, args, words):
 def test_unknown_command_and_format__exit_2(project, tmp_path):
     run("propos", project, status=2)
     run("export", project, "--format", "yolo9", "-o", tmp_path / "x", status=2)
+    run("export", project, "--outcome", "accepted", "-o", tmp_path / "x", status=2)
 
 
 @pytest.mark.parametrize(
@@ -136,6 +179,13 @@ def test_work_that_fails__exits_1_with_words(tmp_path, project, cells):
     assert run("init", tmp_path / "q.wb", "--images", cells / "*.tif", status=1).output
     assert not (tmp_path / "q.wb").exists()
     assert run("import", project, tmp_path / "missing.json", status=1).output
+
+
+def test_export__where_no_file_can_be_is_said_in_words(tmp_path, project):
+    run("propose", project, *FEW)
+    result = run("export", project, "-o", tmp_path / "none" / "m.json", status=1)
+    assert f"there is no folder {tmp_path / 'none'}" in result.output
+    assert "that is a folder" in run("export", project, "-o", tmp_path, status=1).output
 
 
 def test_doctor(project):

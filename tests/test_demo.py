@@ -43,7 +43,7 @@ def test_serve__on_this_machine_only(tmp_path, capfd):
     threading.Thread(target=demo.serve_gallery, args=(tmp_path / "gallery.html",), daemon=True).start()
     address = ""
     while "http" not in address:
-        address += capfd.readouterr().out
+        address += capfd.readouterr().err
     url = address.split()[0]
     assert url.startswith("http://127.0.0.1:")
     with urllib.request.urlopen(url) as page:

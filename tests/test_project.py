@@ -343,7 +343,7 @@ def test_triage__is_kept_as_a_version(proposed):
 
 
 def test_triage__before_any_proposal(project):
-    with pytest.raises(StoreError, match=r"call project\.propose"):
+    with pytest.raises(StoreError, match="run `workbench propose`"):
         project.triage()
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from workbench import __version__
-from workbench.config import PRESET_NAMES, Preset, SettingError, Settings, preset
+from workbench.config import PRESET_NAMES, SettingError, Settings, preset, preset_for
 
 app = typer.Typer(
     name="workbench",
@@ -34,12 +34,23 @@ Changes = Annotated[
 
 # too long for a table: `report --json` has them
 ONLY_JSON = ("settings", "run_id", "triage_id")
+MOST_LINES = 20
 
 
 class FileFormat(StrEnum):
     """What `export` writes and `import` reads."""
 
     coco = "coco"
+
+
+class Kept(StrEnum):
+    """Which masks `export` writes."""
+
+    auto_accepted = "auto_accepted"
+    flagged = "flagged"
+    discarded = "discarded"
+    distinct = "distinct"
+    all = "all"
 
 
 class UsageError(Exception):
@@ -83,7 +94,9 @@ def _show(values: Mapping[str, Any], as_json: bool, title: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, show_header=False, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table = Table(title=Text(title), show_header=False, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table.add_column()
+    table.add_column(overflow="fold")
     for name, value in values.items():
         if name in ONLY_JSON or value is None:
             continue
@@ -95,7 +108,8 @@ def _words(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name.replace('_', ' ')} {_words(v)}" for name, v in value.items() if v != 0) or "none"
     if isinstance(value, (list, tuple)):
-        return "\n".join(map(_words, value)) or "none"
+        more = [f"and {len(value) - MOST_LINES:,} more; --json has all"] if len(value) > MOST_LINES else []
+        return "\n".join([*map(_words, value[:MOST_LINES]), *more]) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -118,11 +132,6 @@ def _changed(settings: Settings, changes: list[str] | None) -> Any:
             value = text.strip()
         values[name.strip()] = None if value == "off" else value
     return settings.replace(**values) if values else settings
-
-
-def _preset(name: str | None, model_id: str) -> Preset:
-    """Return the named preset; without a name the one that fits the model."""
-    return preset(name or ("bundled" if model_id.startswith("bundled") else "stage2"))
 
 
 @app.callback(invoke_without_command=True)
@@ -170,7 +179,8 @@ def propose(
 
         cache = EmbeddingCache(embedding_cache) if embedding_cache is not None else None
         sam = load_sam(model, checkpoint=checkpoint, device=device, cache=cache)
-        config = _changed(_preset(preset_name, sam.model_id).propose, changes)
+        pair = preset(preset_name) if preset_name else preset_for(sam.model_id)
+        config = _changed(pair.propose, changes)
         summary = project.propose(sam, config, limit=limit, retry_failed=retry_failed)
         _show(summary.to_dict(), as_json, f"proposed in {folder}")
 
@@ -188,8 +198,8 @@ def triage(
     from workbench.project import Project
 
     with _answering(as_json), Project.open(folder) as project:
-        model_id = str(project.report().to_dict()["model_id"] or "")
-        config = _changed(_preset(preset_name, model_id).triage, changes)
+        pair = preset(preset_name) if preset_name else preset_for(project.model_id or "")
+        config = _changed(pair.triage, changes)
         project.triage(config, note=note, author=author)
         report = project.report().to_dict()
         names = ("distinct", "auto_accepted", "flagged", "discarded", "auto_accept_rate", "reasons")
@@ -221,14 +231,14 @@ def export(
     folder: Folder,
     file: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="where to write")],
     file_format: Annotated[FileFormat, typer.Option("--format")] = FileFormat.coco,
-    outcome: Annotated[str, typer.Option(help="auto_accepted, flagged, discarded or all")] = "auto_accepted",
+    outcome: Annotated[Kept, typer.Option(help="which masks")] = Kept.auto_accepted,
     as_json: AsJson = False,
 ) -> None:
     """Write masks with their scores and provenance into a file."""
     from workbench.project import Project
 
     with _answering(as_json), Project.open(folder) as project:
-        written = project.export_coco(file, outcome=outcome)
+        written = project.export_coco(file.expanduser(), outcome=outcome.value)
         _show({"file": str(file), "format": file_format.value, "masks": written}, as_json, f"exported {folder}")
 
 

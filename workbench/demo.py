@@ -7,6 +7,7 @@ import functools
 import http.server
 import itertools
 import shutil
+import sys
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -14,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from workbench.config import TriageConfig, preset
-from workbench.gallery import picture, write_gallery
+from workbench.config import preset
+from workbench.gallery import Picture, picture, write_gallery
+from workbench.images import ImageError
 from workbench.masks import rle
 from workbench.masks.matching import match
+from workbench.proposing import ChangedError
 from workbench.triage.rules import triage
 
 if TYPE_CHECKING:
@@ -109,7 +112,7 @@ def recall(project: Project, iou: float = 0.5) -> dict[str, float]:
 
 def _triaged(project: Project) -> Iterator[tuple[str, str, Proposals, Triage]]:
     """Yield id, path, proposals and their triage by the settings used last, an image at a time."""
-    config = TriageConfig.from_dict(project.report().settings["triage"])
+    config = project.triage_config()
     images = project.images()
     for image_id, path in images.loc[images["status"] == "done", ["image_id", "path"]].itertuples(index=False):
         rows = project.proposals(image_id)
@@ -117,9 +120,10 @@ def _triaged(project: Project) -> Iterator[tuple[str, str, Proposals, Triage]]:
 
 
 def write_project_gallery(project: Project, folder: Path) -> Path:
-    """Write the gallery of a project's latest triage, its first images; return the page."""
-    shown_first = itertools.islice(_triaged(project), MOST_PICTURES)
-    pictures = [picture(path, project.image(image_id), rows, triaged) for image_id, path, rows, triaged in shown_first]
+    """Write the gallery of a project's latest triage, its first images; return the page.
+
+    An image whose file is gone or was changed since is left out, and the page says how many are.
+    """
     report = project.report().to_dict()
     shown = (
         "images",
@@ -133,7 +137,22 @@ def write_project_gallery(project: Project, folder: Path) -> Path:
     )
     summary = {name.replace("_", " "): _short(report[name]) for name in shown}
     summary["reasons"] = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in report["reasons"].items() if n)
-    return write_gallery(folder, f"Proposals of {project.name}", pictures, summary)
+    first, gone = itertools.islice(_triaged(project), MOST_PICTURES), 0
+    if report["done"] > MOST_PICTURES:
+        summary["shown"] = f"the first {MOST_PICTURES}"
+
+    def pictures() -> Iterator[Picture]:  # one after the other, so that one is in memory at a time
+        nonlocal gone
+        for image_id, path, rows, triaged in first:
+            try:
+                image = project.image(image_id)
+            except (ImageError, ChangedError):
+                gone += 1
+                summary["not shown"] = f"{gone}, whose files are gone or were changed"
+                continue
+            yield picture(path, image, rows, triaged)
+
+    return write_gallery(folder, f"Proposals of {project.name}", pictures(), summary)
 
 
 def _short(value: object) -> str:
@@ -141,10 +160,10 @@ def _short(value: object) -> str:
 
 
 def serve_gallery(page: Path, port: int = 0) -> None:
-    """Serve the gallery's folder on this machine only, until interrupted."""
+    """Serve the gallery's folder on this machine only, until interrupted; its address goes to standard error."""
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(page.parent))
     with http.server.ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
-        print(f"http://127.0.0.1:{server.server_address[1]}/{page.name}  (Ctrl-C ends it)", flush=True)
+        print(f"http://127.0.0.1:{server.server_address[1]}/{page.name}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()
 

@@ -101,13 +101,12 @@ def _project(found: Findings, folder: Path) -> None:
 
     try:
         with Project.open(folder) as project:
-            report = project.report().to_dict()
+            images, failures = project.images(), len(project.failures())  # not its report, which may write a triage
             found.problems.extend(project.check())
     except StoreError as error:
         found.problems.append(str(error))
         return
-    found.facts["images"] = str(report["images"])
-    found.facts["proposals"] = str(report["proposals"])
-    failures = sum(report["failures"].values())
+    found.facts["images"] = str(len(images))
+    found.facts["proposals"] = str(images["proposals"].sum())
     if failures:
         found.warnings.append(f"{failures} images could not be used: `workbench report {folder}` counts the reasons")

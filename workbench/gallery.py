@@ -6,7 +6,7 @@ import base64
 import dataclasses
 import html
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -106,8 +106,10 @@ def picture(name: str, image: np.ndarray, proposals: Proposals, triage: Triage) 
     return Picture(name, overlay(image, _layers(proposals, triage)), plain, triage.counts())
 
 
-def write_gallery(folder: Path, title: str, pictures: Sequence[Picture], summary: Mapping[str, object]) -> Path:
+def write_gallery(folder: Path, title: str, pictures: Iterable[Picture], summary: Mapping[str, object]) -> Path:
     """Write one PNG for each picture and `gallery.html`, which holds everything it shows; return its path.
+
+    Pictures are taken one at a time, and `summary` is read after the last.
 
     Nothing in the page asks another host, and names are shown as text whatever they hold.
     """

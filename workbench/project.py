@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 import workbench
 from workbench import exchange, proposing
-from workbench.config import Preset, ProposeConfig, TriageConfig, propose_config, triage_config
+from workbench.config import Preset, ProposeConfig, TriageConfig, preset_for, propose_config, triage_config
 from workbench.images import assign_role
 from workbench.report import ProposeSummary, Report, TruthSummary, assemble
 from workbench.store import checks, intake, places, records, runs, schema
@@ -205,6 +205,12 @@ class Project:
             told = proposing.work(self.path, writer, todo, proposing.proposer(sam, config), config, progress)
         return proposing.summarize(run.id, chosen, todo, told, time.perf_counter() - since)
 
+    @property
+    def model_id(self) -> str | None:
+        """The model of the latest run; None before the first."""
+        run = self._find_run(None)
+        return run.model_id if run else None
+
     def runs(self) -> pd.DataFrame:
         """Return a row for each run: model, settings, images done and failed, proposals, seconds, peak memory."""
         return records.runs_frame(self.catalog)
@@ -269,7 +275,9 @@ class Project:
         """
         run, config = self._find_run(None), triage_config(config)
         if run is None:
-            raise StoreError("triage: expected proposals, there are none yet; call project.propose(load_sam()) first")
+            raise StoreError(
+                "triage: expected proposals, there are none yet; run `workbench propose` (project.propose) first"
+            )
         outcome, reasons = [np.zeros(0, np.uint8)], [np.zeros(0, np.uint32)]
         for _, rows in self.each():
             part = workbench.triage(rows, config)
@@ -287,10 +295,10 @@ class Project:
         return records.triages_frame(self.catalog)
 
     def triage_config(self, run: int | None = None) -> TriageConfig:
-        """Return the thresholds that the triage used last on a run was made with; the defaults before the first."""
+        """Return the thresholds used last on a run; before the first triage, those that fit the run's model."""
         found = self._find_run(run)
         kept = records.latest_triage(self.catalog, found.id) if found else None
-        return TriageConfig.from_dict(kept.settings) if kept else TriageConfig()
+        return TriageConfig.from_dict(kept.settings) if kept else preset_for(found.model_id if found else "").triage
 
     # ---- ground truth and files -----------------------------------------------------------------------------------
 
@@ -357,8 +365,7 @@ class Project:
     def report(self) -> Report:
         """Return images, proposals, outcomes, reasons, failures, time and memory of the latest run.
 
-        When the run has not been triaged, or has grown since, its proposals are triaged first, by the settings used
-        last (or the defaults).
+        When the run has not been triaged, or has grown since, its proposals are triaged first, by `triage_config()`.
         """
         totals, run = self._totals()
         if run is not None and totals["done"]:

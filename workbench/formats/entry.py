@@ -47,6 +47,9 @@ def check_file_name(name: Any) -> None:
 
 def write_whole(path: Path, pieces: Iterable[str]) -> None:
     """Write beside the file and rename, so that a full disk or a kill leaves what was there before."""
+    if path.is_dir() or not path.parent.is_dir():
+        wrong = "that is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise FormatError(f"{path}: expected the name of a file to write, {wrong}")
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with unfinished.open("w", encoding="ascii", newline="\n") as file:

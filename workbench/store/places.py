@@ -56,7 +56,9 @@ def making(path: Path, database: str | None, name: str, made_by: str) -> Iterato
 def refuse_taken(path: Path) -> None:
     """Refuse a name that is taken, though not by an empty folder. Raises StoreError."""
     if (path / MARK).exists():
-        raise StoreError(f"{path}: there is a project already; open it with Project.open, or choose another name")
+        raise StoreError(
+            f"{path}: there is a project already; go on with it (Project.open, or the commands after `workbench init`), or choose another name"
+        )
     if path.is_symlink() or (path.exists() and (not path.is_dir() or any(path.iterdir()))):
         raise StoreError(f"{path}: expected a free name for the project, there is something else; choose another name")
 
@@ -90,18 +92,22 @@ def open_catalog(path: Path, database: str | None) -> Catalog:
 def _read_mark(path: Path) -> bool:
     """Return whether the catalogue is kept elsewhere. Raises StoreError when the folder is no project of ours."""
     if not path.exists():
-        raise StoreError(f"{path}: there is no such folder; Project.create makes a project")
+        raise StoreError(f"{path}: there is no such folder; `workbench init` (Project.create) makes a project")
     try:
         text = (path / MARK).read_text(encoding="utf-8")
         mark = tomllib.loads(text)
     except (FileNotFoundError, NotADirectoryError):
-        raise StoreError(f"{path}: this is not a project (it has no {MARK}); Project.create makes one") from None
+        raise StoreError(
+            f"{path}: this is not a project (it has no {MARK}); `workbench init` (Project.create) makes one"
+        ) from None
     except PermissionError:
         raise StoreError(f"{path}: may not be read by this user; give read and write permission") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise StoreError(f"{path / MARK}: expected TOML, got text that does not parse ({error})") from None
     if not isinstance(mark.get("format"), int):
-        raise StoreError(f"{path}: this is not a project ({MARK} has no format); Project.create makes one")
+        raise StoreError(
+            f"{path}: this is not a project ({MARK} has no format); `workbench init` (Project.create) makes one"
+        )
     if mark["format"] > FORMAT:
         raise StoreError(
             f"{path}: the project was made by a newer workbench ({mark.get('made_by', 'unknown')}, format "
