@@ -92,6 +92,14 @@ def test_report__gallery(tmp_path, project):
     assert len(list((tmp_path / "g").glob("*.png"))) == 2
 
 
+def test_report__lists_what_failed_on_request(project):
+    run("propose", project, *FEW)
+    (failed,) = answer("report", project, "--failed")["failed"]
+    assert (failed["path"], failed["reason"]) == ("c.png", "truncated")
+    assert "c.png" in run("report", project, "--failed").stdout
+    assert "failed" not in answer("report", project)
+
+
 def test_report__gallery_before_any_proposal(tmp_path, project):
     shown = answer("report", project, "--gallery", tmp_path / "g")
     assert "<figure>" not in (tmp_path / "g" / "gallery.html").read_text("utf-8")

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from workbench import demo
 from workbench.cli import app
+from workbench.store.errors import StoreError
 
 
 @pytest.mark.slow
@@ -36,6 +37,17 @@ def test_samples__are_the_same_every_time(tmp_path):
     names = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*.png"))
     assert len(names) == len(demo.PHOTOGRAPHS) + len(demo.SCENES)
     assert all((tmp_path / "a" / n).read_bytes() == (tmp_path / "b" / n).read_bytes() for n in names)
+
+
+def test_demo__again_leaves_the_samples_as_they_were_recorded(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(demo, "write_samples", lambda folder: calls.append(folder))
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "project.toml").touch()
+    (tmp_path / "truth.json").touch()
+    with pytest.raises(StoreError, match="not a project"):  # no further than to what is recorded
+        demo.run_demo(tmp_path)
+    assert calls == []
 
 
 def test_serve__on_this_machine_only(tmp_path, capfd):

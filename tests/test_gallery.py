@@ -31,6 +31,17 @@ def test_overlay__outline_has_the_colour_and_outside_stays():
     assert 100 < drawn[150, 150, 0] < COLOURS["flagged"][0]
 
 
+def test_overlay__a_large_image_keeps_its_outlines_whole():
+    mask = np.zeros((1, 40, 8003), bool)
+    mask[0, 7:, 1003:7004] = True
+    drawn = overlay(np.full((40, 8003, 3), 100, np.uint8), {"flagged": rle.encode(mask)})
+    shown = mask[0, ::6, ::6]
+    assert drawn.shape[:2] == shown.shape
+    assert ((drawn != 100).any(axis=2) == shown).all()
+    top = drawn[2, 168:1168]  # the first row that is kept below row 7
+    assert (top == COLOURS["flagged"]).all()
+
+
 def test_overlay__without_masks_and_scaled():
     assert (overlay(np.full((600, 700, 3), 7, np.uint8), {"auto_accepted": []}) == 7).all()
     assert overlay(np.zeros((100, 50, 3), np.uint8), {}).shape == (500, 250, 3)

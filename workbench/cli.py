@@ -153,7 +153,7 @@ def init(
 
     with _answering(as_json), Project.create(folder, images=images, seed=seed) as project:
         report = project.report().to_dict()
-        shown = {"project": str(folder), "images": report["images"], "failures": report["failures"]}
+        shown = {"project": str(folder), **{name: report[name] for name in ("images", "duplicates", "failures")}}
         _show(shown, as_json, f"made {folder}")
 
 
@@ -212,6 +212,7 @@ def report(
     gallery: Annotated[
         Path | None, typer.Option(help="write overlay pictures and gallery.html into this folder")
     ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="list the images without proposals, each with why")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what a project holds: images, proposals, outcomes, reasons, failures, time and memory."""
@@ -219,6 +220,8 @@ def report(
 
     with _answering(as_json), Project.open(folder) as project:
         values = project.report().to_dict()
+        if failed:
+            values["failed"] = project.failures()[["path", "reason", "message"]].to_dict("records")
         if gallery is not None:
             from workbench.demo import write_project_gallery
 

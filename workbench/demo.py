@@ -49,9 +49,10 @@ def run_demo(folder: Path) -> dict[str, Any]:
     from workbench.sam.load import load_sam
 
     settings = preset("bundled")
-    truth = write_samples(folder / "samples")
-    home = folder / "project"
+    home, truth = folder / "project", folder / "truth.json"
     made = (home / "project.toml").exists()
+    if not made or not truth.exists():  # what a project has recorded stays as it is: others may write other bytes
+        write_samples(folder / "samples")
     with (
         Project.open(home) if made else Project.create(home, images=str(folder / "samples"), name="the demo") as project
     ):

@@ -48,14 +48,15 @@ def overlay(image: np.ndarray, layers: Mapping[str, Sequence[bytes]]) -> np.ndar
     """
     size_hw = (image.shape[0], image.shape[1])
     factor, step = _scale(size_hw)
-    canvas = np.kron(image, np.ones((factor, factor, 1), np.uint8)).astype(np.float32)
+    # a large image is reduced before it is drawn on, which spares memory and keeps outlines whole
+    canvas = np.kron(image[::step, ::step], np.ones((factor, factor, 1), np.uint8)).astype(np.float32)
     for name, rles in layers.items():
         colour = np.array(COLOURS[name], np.float32)
         areas = rle.area(list(rles), size_hw)
         bounds = rle.to_boxes(list(rles), size_hw)
         for i in np.argsort(-areas, kind="stable"):
-            _paint(canvas, rle.decode([rles[i]], size_hw)[0], bounds[i], factor, colour)
-    return canvas[::step, ::step].round().astype(np.uint8)
+            _paint(canvas, rle.decode([rles[i]], size_hw)[0], bounds[i], (factor, step), colour)
+    return canvas.round().astype(np.uint8)
 
 
 def _scale(size_hw: tuple[int, int]) -> tuple[int, int]:
@@ -64,10 +65,11 @@ def _scale(size_hw: tuple[int, int]) -> tuple[int, int]:
     return max(1, min(16, LEAST_SIDE_PX // longest)), max(1, -(-longest // MOST_SIDE_PX))
 
 
-def _paint(canvas: np.ndarray, mask: np.ndarray, box: np.ndarray, factor: int, colour: np.ndarray) -> None:
+def _paint(canvas: np.ndarray, mask: np.ndarray, box: np.ndarray, scale: tuple[int, int], colour: np.ndarray) -> None:
     """Blend one mask into the canvas, its outline two pixels wide."""
-    x0, y0, x1, y1 = (int(v) for v in box)
-    part = np.kron(mask[y0:y1, x0:x1], np.ones((factor, factor), bool))
+    factor, step = scale
+    x0, y0, x1, y1 = (-(-int(v) // step) for v in box)
+    part = np.kron(mask[y0 * step : y1 * step : step, x0 * step : x1 * step : step], np.ones((factor, factor), bool))
     window = canvas[y0 * factor : y1 * factor, x0 * factor : x1 * factor]
     window[part] = window[part] * (1 - FILL) + colour * FILL
     window[part & ~_eroded(_eroded(part))] = colour
@@ -102,7 +104,7 @@ def picture(name: str, image: np.ndarray, proposals: Proposals, triage: Triage) 
     """Draw what triage accepted and flagged on one image."""
     size_hw = (image.shape[0], image.shape[1])
     factor, step = _scale(size_hw)
-    plain = np.kron(image, np.ones((factor, factor, 1), np.uint8))[::step, ::step]
+    plain = np.kron(image[::step, ::step], np.ones((factor, factor, 1), np.uint8))
     return Picture(name, overlay(image, _layers(proposals, triage)), plain, triage.counts())
 
 
