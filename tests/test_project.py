@@ -64,6 +64,12 @@ def test_create__roles_are_drawn_by_the_seed(tmp_path, images, stage):
     assert not (tmp_path / "d").exists()
 
 
+def test_create__seed_that_no_database_holds_is_refused(tmp_path, images):
+    with pytest.raises(ValueError, match="seed: expected a whole number of at most 64 bits"):
+        wb.Project.create(tmp_path / "p.wb", images, seed=2**63)
+    assert not (tmp_path / "p.wb").exists()
+
+
 def test_create__a_list_of_files(tmp_path, images, stage):
     paths = [images / "image3.png", str(images / "image1.png"), images / "image3.png"]
     with wb.Project.create(tmp_path / "few.wb", paths) as made:
@@ -320,6 +326,15 @@ def test_image__is_the_picture(project, images):
 
 
 # ---- triage and report ------------------------------------------------------------------------------------------------
+
+
+def test_image__whose_path_several_folders_have_is_asked_for_by_id(project, tmp_path):
+    other = stub_sam.write_images(tmp_path / "other", 1, seed=7)
+    project.add_images(other)
+    with pytest.raises(StoreError, match=r"'image0\.png' is the path of 2 images in several folders; give an id"):
+        project.image("image0.png")
+    with Image.open(other / "image0.png") as picture:
+        assert (project.image(project.images()["image_id"].iloc[-1]) == np.asarray(picture)).all()
 
 
 def test_triage__is_that_of_each_image(proposed):

@@ -75,9 +75,11 @@ class Project:
         Raises
         ------
         StoreError : when the name is taken, no image matches, or the folder cannot be written
-        ValueError : for roles that are not shares
+        ValueError : for roles that are not shares, or a seed of more than 64 bits
         """
         path = Path(path).expanduser().resolve()
+        if not -(2**63) <= seed < 2**63:
+            raise ValueError(f"seed: expected a whole number of at most 64 bits, got {seed}")
         assign_role("", seed, roles)  # says what is wrong with them before anything is made
         places.refuse_taken(path)
         root, paths = intake.gather(images)
@@ -153,9 +155,15 @@ class Project:
 
         Raises
         ------
-        StoreError : when the project has no such image; ImageError : when it cannot be read
+        StoreError : when the project has no such image, or several by that path; ImageError : when it cannot be read
         """
-        return proposing.read(self.path, self._chosen([image], self._run_id())[0])[0]
+        found = self._chosen([image], self._run_id())
+        if len(found) > 1:
+            ids = ", ".join(str(file.image_id) for file in found)
+            raise StoreError(
+                f"image: {image!r} is the path of {len(found)} images in several folders; give an id: {ids}"
+            )
+        return proposing.read(self.path, found[0])[0]
 
     def failures(self) -> pd.DataFrame:
         """Return path, reason and message of each image without proposals in the latest run."""
