@@ -109,4 +109,4 @@ def _project(found: Findings, folder: Path) -> None:
     found.facts["images"] = str(len(images))
     found.facts["proposals"] = str(images["proposals"].sum())
     if failures:
-        found.warnings.append(f"{failures} images could not be used: `workbench report {folder}` counts the reasons")
+        found.warnings.append(f"{failures} images could not be used: `workbench report --failed {folder}` lists them")
