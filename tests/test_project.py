@@ -408,3 +408,21 @@ def test_import__of_project_needs_no_torch_pandas_or_numba():
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
+
+
+def test_propose__says_when_the_folder_of_images_is_gone(project, images):
+    away = images.rename(images.with_name("unmounted"))
+    with pytest.raises(StoreError, match=r"folder of images is not there; mount it"):
+        project.propose(SAM, progress=False)
+    away.rename(images)
+    summary = project.propose(SAM, progress=False)
+    assert summary.failed == 0
+    assert summary.done == summary.images
+
+
+def test_settings__are_those_that_fit_the_model_when_none_are_named(project):
+    bundled = stub_sam.StubSam("bundled-0123")
+    project.propose(bundled, progress=False)
+    assert project.runs().iloc[-1]["settings"] == wb.preset("bundled").propose.to_dict()
+    assert project.triage().config == wb.preset("bundled").triage
+    assert project.triage(wb.preset("stage2")).config == wb.preset("stage2").triage

@@ -189,18 +189,19 @@ class Project:
         Parameters
         ----------
         sam : a model, as `load_sam` returns it
-        config : settings, a preset or its name
+        config : settings, a preset or its name; None for the preset that fits the model
         limit : the most images to work on in this call
         images : ids or paths of the images to work on; None for all
         retry_failed : try images again that failed before
 
         Raises
         ------
-        StoreError : when another process writes this run, or nothing more can be written; what was written stays
+        StoreError : when another process writes this run, a folder of images is not there, or nothing more can be
+            written; what was written stays
         """
-        config, since = propose_config(config), time.perf_counter()
         if not isinstance(getattr(sam, "model_id", None), str):
             raise TypeError(f"propose: expected a model as load_sam() returns it, got {type(sam).__name__}")
+        config, since = propose_config(config or preset_for(sam.model_id)), time.perf_counter()
         if limit is not None and limit < 0:
             raise ValueError(f"propose: expected a limit of 0 images or more, got {limit}")
         run = runs.begin(self.catalog, sam.model_id, config.digest, config.to_dict(), workbench.__version__)
@@ -210,6 +211,7 @@ class Project:
             chosen = self._chosen(images, run.id)
             todo = [f for f in chosen if f.image_id and (f.status is None or (retry_failed and f.status == "failed"))]
             todo = todo[:limit]
+            proposing.expect_roots(self.path, todo)
             told = proposing.work(self.path, writer, todo, proposing.proposer(sam, config), config, progress)
         return proposing.summarize(run.id, chosen, todo, told, time.perf_counter() - since)
 
@@ -270,7 +272,7 @@ class Project:
 
         Parameters
         ----------
-        config : thresholds, a preset or its name
+        config : thresholds, a preset or its name; None for the preset that fits the model
         note, author : kept with the version; equal settings on the same run are the same version
 
         Returns
@@ -281,11 +283,12 @@ class Project:
         ------
         StoreError : when there are no proposals yet
         """
-        run, config = self._find_run(None), triage_config(config)
+        run = self._find_run(None)
         if run is None:
             raise StoreError(
                 "triage: expected proposals, there are none yet; run `workbench propose` (project.propose) first"
             )
+        config = triage_config(config or preset_for(run.model_id))
         outcome, reasons = [np.zeros(0, np.uint8)], [np.zeros(0, np.uint32)]
         for _, rows in self.each():
             part = workbench.triage(rows, config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import importlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +118,20 @@ def read(project: Path, file: ImageFile) -> tuple[np.ndarray, str]:
             "or save the new picture under a name of its own and call add_images"
         )
     return image, image_id
+
+
+def expect_roots(project: Path, files: Iterable[ImageFile]) -> None:
+    """Refuse to go through images whose whole folder is gone: a disk that is not mounted is no fault of theirs.
+
+    Raises
+    ------
+    StoreError : naming the folder
+    """
+    for root in sorted({file.root for file in files}):
+        if not (project / root).is_dir():
+            raise StoreError(
+                f"{(project / root).resolve()}: the folder of images is not there; mount it or put it back, then go on"
+            )
 
 
 def _reason(error: Exception) -> tuple[str, str]:
