@@ -18,9 +18,7 @@ def as_torch(size_hw, low_hw=(LOW_PX, LOW_PX), seed=0, scale=5.0):
     logits = np.random.default_rng(seed).normal(0, scale, (3, *low_hw)).astype(np.float32)
     place = embedding(size_hw)
     expected = TwiceBilinear().upscale(torch.as_tensor(logits)[:, None], place)[:, 0].numpy()
-    across = interpolate.axis(low_hw[1], SQUARE_PX, place.input_hw[1], size_hw[1])
-    down = interpolate.axis(low_hw[0], SQUARE_PX, place.input_hw[0], size_hw[0])
-    return interpolate.enlarge(logits, across, down).transpose(0, 2, 1), expected
+    return interpolate.enlarge(logits, *known(place, low_hw=low_hw)).transpose(0, 2, 1), expected
 
 
 def known(place, segmenter=None, low_hw=(LOW_PX, LOW_PX), **settings):

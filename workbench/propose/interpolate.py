@@ -80,12 +80,12 @@ fma = cast(Callable[[Any, Any, Any], Any], intrinsic(_fma))
 
 @compiled
 def _step(
-    n_in: int, n_out: int
+    n_in: int, n_out: int, fused: bool
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.float32], NDArray[np.float32]]:
     """Return both neighbours of each output and their weights; pixels are areas (align_corners=False).
 
     Source: pytorch/pytorch, aten/src/ATen/native/UpSample.h, area_pixel_compute_source_index and
-    guard_index_and_lambda, as compiled with FMA.
+    guard_index_and_lambda: compiled with FMA (`fused`, torch 2.14), or rounding the product first (torch 2.15).
     """
     here, after = np.empty(n_out, np.uint32), np.empty(n_out, np.uint32)
     weight, after_weight = np.empty(n_out, F32), np.empty(n_out, F32)
@@ -93,7 +93,9 @@ def _step(
     for i in range(n_out):
         at, part = i, F32(0)
         if n_in != n_out:
-            place = max(fma(scale, F32(i) + F32(0.5), F32(-0.5)), F32(0))
+            centre = F32(i) + F32(0.5)
+            place = fma(scale, centre, F32(-0.5)) if fused else F32(scale * centre) - F32(0.5)
+            place = max(place, F32(0))
             at = min(int(place), n_in - 1)
             part = min(max(place - F32(at), F32(0)), F32(1))
         here[i] = at
@@ -103,10 +105,13 @@ def _step(
 
 
 @functools.lru_cache(maxsize=256)
-def axis(low: int, square: int, cut: int, image: int) -> Axis:
-    """Return the axis that goes from `low` to `square` px, of which the first `cut` go to `image` px."""
-    here, after, weight, after_weight = _step(low, square)
-    second = _step(cut, image)
+def axis(low: int, square: int, cut: int, image: int, fused: bool = True) -> Axis:
+    """Return the axis that goes from `low` to `square` px, of which the first `cut` go to `image` px.
+
+    fused : whether torch finds places by a fused multiply-add
+    """
+    here, after, weight, after_weight = _step(low, square, fused)
+    second = _step(cut, image, fused)
     nearest, farthest = here[second[0]].astype(np.int64), after[second[1]].astype(np.int64)
     starts = np.searchsorted(nearest, np.arange(low + 1))
     reach = int((farthest - nearest).max())
@@ -183,25 +188,29 @@ def enlargement(segmenter: Segmenter, embedding: Embedding, logits: torch.Tensor
     """Return how `segmenter` enlarges these (K, h, w) logits, or None where it is not known to the last bit.
 
     It is known for a `TwiceBilinear` on the CPU whose `upscale` agrees with `enlarge` on random logits of these very
-    sizes: tried once a process. Torch goes other ways where images are tiny, or the processor has no FMA.
+    sizes: tried once a process, in the arithmetic of torch 2.14 and of 2.15. Torch goes other ways where images are tiny,
+    or the processor has no FMA.
     """
     if not isinstance(segmenter, TwiceBilinear) or logits.device.type != "cpu" or logits.dtype != torch.float32:
         return None
     height, width = int(logits.shape[1]), int(logits.shape[2])
-    across = axis(width, segmenter.square_px, embedding.input_hw[1], embedding.size_hw[1])
-    down = axis(height, segmenter.square_px, embedding.input_hw[0], embedding.size_hw[0])
     threaded = torch.get_num_threads() > 1
     kind = type(segmenter), type(getattr(segmenter, "model", None))
     key = (*kind, height, width, segmenter.square_px, embedding.input_hw, embedding.size_hw, threaded)
     if key not in _agrees:
-        _agrees[key] = _check(segmenter, embedding, (height, width), Enlargement(across, down))
-        if not _agrees[key]:
+        square, input_hw, size_hw = segmenter.square_px, embedding.input_hw, embedding.size_hw
+        variants = (
+            Enlargement(*(axis(low, square, input_hw[k], size_hw[k], fused) for k, low in ((1, width), (0, height))))
+            for fused in (True, False)
+        )
+        _agrees[key] = next((v for v in variants if _check(segmenter, embedding, (height, width), v)), None)
+        if _agrees[key] is None:
             log.debug("masks of %s are enlarged by torch: its bits differ from ours", key)
-    return Enlargement(across, down) if _agrees[key] else None
+    return _agrees[key]
 
 
-# answers of the check by classes of segmenter and model, sizes and threads; threads that ask at once find the same
-_agrees: dict[tuple[object, ...], bool] = {}
+# what agreed by classes of segmenter and model, sizes and threads; threads that ask at once find the same
+_agrees: dict[tuple[object, ...], Enlargement | None] = {}
 
 
 def _check(segmenter: Segmenter, embedding: Embedding, low_hw: tuple[int, int], sizes: Enlargement) -> bool:
