@@ -30,7 +30,7 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "not slow" -x $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not browser" -x $(ARGS)
 
 # the figures of benchmarks/RESULTS.md; takes long: see benchmarks/README.md
 bench: $(VENV)/.installed

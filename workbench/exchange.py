@@ -23,8 +23,8 @@ from workbench.tables.proposals import Proposals, mask_id
 
 if TYPE_CHECKING:
     from workbench.config import TriageConfig
+    from workbench.folder import ProjectFolder
     from workbench.formats.entry import ImageEntry
-    from workbench.project import Project
 
 OUTCOMES = ("all", "distinct", "auto_accepted", "flagged", "discarded", "final")
 
@@ -47,7 +47,7 @@ def of_outcome(triaged: Triage, outcome: str) -> np.ndarray:
 
 
 def import_truth(
-    project: Project,
+    project: ProjectFolder,
     masks: Proposals,
     labels: Sequence[str] | np.ndarray | None = None,
     crowd: Sequence[bool] | np.ndarray | None = None,
@@ -85,7 +85,7 @@ def import_truth(
     return TruthSummary(counted[0], total, tuple(unmatched), tuple(told))
 
 
-def _misfit(project: Project, image: Recorded, masks: Proposals) -> str:
+def _misfit(project: ProjectFolder, image: Recorded, masks: Proposals) -> str:
     """Return why masks do not fit an image, "" when they do."""
     size = image.size_hw
     if size is None:
@@ -124,7 +124,7 @@ def _flags(crowd: Sequence[bool] | np.ndarray | None, n: int) -> np.ndarray:
     return given
 
 
-def import_coco(project: Project, path: str | Path) -> TruthSummary:
+def import_coco(project: ProjectFolder, path: str | Path) -> TruthSummary:
     """Keep the masks of a COCO file as ground truth; see `Project.import_coco`."""
     from workbench.formats import coco
 
@@ -133,7 +133,7 @@ def import_coco(project: Project, path: str | Path) -> TruthSummary:
     return import_truth(project, file.masks, file.labels, file.crowd, names, Path(path).name, file.problems)
 
 
-def export_coco(project: Project, path: str | Path, outcome: str, config: TriageConfig) -> int:
+def export_coco(project: ProjectFolder, path: str | Path, outcome: str, config: TriageConfig) -> int:
     """Write the latest run's masks of an outcome as a COCO file; see `Project.export_coco`."""
     from workbench.formats import coco
 
@@ -154,7 +154,7 @@ def export_coco(project: Project, path: str | Path, outcome: str, config: Triage
     return len(masks)
 
 
-def _entries(project: Project, run_id: int) -> list[ImageEntry]:
+def _entries(project: ProjectFolder, run_id: int) -> list[ImageEntry]:
     """Return an entry for each image done: named by its path, and by folders of its root where paths repeat."""
     from workbench.formats.entry import ImageEntry
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISIONS = ("0001",)  # every version of the schema, oldest first
+REVISIONS = ("0001", "0002", "0003", "0004")  # every version of the schema, oldest first
 HEAD = REVISIONS[-1]
 
 metadata = MetaData(

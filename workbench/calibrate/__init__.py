@@ -1,0 +1,1 @@
+"""Calibration: reliability, recalibration, certificates, and the verifier."""

@@ -1,0 +1,25 @@
+"""The command `workbench`: one word a command, a short table for people or one JSON object for programs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from workbench import __version__
+from workbench.cli import installation, working
+from workbench.cli.answering import app
+
+__all__ = ["app", "installation", "main", "working"]
+
+
+def main() -> None:
+    """Run the command line and exit with its status: 0, 1 (the work failed) or 2 (wrong use)."""
+    app()
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="print the version")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit

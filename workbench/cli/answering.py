@@ -1,0 +1,111 @@
+"""What all commands share: the app, common options, errors in words, a table for people or JSON for programs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from workbench.config import PRESET_NAMES, SettingError, Settings
+
+app = typer.Typer(
+    name="workbench",
+    help="Annotate images with masks: a Segment Anything model proposes, people review what is doubtful, the model learns.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="the project's folder")]
+AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object instead of a table")]
+PresetName = Annotated[str | None, typer.Option("--preset", help=f"settings by name: {', '.join(PRESET_NAMES)}")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="change one setting; may be given several times")
+]
+
+
+# too long for a table: `report --json` has them
+ONLY_JSON = ("settings", "run_id", "triage_id")
+MOST_LINES = 20
+
+
+class UsageError(Exception):
+    """The command was given something that it cannot mean; exits 2."""
+
+
+@contextlib.contextmanager
+def answering(as_json: bool) -> Iterator[None]:
+    """Turn errors into one line of words, and into a JSON object where that was asked for."""
+    from workbench.images import ImageError
+    from workbench.store.errors import StoreError
+
+    try:
+        yield
+    except (UsageError, SettingError) as error:
+        _fail(str(error), as_json, status=2)
+    except (ImageError, StoreError, ValueError, OSError, ImportError, MemoryError) as error:
+        _fail(str(error) or type(error).__name__, as_json, status=1)
+    except KeyboardInterrupt:
+        _fail("interrupted; what was finished is kept, the same command goes on", as_json, status=1)
+
+
+def _fail(reason: str, as_json: bool, status: int) -> NoReturn:
+    if as_json:
+        typer.echo(json.dumps({"error": reason}))
+    typer.echo(f"workbench: {reason}", err=True)
+    raise typer.Exit(status)
+
+
+def show(values: Mapping[str, Any], as_json: bool, title: str) -> None:
+    """Print a mapping as JSON or as a two-column table, which leaves out what only programs read."""
+    if as_json:
+        typer.echo(json.dumps(values, default=str))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title), show_header=False, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table.add_column()
+    table.add_column(overflow="fold")
+    for name, value in values.items():
+        if name in ONLY_JSON or value is None:
+            continue
+        table.add_row(Text(name.replace("_", " ")), Text(_words(value)))
+    Console(soft_wrap=not sys.stdout.isatty()).print(table)
+
+
+def _words(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name.replace('_', ' ')} {_words(v)}" for name, v in value.items() if v != 0) or "none"
+    if isinstance(value, (list, tuple)):
+        more = [f"and {len(value) - MOST_LINES:,} more; --json has all"] if len(value) > MOST_LINES else []
+        return "\n".join([*map(_words, value[:MOST_LINES]), *more]) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def changed(settings: Settings, changes: list[str] | None) -> Any:
+    """Apply NAME=VALUE pairs, read as TOML values, so that "off" is None, numbers are numbers, the rest is text."""
+    import tomllib
+
+    values: dict[str, Any] = {}
+    for change in changes or []:
+        name, equals, text = change.partition("=")
+        if not equals:
+            raise UsageError(f"--set: expected NAME=VALUE, got {change!r}")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text.strip()
+        values[name.strip()] = None if value == "off" else value
+    return settings.replace(**values) if values else settings

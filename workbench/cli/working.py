@@ -1,0 +1,146 @@
+"""Commands on a project's images: init, propose, triage, report, export, import."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workbench.cli.answering import AsJson, Changes, Folder, PresetName, answering, app, changed, show
+from workbench.config import preset, preset_for
+
+
+class FileFormat(StrEnum):
+    """What `export` writes and `import` reads."""
+
+    coco = "coco"
+
+
+class Kept(StrEnum):
+    """Which masks `export` writes."""
+
+    auto_accepted = "auto_accepted"
+    flagged = "flagged"
+    discarded = "discarded"
+    distinct = "distinct"
+    all = "all"
+
+
+@app.command()
+def init(
+    folder: Folder,
+    images: Annotated[str, typer.Option("--images", metavar="GLOB", help='"cells/*.png", a folder, or one file')],
+    seed: Annotated[int, typer.Option(help="fixes which images train, calibrate and test")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Make a project of a folder of images."""
+    from workbench.project import Project
+
+    with answering(as_json), Project.create(folder, images=images, seed=seed) as project:
+        report = project.report().to_dict()
+        shown = {"project": str(folder), **{name: report[name] for name in ("images", "duplicates", "failures")}}
+        show(shown, as_json, f"made {folder}")
+
+
+@app.command()
+def propose(
+    folder: Folder,
+    model: Annotated[str, typer.Option(help="bundled, vit_b, vit_l, vit_h, mobile_sam or transformers")] = "bundled",
+    checkpoint: Annotated[Path | None, typer.Option(help="weights of the model")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")] = "auto",
+    preset_name: PresetName = None,
+    changes: Changes = None,
+    embedding_cache: Annotated[Path | None, typer.Option(help="keep image embeddings in this folder")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="stop after this many images")] = None,
+    retry_failed: Annotated[bool, typer.Option(help="try images again that failed before")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Propose masks on every image; the same command again goes on where it stopped."""
+    from workbench.project import Project
+
+    with answering(as_json), Project.open(folder) as project:
+        from workbench.sam.cache import EmbeddingCache
+        from workbench.sam.load import load_sam
+
+        cache = EmbeddingCache(embedding_cache) if embedding_cache is not None else None
+        sam = load_sam(model, checkpoint=checkpoint, device=device, cache=cache)
+        pair = preset(preset_name) if preset_name else preset_for(sam.model_id)
+        config = changed(pair.propose, changes)
+        summary = project.propose(sam, config, limit=limit, retry_failed=retry_failed)
+        show(summary.to_dict(), as_json, f"proposed in {folder}")
+
+
+@app.command()
+def triage(
+    folder: Folder,
+    preset_name: PresetName = None,
+    changes: Changes = None,
+    note: Annotated[str, typer.Option(help="why these thresholds")] = "",
+    author: Annotated[str, typer.Option(help="who chose them")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Sort the proposals of the latest run by thresholds and reasons; no model is run."""
+    from workbench.project import Project
+
+    with answering(as_json), Project.open(folder) as project:
+        pair = preset(preset_name) if preset_name else preset_for(project.model_id or "")
+        config = changed(pair.triage, changes)
+        project.triage(config, note=note, author=author)
+        report = project.report().to_dict()
+        names = ("distinct", "auto_accepted", "flagged", "discarded", "auto_accept_rate", "reasons")
+        show({name: report[name] for name in names}, as_json, f"triaged {folder}")
+
+
+@app.command()
+def report(
+    folder: Folder,
+    gallery: Annotated[
+        Path | None, typer.Option(help="write overlay pictures and gallery.html into this folder")
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="list the images without proposals, each with why")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a project holds: images, proposals, outcomes, reasons, failures, time and memory."""
+    from workbench.project import Project
+
+    with answering(as_json), Project.open(folder) as project:
+        values = project.report().to_dict()
+        if failed:
+            values["failed"] = project.failures()[["path", "reason", "message"]].to_dict("records")
+        if gallery is not None:
+            from workbench.demo import write_project_gallery
+
+            values["gallery"] = str(write_project_gallery(project, gallery))
+        show(values, as_json, str(folder))
+
+
+@app.command()
+def export(
+    folder: Folder,
+    file: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="where to write")],
+    file_format: Annotated[FileFormat, typer.Option("--format")] = FileFormat.coco,
+    outcome: Annotated[Kept, typer.Option(help="which masks")] = Kept.auto_accepted,
+    as_json: AsJson = False,
+) -> None:
+    """Write masks with their scores and provenance into a file."""
+    from workbench.project import Project
+
+    with answering(as_json), Project.open(folder) as project:
+        written = project.export_coco(file.expanduser(), outcome=outcome.value)
+        show({"file": str(file), "format": file_format.value, "masks": written}, as_json, f"exported {folder}")
+
+
+@app.command("import")
+def import_(
+    folder: Folder,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a COCO file")],
+    file_format: Annotated[FileFormat, typer.Option("--format")] = FileFormat.coco,
+    as_json: AsJson = False,
+) -> None:
+    """Read ground truth for the images of a project; what cannot be used is listed with its reason."""
+    from workbench.project import Project
+
+    with answering(as_json), Project.open(folder) as project:
+        show(project.import_coco(file).to_dict(), as_json, f"imported {file}")

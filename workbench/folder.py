@@ -1,0 +1,408 @@
+"""ProjectFolder: what every project can do: images in, proposals and triage, ground truth and files, the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import sqlalchemy as sa
+
+import workbench
+from workbench import exchange, proposing
+from workbench.config import Preset, ProposeConfig, TriageConfig, preset_for, propose_config, triage_config
+from workbench.images import assign_role
+from workbench.report import ProposeSummary, Report, TruthSummary, assemble
+from workbench.store import checks, intake, places, records, runs, schema
+from workbench.store import truth as truth_masks
+from workbench.store.catalog import Catalog, now
+from workbench.store.errors import StoreError
+from workbench.store.intake import Added, Pattern
+from workbench.store.runs import ImageFile, Run
+from workbench.store.shards import ShardReader
+from workbench.tables.outcomes import Triage
+from workbench.tables.proposals import Proposals
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.sam.segmenter import Segmenter
+
+
+class ProjectFolder:
+    """Images, proposals and triage in one folder; `workbench.project.Project` adds review, experiments and the loop.
+
+    Attributes
+    ----------
+    path : the folder; name : for people; seed, roles : of the split into train, calibration and test
+    """
+
+    def __init__(self, path: Path, catalog: Catalog) -> None:
+        self.path, self.catalog = path, catalog
+        self._shards = ShardReader(path)
+        with catalog.read() as connection:
+            row = connection.execute(sa.select(schema.project)).mappings().first()
+        if row is None:
+            raise StoreError(f"{path}: its catalogue holds no project; was another database= meant?")
+        self.name: str = row["name"]
+        self.seed: int = row["seed"]
+        self.roles: tuple[float, ...] = tuple(row["roles"])
+
+    # ---- making and opening ---------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        images: Pattern,
+        *,
+        database: str | None = None,
+        seed: int = 0,
+        roles: Sequence[float] = (0.6, 0.2, 0.2),
+        name: str | None = None,
+    ) -> Self:
+        """Make a project of images; the files stay where they are.
+
+        Parameters
+        ----------
+        path : the folder to make; images : a glob, a folder, or a list of files
+        database : URL of a database of its own for the catalogue; None for SQLite in the folder
+        seed, roles : shares of train, calibration and test, drawn by content, so that later images move none
+        name : for people; by default the folder's
+
+        Raises
+        ------
+        StoreError : when the name is taken, no image matches, or the folder cannot be written
+        ValueError : for roles that are not shares, or a seed of more than 64 bits
+        """
+        path = Path(path).expanduser().resolve()
+        if not -(2**63) <= seed < 2**63:
+            raise ValueError(f"seed: expected a whole number of at most 64 bits, got {seed}")
+        assign_role("", seed, roles)  # says what is wrong with them before anything is made
+        places.refuse_taken(path)
+        root, paths = intake.gather(images)
+        name = name or path.stem
+        with places.making(path, database, name, workbench.__version__) as (_, catalog):
+            intake.refuse_used(catalog)
+            found = intake.identify(root, paths)
+            intake.record(catalog, intake.root_text(root, path), found, seed, roles)
+            row = {"id": 1, "name": name, "seed": seed, "roles": list(roles), "made_by": workbench.__version__}
+            with catalog.write() as connection:
+                connection.execute(sa.insert(schema.project).values({**row, "made_at": now()}))
+        return cls.open(path, database)
+
+    @classmethod
+    def open(cls, path: str | Path, database: str | None = None) -> Self:
+        """Open a project; tables of an older version are brought to this one.
+
+        Raises
+        ------
+        StoreError : when there is none, a newer workbench made it, or it cannot be written
+        """
+        path = Path(path).expanduser().resolve()
+        catalog = places.open_catalog(path, database)
+        try:
+            return cls(path, catalog)
+        except BaseException:
+            catalog.engine.dispose()
+            raise
+
+    def close(self) -> None:
+        """Let go of files and database; the project can be opened again."""
+        self._shards.close()
+        self.catalog.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        totals, run = self._totals()
+        model = f", {totals['proposals']:,} proposals by {run.model_id}" if run else ""
+        return f"<Project {self.name!r}: {totals['images']:,} images, {totals['done']:,} done{model}; {self.path}>"
+
+    def _repr_html_(self) -> str:
+        return self._last_report()._repr_html_()
+
+    # ---- images ---------------------------------------------------------------------------------------------------
+
+    def add_images(self, images: Pattern) -> Added:
+        """Record images that are new, by a glob, a folder or a list of files; what could not be read is tried again.
+
+        Raises
+        ------
+        StoreError : when nothing matches
+        """
+        root, paths = intake.gather(images)
+        intake.read_again(self.catalog, self.path, self.seed, self.roles)
+        known, place = intake.known_files(self.catalog, self.path), root.resolve()
+        new = [path for path in paths if str(place / path.relative_to(root)) not in known]
+        text = intake.root_text(root, self.path)
+        return intake.record(
+            self.catalog, text, intake.identify(root, new), self.seed, self.roles, known=len(paths) - len(new)
+        )
+
+    def images(self) -> pd.DataFrame:
+        """Return a row for each image: id, path, domain, role, status in the latest run, reason, size, counts."""
+        return records.images_frame(self.catalog, self._run_id())
+
+    def image(self, image: str) -> np.ndarray:
+        """Return the picture of an image by its id or path: (H, W, 3) uint8 RGB.
+
+        Raises
+        ------
+        StoreError : when the project has no such image, or several by that path; ImageError : when it cannot be read
+        """
+        found = self._chosen([image], self._run_id())
+        if len(found) > 1:
+            ids = ", ".join(str(file.image_id) for file in found)
+            raise StoreError(
+                f"image: {image!r} is the path of {len(found)} images in several folders; give an id: {ids}"
+            )
+        return proposing.read(self.path, found[0])[0]
+
+    def failures(self) -> pd.DataFrame:
+        """Return path, reason and message of each image without proposals in the latest run."""
+        import pandas as pd
+
+        found = records.failures(self.catalog, self._run_id())
+        return pd.DataFrame(found, columns=["path", "reason", "message"])
+
+    # ---- proposals ------------------------------------------------------------------------------------------------
+
+    def propose(
+        self,
+        sam: Segmenter,
+        config: ProposeConfig | Preset | str | None = None,
+        *,
+        limit: int | None = None,
+        progress: bool = True,
+        images: Iterable[str] | None = None,
+        retry_failed: bool = False,
+    ) -> ProposeSummary:
+        """Propose masks on every image that has none by this model with these settings; called again, it goes on.
+
+        Parameters
+        ----------
+        sam : a model, as `load_sam` returns it
+        config : settings, a preset or its name; None for the preset that fits the model
+        limit : the most images to work on in this call
+        images : ids or paths of the images to work on; None for all
+        retry_failed : try images again that failed before
+
+        Raises
+        ------
+        StoreError : when another process writes this run, a folder of images is not there, or nothing more can be
+            written; what was written stays
+        """
+        if not isinstance(getattr(sam, "model_id", None), str):
+            raise TypeError(f"propose: expected a model as load_sam() returns it, got {type(sam).__name__}")
+        config, since = propose_config(config or preset_for(sam.model_id)), time.perf_counter()
+        if limit is not None and limit < 0:
+            raise ValueError(f"propose: expected a limit of 0 images or more, got {limit}")
+        run = runs.begin(self.catalog, sam.model_id, config.digest, config.to_dict(), workbench.__version__)
+        with runs.writing(self.catalog, self.path, run) as writer:
+            if retry_failed:
+                intake.read_again(self.catalog, self.path, self.seed, self.roles)
+            chosen = self._chosen(images, run.id)
+            todo = [f for f in chosen if f.image_id and (f.status is None or (retry_failed and f.status == "failed"))]
+            todo = todo[:limit]
+            proposing.expect_roots(self.path, todo)
+            told = proposing.work(self.path, writer, todo, proposing.proposer(sam, config), config, progress)
+        return proposing.summarize(run.id, chosen, todo, told, time.perf_counter() - since)
+
+    @property
+    def model_id(self) -> str | None:
+        """The model of the latest run; None before the first."""
+        run = self._find_run(None)
+        return run.model_id if run else None
+
+    def runs(self) -> pd.DataFrame:
+        """Return a row for each run: model, settings, images done and failed, proposals, seconds, peak memory."""
+        return records.runs_frame(self.catalog)
+
+    def proposals(
+        self, image: str | Iterable[str] | None = None, run: int | None = None, outcome: str | None = None
+    ) -> Proposals:
+        """Return the proposals of a run, in the order of images and rows; of all images only when no image is named.
+
+        Parameters
+        ----------
+        image : id or path of an image, or several; None for all
+        run : number of a run; None for the one worked on last
+        outcome : all, distinct, auto_accepted, flagged, discarded or final (what would be handed on: the auto-accepted
+            masks), by the triage used last
+
+        Raises
+        ------
+        StoreError : for an unknown image or run
+        ValueError : for an unknown outcome
+        """
+        found, names = self._find_run(run), [image] if isinstance(image, str) else image
+        if outcome is not None:
+            exchange.of_outcome(Triage(np.zeros(0), np.zeros(0)), outcome)  # says at once when there is no such outcome
+        config = None if outcome is None or found is None else self.triage_config(run)
+        parts = [rows for _, rows in self.each(names, run)]
+        if config is not None and outcome is not None:
+            parts = [rows.select(exchange.of_outcome(workbench.triage(rows, config), outcome)) for rows in parts]
+        return Proposals.concat(parts)
+
+    def each(self, images: Iterable[str] | None = None, run: int | None = None) -> Iterator[tuple[str, Proposals]]:
+        """Yield the id of each image that a run has done, with its proposals; one image is in memory at a time.
+
+        Parameters
+        ----------
+        images : ids or paths; None for all. run : its number; None for the one worked on last
+        """
+        found = self._find_run(run)
+        for file in self._chosen(images, found.id if found else None):
+            if file.shard is not None and file.row_group is not None:
+                yield str(file.image_id), self._shards.proposals(file.shard, file.row_group)
+            elif file.status == "done":
+                yield str(file.image_id), Proposals.empty()
+
+    # ---- triage ---------------------------------------------------------------------------------------------------
+
+    def triage(self, config: TriageConfig | Preset | str | None = None, *, note: str = "", author: str = "") -> Triage:
+        """Sort the latest run's proposals into outcomes with reasons, and keep that as a version; no model is run.
+
+        Parameters
+        ----------
+        config : thresholds, a preset or its name; None for the preset that fits the model
+        note, author : kept with the version; equal settings on the same run are the same version
+
+        Returns
+        -------
+        Triage, row by row beside `proposals()`
+
+        Raises
+        ------
+        StoreError : when there are no proposals yet
+        """
+        run = self._find_run(None)
+        if run is None:
+            raise StoreError(
+                "triage: expected proposals, there are none yet; run `workbench propose` (project.propose) first"
+            )
+        config = triage_config(config or preset_for(run.model_id))
+        outcome, reasons = [np.zeros(0, np.uint8)], [np.zeros(0, np.uint32)]
+        for _, rows in self.each():
+            part = workbench.triage(rows, config)
+            outcome.append(part.outcome)
+            reasons.append(part.reasons)
+        whole = Triage(np.concatenate(outcome), np.concatenate(reasons), config)
+        done = records.totals(self.catalog, run.id)["done"]
+        counts = (whole.counts(), whole.reason_counts())
+        version = records.Version(0, run.id, config.digest, config.to_dict(), done, *counts)
+        records.keep_triage(self.catalog, version, note, author)
+        return whole
+
+    def triages(self) -> pd.DataFrame:
+        """Return a row for each version of triage: run, settings, note, author, counts, reasons."""
+        return records.triages_frame(self.catalog)
+
+    def triage_config(self, run: int | None = None) -> TriageConfig:
+        """Return the thresholds used last on a run; before the first triage, those that fit the run's model."""
+        found = self._find_run(run)
+        kept = records.latest_triage(self.catalog, found.id) if found else None
+        return TriageConfig.from_dict(kept.settings) if kept else preset_for(found.model_id if found else "").triage
+
+    # ---- ground truth and files -----------------------------------------------------------------------------------
+
+    def import_truth(
+        self,
+        masks: Proposals,
+        labels: Sequence[str] | None = None,
+        crowd: Sequence[bool] | None = None,
+        *,
+        images: Sequence[str] = (),
+        origin: str = "",
+    ) -> TruthSummary:
+        """Keep masks as the ground truth of their images, in place of what these had.
+
+        Parameters
+        ----------
+        masks : their `image_id` is the id or the path of an image; a name that is no image is reported
+        labels, crowd : (N,) names of categories, and which masks are regions of many things, as in COCO
+        images : ids or paths of images that are part of the truth even without a mask
+        origin : where the masks come from, for the record
+
+        Raises
+        ------
+        StoreError : when they cannot be written; ValueError : for columns of another length
+        """
+        return exchange.import_truth(self, masks, labels, crowd, images, origin)
+
+    def truth(self, image: str | Iterable[str] | None = None) -> Proposals:
+        """Return the true masks of an image, of several, or of all, in the order of images. Raises StoreError."""
+        return Proposals.concat([true.masks for true in self._truth(image)])
+
+    def truth_labels(self, image: str | Iterable[str] | None = None) -> pd.DataFrame:
+        """Return image_id, mask_id, label and crowd of each true mask, row by row beside `truth`. Raises StoreError."""
+        return truth_masks.labels_frame(self._truth(image))
+
+    def _truth(self, image: str | Iterable[str] | None) -> list[truth_masks.TrueMasks]:
+        names = [image] if isinstance(image, str) else image
+        return truth_masks.load(self.catalog, self._shards, names)
+
+    def import_coco(self, path: str | Path) -> TruthSummary:
+        """Keep the masks of a COCO file as ground truth; its file names are compared with paths, never opened.
+
+        Raises
+        ------
+        FormatError : when it is no COCO file; StoreError, OSError : when it cannot be read or kept
+        """
+        return exchange.import_coco(self, path)
+
+    def export_coco(self, path: str | Path, outcome: str = "auto_accepted") -> int:
+        """Write the latest run's masks of an outcome (as in `proposals`) as a COCO file; return how many.
+
+        Raises
+        ------
+        StoreError : when there are no proposals; OSError : when the file cannot be written
+        """
+        return exchange.export_coco(self, path, outcome, self.triage_config())
+
+    def check(self) -> list[str]:
+        """Return a line for each thing that is wrong with the project's files, none when all is well."""
+        return checks.problems(self.catalog, self.path)
+
+    # ---- report ---------------------------------------------------------------------------------------------------
+
+    def report(self) -> Report:
+        """Return images, proposals, outcomes, reasons, failures, time and memory of the latest run.
+
+        When the run has not been triaged, or has grown since, its proposals are triaged first, by `triage_config()`.
+        """
+        totals, run = self._totals()
+        if run is not None and totals["done"]:
+            kept = records.latest_triage(self.catalog, run.id)
+            if kept is None or kept.images != totals["done"]:
+                self.triage(self.triage_config())
+        return self._last_report()
+
+    def _last_report(self) -> Report:
+        """Return the report with the outcomes that were counted last."""
+        totals, run = self._totals()
+        kept = records.latest_triage(self.catalog, run.id) if run else None
+        return assemble(self.name, totals, run, kept, records.failure_counts(self.catalog, run.id if run else None))
+
+    # ---- what the above share -------------------------------------------------------------------------------------
+
+    def _totals(self) -> tuple[dict[str, float], Run | None]:
+        run = self._find_run(None)
+        return records.totals(self.catalog, run.id if run else None), run
+
+    def _find_run(self, run: int | None) -> Run | None:
+        return runs.find(self.catalog, run)
+
+    def _run_id(self) -> int | None:
+        run = self._find_run(None)
+        return run.id if run else None
+
+    def _chosen(self, names: Iterable[str] | None, run_id: int | None) -> list[ImageFile]:
+        return runs.image_files(self.catalog, run_id, names)

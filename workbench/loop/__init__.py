@@ -1,0 +1,1 @@
+"""The loop: metrics, cycles, the oracle, the gate, efficiency, diversity, curriculum."""

@@ -1,0 +1,1 @@
+"""Review: the order of work, audits, agreement between people, and time by phase."""

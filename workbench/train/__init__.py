@@ -1,0 +1,1 @@
+"""Training of a SAM on what people have accepted, edited and drawn."""

@@ -1,0 +1,1 @@
+"""State, figures and viewers of the dashboards; the same figures in notebooks."""
