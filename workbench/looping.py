@@ -1,9 +1,9 @@
-"""The loop of a project: training, cycles, calibration, the gate, and fully automatic annotation."""
+"""The loop of a project: training on what people decided, and cycles."""
 
 from __future__ import annotations
 
-from workbench.reviewing import Reviewing
+from workbench.calibrating import Calibrating
 
 
-class Looping(Reviewing):
+class Looping(Calibrating):
     """The part of `Project` that closes the loop."""

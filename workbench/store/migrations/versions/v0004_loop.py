@@ -1,4 +1,4 @@
-"""Fourth version: model versions, cycles, calibrations, gates."""
+"""Fourth version: model versions, cycles."""
 
 from __future__ import annotations
 

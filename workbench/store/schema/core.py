@@ -1,8 +1,4 @@
-"""Tables of a project's catalogue: images, models, runs, shards, triage versions, ground truth.
-
-What people do and what was done is kept here; the masks themselves are in Parquet shards, which these tables name.
-A change of these tables comes with a migration; a test compares the two.
-"""
+"""Tables of images, models, runs, shards, triage versions and ground truth."""
 
 from __future__ import annotations
 
@@ -20,9 +16,6 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
-
-REVISIONS = ("0001", "0002", "0003", "0004")  # every version of the schema, oldest first
-HEAD = REVISIONS[-1]
 
 metadata = MetaData(
     naming_convention={

@@ -1,0 +1,1 @@
+"""Tables of calibrations, certificates and gates."""
