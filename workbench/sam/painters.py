@@ -121,13 +121,15 @@ def draw_fluorescence(canvas: Canvas) -> None:
     numbers = lay_blobs(
         canvas, radius, float(np.exp(rng.uniform(math.log(0.03), math.log(0.55)))), rng.uniform(0.05, 0.35)
     )
-    strength = float(np.exp(rng.uniform(math.log(14), math.log(220))))
+    strength = float(np.exp(rng.uniform(math.log(8), math.log(220))))
+    glaring = float(rng.choice([0.0, rng.uniform(0.05, 0.4)]))  # share of objects that outshine the others
     variation, dome, grain = rng.uniform(0.05, 0.6), rng.uniform(0.0, 0.55), rng.choice([0.0, rng.uniform(0.05, 0.35)])
     rim = float(rng.choice([0.0, rng.uniform(-0.5, 0.3)]))
     tint = np.ones(3) if rng.random() < 0.75 else rng.uniform(0.1, 1.0, 3)
     for number in numbers:
         row = canvas.surfaces[number]
-        row[:3] = (ground + strength * float(np.exp(rng.normal(0, variation)))) * tint
+        glare = rng.uniform(2, 6) if rng.random() < glaring else 1.0
+        row[:3] = (ground + glare * strength * float(np.exp(rng.normal(0, variation)))) * tint
         row[shapes.DOME] = dome * rng.uniform(0.4, 1.2)
         if grain:
             canvas.texture(

@@ -145,8 +145,9 @@ def photograph(canvas: Canvas, kind: str) -> NDArray[np.uint8]:
         image[:] = image.mean(axis=2, keepdims=True)
     if kind != "fluorescence" and rng.random() < 0.12:
         image = 255 - image
+    soft = rng.uniform(1.2, 3.6) if kind == "fluorescence" else 0.5  # small micrographs are enlarged to the frame
     image = shapes.blurred(
-        image, float(rng.choice([0.5, rng.uniform(0.4, 1.2), rng.uniform(0.8, 3.2 if micro else 2.2)]))
+        image, float(rng.choice([soft, rng.uniform(0.4, 1.2), rng.uniform(0.8, 3.2 if micro else 2.2)]))
     )
     image = with_noise(rng, image)
     pixels = np.clip(image, 0, 255).astype(np.uint8)
