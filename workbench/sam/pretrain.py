@@ -24,7 +24,7 @@ from workbench.sam.bundled import GRID, WIDTH, build_bundled, fill, write_bundle
 from workbench.sam.checking import check_on_scenes, to_input
 from workbench.sam.dense import DenseHead, dense_loss
 from workbench.sam.scenes import Scene
-from workbench.sam.stream import SceneStream
+from workbench.sam.stream import SceneStream, end_with_parent
 from workbench.sam.team import Team, form
 
 ARCHITECTURE = (
@@ -243,6 +243,8 @@ def train_share(recipe: Recipe, out: Path, resume: bool, init_from: Path | None,
     """Do one process's share of a run."""
     if team.size > 1:
         torch.set_num_threads(1)
+    if team.rank:
+        end_with_parent()
     run = Run(recipe, out, init_from, team)
     if resume:
         run.resume()

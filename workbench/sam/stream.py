@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing as mp
 import os
+import threading
 from multiprocessing.queues import Queue
 from types import TracebackType
 
@@ -15,9 +16,22 @@ VALIDATION_SEEDS = 1_000_000_000
 """Seeds from here on are never trained on."""
 
 
+def end_with_parent() -> None:
+    """Let this process end when the one that started it is gone, however that ended."""
+    parent = mp.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def keep_drawing(queue: Queue[Scene], first_seed: int, stride: int, size_px: int) -> None:
     """Draw scenes `first_seed`, `first_seed + stride`, ... into a bounded queue, for ever, at low priority."""
     os.nice(5)
+    end_with_parent()
     seed = first_seed
     while True:
         queue.put(draw_scene(seed, size_px))
