@@ -44,14 +44,19 @@ class Catalog:
             yield connection
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[sa.Connection]:
+    def write(self, alone: bool = True) -> Iterator[sa.Connection]:
         """Yield a connection in a transaction that no other writer disturbs; it is committed at the end.
+
+        Parameters
+        ----------
+        alone : False for a single statement that locks its own rows: where the database can, writers then do not wait
 
         Raises
         ------
         StoreError : when another writer keeps the database for longer than 30 s, or nothing can be written
         """
-        with _in_words(), self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+        how = {"writes": True, "alone": alone}
+        with _in_words(), self.engine.connect().execution_options(**how) as connection, connection.begin():
             yield connection
         self.checkpoint(above_bytes=CHECKPOINT_BYTES)
 
@@ -137,10 +142,11 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin(connection: sa.Connection) -> None:
-    writes = connection.get_execution_options().get("writes", False)
+    options = connection.get_execution_options()
+    writes = options.get("writes", False)
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-    elif connection.dialect.name == "postgresql" and writes:
+    elif connection.dialect.name == "postgresql" and writes and options.get("alone", True):
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_TURN})")
 
 

@@ -71,6 +71,13 @@ def latest_triage(catalog: Catalog, run_id: int) -> Version | None:
     return None if row is None else Version(*row)
 
 
+def find_triage(catalog: Catalog, triage_id: int) -> Version | None:
+    """Return a version of triage by its number."""
+    with catalog.read() as connection:
+        row = connection.execute(_VERSION.where(triages.c.id == triage_id)).first()
+    return None if row is None else Version(*row)
+
+
 def totals(catalog: Catalog, run_id: int | None) -> dict[str, Any]:
     """Return images, duplicates, done, proposals, distinct and seconds_per_image of a run (zeros for none)."""
     done = (run_images.c.run_id == run_id) & (run_images.c.status == "done")

@@ -1,0 +1,299 @@
+"""Events into a project's journal, and images as they stand out of it: where journal, claims and proposals meet."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import numpy as np
+import sqlalchemy as sa
+
+import workbench
+from workbench import proposing
+from workbench.config import TriageConfig
+from workbench.review import checking, state
+from workbench.review.state import ImageReview
+from workbench.store import audits, claims, journal, records, runs, truth
+from workbench.store.journal import Person, Place
+from workbench.store.schema.review import review_events
+from workbench.tables.events import LATER, Claim, EventError, Recorded, ReviewEvent, short
+from workbench.tables.outcomes import Triage
+from workbench.tables.proposals import Proposals
+
+if TYPE_CHECKING:
+    from workbench.folder import ProjectFolder
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_KEPT_IMAGES = 16  # whose proposals stay in memory: people go back and forth between a few
+_PURPOSE_OF = {"audit": "audit", "second": "second"}  # a claim of any other kind is for review
+
+
+class Version(NamedTuple):
+    """A run and a version of its triage: what an image was shown with."""
+
+    run_id: int | None
+    triage_id: int | None
+
+
+class Shown:
+    """What people are shown of images: proposals and outcomes by run and version of triage, the last few kept."""
+
+    def __init__(self, project: ProjectFolder) -> None:
+        self.project = project
+        self._proposals: collections.OrderedDict[tuple[int, str], Proposals] = collections.OrderedDict()
+        self._triaged: collections.OrderedDict[tuple[int, int, str], Triage] = collections.OrderedDict()
+        self._configs: dict[int, TriageConfig] = {}
+
+    def latest(self) -> Version:
+        """Return the run worked on last and its triage used last; thresholds that nobody chose yet are kept as one."""
+        catalog, run = self.project.catalog, runs.find(self.project.catalog)
+        if run is None:
+            return Version(None, None)
+        kept = records.latest_triage(catalog, run.id)
+        if kept is not None:
+            return Version(run.id, kept.id)
+        config = self.project.triage_config(run.id)
+        blank = records.Version(0, run.id, config.digest, config.to_dict(), 0, {}, {})
+        return Version(run.id, records.keep_triage(catalog, blank, "", ""))
+
+    def proposals(self, run_id: int | None, image_id: str) -> Proposals:
+        """Return the proposals of a run on an image."""
+        if run_id is None:
+            return Proposals.empty()
+        found = self._proposals.get((run_id, image_id))
+        if found is None:
+            parts = [rows for _, rows in self.project.each([image_id], run_id)]
+            if not parts:  # not done yet: asked again the next time
+                return Proposals.empty()
+            found = _keep(self._proposals, (run_id, image_id), parts[0])
+        return found
+
+    def triaged(self, version: Version, image_id: str) -> tuple[Proposals, Triage]:
+        """Return the proposals of an image with their outcomes by a version of triage."""
+        rows = self.proposals(version.run_id, image_id)
+        if version.run_id is None or version.triage_id is None or not len(rows):
+            return Proposals.empty(), Triage(np.zeros(0), np.zeros(0))
+        key = (version.run_id, version.triage_id, image_id)
+        found = self._triaged.get(key)
+        if found is None or len(found) != len(rows):
+            found = _keep(self._triaged, key, workbench.triage(rows, self.config(version.triage_id)))
+        return rows, found
+
+    def config(self, triage_id: int) -> TriageConfig:
+        """Return the thresholds of a version of triage; they never change."""
+        if triage_id not in self._configs:
+            kept = records.find_triage(self.project.catalog, triage_id)
+            if kept is None:
+                raise EventError(f"triage_id: expected a version in project.triages(), got {triage_id}")
+            self._configs[triage_id] = TriageConfig.from_dict(kept.settings)
+        return self._configs[triage_id]
+
+
+def _keep(kept: collections.OrderedDict[K, V], key: K, value: V) -> V:
+    kept[key] = value
+    while len(kept) > _KEPT_IMAGES:
+        kept.popitem(last=False)
+    return value
+
+
+# ---- images out of the journal --------------------------------------------------------------------------------------
+
+
+def image_review(
+    shown: Shown, image_id: str, *, latest: bool = False, purpose: str = "review", by: str | None = None
+) -> ImageReview:
+    """Return how an image stands; see `Reviewing.image_review`."""
+    with shown.project.catalog.read() as connection:
+        place = journal.places(connection, [image_id])[image_id]
+        events = journal.events(connection, [place.key]).get(image_id, [])
+    now = shown.latest()
+    return of_events(shown, place, events, now, latest=latest, purpose=purpose, by=by)
+
+
+def of_events(
+    shown: Shown,
+    place: Place,
+    events: Sequence[ReviewEvent],
+    now: Version,
+    *,
+    latest: bool = False,
+    purpose: str = "review",
+    by: str | None = None,
+) -> ImageReview:
+    """Return how an image stands by its events: a complete one as it was shown then, an open one as `now`."""
+    last = state.standing(events)
+    version = now if latest or last is None or last.kind == "skip" else Version(last.run_id, last.triage_id)
+    rows, triaged = shown.triaged(version, place.image_id)
+    older = dict.fromkeys(e.run_id for e in events if e.kind == "verdict" and e.run_id not in (None, version.run_id))
+    others = [shown.proposals(run_id, place.image_id) for run_id in older]
+    return state.fold(
+        place.image_id,
+        place.size_hw,
+        rows,
+        triaged,
+        events,
+        run_id=version.run_id,
+        triage_id=version.triage_id,
+        purpose=purpose,
+        by=by,
+        others=Proposals.concat(others),
+    )
+
+
+def reviews(shown: Shown, image_ids: Iterable[str] | None = None, status: str = "complete") -> Iterator[ImageReview]:
+    """Yield images with a status as they stand, in their order, one in memory at a time."""
+    with shown.project.catalog.read() as connection:
+        keys = [key for key, (now, _) in journal.statuses(connection).items() if now == status]
+    done, wanted = set(keys), None if image_ids is None else set(image_ids)
+    now = shown.latest()
+    for file in runs.image_files(shown.project.catalog, None):
+        if file.key not in done or file.image_id is None or (wanted is not None and file.image_id not in wanted):
+            continue
+        with shown.project.catalog.read() as connection:
+            place = journal.places(connection, [file.image_id])[file.image_id]
+            events = journal.events(connection, [file.key]).get(file.image_id, [])
+        yield of_events(shown, place, events, now)
+
+
+# ---- events into the journal ----------------------------------------------------------------------------------------
+
+
+def record(shown: Shown, events: Sequence[ReviewEvent], claim: Claim | None, claim_s: float) -> list[Recorded]:
+    """Append events in one short transaction; see `Reviewing.record`."""
+    if not events:
+        return []
+    catalog = shown.project.catalog
+    with catalog.read() as connection:
+        places = journal.places(connection, (event.image_id for event in events))
+        versions = {image: _version_of(connection, place.key) for image, place in places.items()}
+    prepared = [_prepared(shown, event, claim, places, versions) for event in events]
+    places |= {place.image_id: place for _, place, _ in prepared}
+    with catalog.write() as connection:  # looks and writes in one turn; nothing slow is done in it
+        writer = _Writer(connection, journal.people(connection), claim)
+        known = journal.known(connection, [event.gesture_id for event in events])
+        told = [known.get(event.gesture_id) or writer.append(event, place, ids) for event, place, ids in prepared]
+        ended = writer.settle()
+        if claim is not None and not writer.lost:
+            claims.touch(catalog, connection, claim, claim_s, ended)
+    return told
+
+
+def _version_of(connection: sa.Connection, key: int) -> Version | None:
+    """Return what a complete image was shown with; None for others."""
+    status, sequence = journal.statuses(connection, [key]).get(key, ("open", None))
+    if status != "complete":
+        return None
+    query = sa.select(review_events.c.run_id, review_events.c.triage_id).where(review_events.c.sequence == sequence)
+    return Version(*connection.execute(query).one())
+
+
+def _prepared(
+    shown: Shown,
+    event: ReviewEvent,
+    claim: Claim | None,
+    places: Mapping[str, Place],
+    versions: Mapping[str, Version | None],
+) -> tuple[ReviewEvent, Place, frozenset[str]]:
+    """Return an event with what its claim and its image say of it, its place, and the automatic masks it may mean."""
+    place = places.get(event.image_id)
+    if place is None:
+        raise EventError(f"image_id: expected the id of an image of the project, got {short(event.image_id)}")
+    checking.check_claim(event, claim)
+    changes: dict[str, object] = {}
+    if claim is not None:
+        changes["purpose"] = _PURPOSE_OF.get(claim.kind, "review")
+    if event.run_id is None or event.triage_id is None:
+        version = versions[event.image_id] or shown.latest()
+        if event.run_id in (None, version.run_id):
+            changes |= {"run_id": version.run_id, "triage_id": version.triage_id}
+    if event.triage_id is not None:
+        shown.config(event.triage_id)  # refuses an unknown one
+    event = dataclasses.replace(event, sequence=None, stale=False, recorded_at="", **changes)  # type: ignore[arg-type]
+    if event.drawn is not None:
+        place = _sized(shown.project, place)
+        checking.check_size(event, place.size_hw)
+    named = checking.named_masks(event)
+    automatic = shown.proposals(event.run_id, event.image_id).mask_id.tolist() if named else ()
+    return event, place, frozenset(automatic)
+
+
+def _sized(project: ProjectFolder, place: Place) -> Place:
+    """Return a place with the size of its image, which is read when no run has done so."""
+    if place.size_hw is not None:
+        return place
+    pixels, _ = proposing.read(project.path, runs.image_files(project.catalog, None, [place.image_id])[0])
+    size = (int(pixels.shape[0]), int(pixels.shape[1]))
+    truth.set_size(project.catalog, place.key, size)
+    return place._replace(size_hw=size)
+
+
+class _Writer:
+    """Appends the events of one transaction, each checked against the journal as it is by then."""
+
+    def __init__(self, connection: sa.Connection, people: Mapping[str, Person], claim: Claim | None) -> None:
+        self.connection, self.people, self.claim = connection, people, claim
+        self.lost = claim is not None and claims.is_lost(connection, claim)
+        self._told: dict[str, Recorded] = {}
+        self._moved: dict[int, ReviewEvent] = {}  # images whose status may be another now
+        self._audited: dict[int, Place] = {}
+
+    def append(self, event: ReviewEvent, place: Place, automatic: frozenset[str]) -> Recorded:
+        """Append an event. Raises EventError when it does not fit; the whole transaction is then undone."""
+        if event.gesture_id in self._told:  # twice in one call
+            return dataclasses.replace(self._told[event.gesture_id], duplicate=True)
+        by = self.people.get(event.annotator)
+        if by is None:
+            raise EventError(
+                f"annotator: {short(event.annotator)} is not known here; add them with project.add_annotator"
+            )
+        event = self._resolved(event)
+        self._check_masks(event, place, automatic)
+        if event.kind == "undo":
+            checking.check_undo(event, journal.gestures(self.connection, place.key))
+        if event.purpose == "audit":
+            audits.check(self.connection, event, place.key, by)
+            self._audited[place.key] = place
+        event = dataclasses.replace(event, stale=self.lost)
+        token = self.claim.token if self.claim else None
+        told = journal.append(self.connection, event, place, by, token, state.made_mask(event))
+        self._told[event.gesture_id] = told
+        if event.kind in ("complete", "skip", "undo") and not event.stale:
+            self._moved[place.key] = event
+        return told
+
+    def _resolved(self, event: ReviewEvent) -> ReviewEvent:
+        """Give masks that are named by their gesture ("g:...") the ids they got."""
+        later = [name for name in checking.named_masks(event) if name.startswith(LATER)]
+        if not later:
+            return event
+        gestures = [name.removeprefix(LATER) for name in later]
+        made = {**journal.known(self.connection, gestures), **self._told}
+        ids = {LATER + gesture: made[gesture].mask_id for gesture in gestures if gesture in made}
+        return checking.renamed(event, ids)
+
+    def _check_masks(self, event: ReviewEvent, place: Place, automatic: frozenset[str]) -> None:
+        unknown = [name for name in checking.named_masks(event) if name not in automatic]
+        if unknown:
+            drawn = journal.drawn_ids(self.connection, place.key, unknown)
+            checking.refuse_unknown(event, [name for name in unknown if name not in drawn])
+
+    def settle(self) -> bool:
+        """Note where the images stand now; return whether the image of the claim is left for good."""
+        ended = False
+        for key, event in self._moved.items():
+            if event.purpose == "review":
+                last = state.standing(journal.gestures(self.connection, key))
+                status = "open" if last is None else "complete" if last.kind == "complete" else "skipped"
+                journal.set_status(self.connection, key, status, last.sequence if last else None)
+                ended = last is not None
+            else:
+                ended = event.kind == "complete"
+        for key in self._audited:
+            found = journal.events(self.connection, [key], purpose="audit")
+            events = [event for of_image in found.values() for event in of_image]
+            audits.settle(self.connection, key, state.counting(events, "audit"))
+        return ended

@@ -1,0 +1,80 @@
+"""Whether an event fits what it is about: its claim, its image, its masks, what it undoes. Refusals are in words."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from workbench.review import state
+from workbench.tables.events import Claim, EventError, ReviewEvent, short
+
+
+def check_claim(event: ReviewEvent, claim: Claim | None) -> None:
+    """Refuse an event under a claim of another annotator or image. Raises EventError."""
+    if claim is None:
+        return
+    if event.annotator != claim.annotator:
+        raise EventError(f"annotator: the claim is {short(claim.annotator)}'s, the event is {short(event.annotator)}'s")
+    if event.image_id != claim.image_id:
+        raise EventError(f"image_id: the claim is on image {claim.image_id}, the event is on {event.image_id}")
+
+
+def check_size(event: ReviewEvent, size_hw: tuple[int, int] | None) -> None:
+    """Refuse a drawn mask of another size than its image. Raises EventError."""
+    if event.drawn is None or size_hw is None:
+        return
+    h, w = event.drawn[1]
+    if (h, w) != size_hw:
+        raise EventError(
+            f"rle: the mask has {h}×{w} px (h×w), the image has {size_hw[0]}×{size_hw[1]} px as it is seen (upright)"
+        )
+
+
+def named_masks(event: ReviewEvent) -> list[str]:
+    """Return the masks that an event says something about, and that must be there already."""
+    if event.kind == "verdict":
+        return list(event.targets)
+    named = [event.mask_id] if event.kind in ("edit", "label") else []
+    replaced = event.payload.get("replaces") if event.kind == "draw" else None
+    return [*named, str(replaced)] if replaced else named
+
+
+def renamed(event: ReviewEvent, ids: Mapping[str, str]) -> ReviewEvent:
+    """Return an event with masks called by other names."""
+    payload = dict(event.payload)
+    if "masks" in payload:
+        payload["masks"] = [ids.get(name, name) for name in payload["masks"]]
+    if payload.get("replaces"):
+        payload["replaces"] = ids.get(payload["replaces"], payload["replaces"])
+    return dataclasses.replace(event, mask_id=ids.get(event.mask_id, event.mask_id), payload=payload)
+
+
+def refuse_unknown(event: ReviewEvent, unknown: Sequence[str]) -> None:
+    """Refuse an event about masks that are none of its image's. Raises EventError."""
+    if unknown:
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        raise EventError(
+            f"mask_id: image {event.image_id} has no mask {short(unknown[0])}{more}, neither in run {event.run_id} nor "
+            "drawn; open the image again"
+        )
+
+
+def check_undo(event: ReviewEvent, gestures: Sequence[ReviewEvent]) -> None:
+    """Refuse an undo of what cannot be undone. Raises EventError.
+
+    Parameters
+    ----------
+    gestures : of the image of the event, in order
+    """
+    wanted = event.payload["gesture"]
+    found = next((gesture for gesture in gestures if gesture.gesture_id == wanted), None)
+    if found is None:
+        raise EventError(f"gesture: image {event.image_id} has no gesture {short(wanted)} to undo")
+    if found.annotator != event.annotator:
+        raise EventError(
+            f"gesture: {short(wanted)} was {short(found.annotator)}'s; undo your own, and decide anew about others'"
+        )
+    if found.purpose != event.purpose:
+        raise EventError(f"gesture: {short(wanted)} was for {found.purpose}, the undo is for {event.purpose}")
+    if wanted in state.undone(gestures):
+        raise EventError(f"gesture: {short(wanted)} is undone already; to redo it, undo its undo")

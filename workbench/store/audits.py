@@ -1,0 +1,146 @@
+"""Audits: which masks were drawn with which probability, who may judge them, and the event that answered each."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from workbench.store.catalog import Catalog, now
+from workbench.store.journal import Person, last_sequence
+from workbench.store.schema import images
+from workbench.store.schema.review import annotators, audit_masks, audits, review_events
+from workbench.tables.events import EventError, ReviewEvent, short
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KINDS = ("verdict", "edit", "undo", "answer", "complete")  # what an auditor's gesture can be
+
+
+@dataclasses.dataclass(frozen=True)
+class AuditMask:
+    """A mask drawn for an audit.
+
+    stratum : its name in the strata of the audit; probability : with which it was drawn
+    decided_by : who gave the verdict or drew it, "" where nobody did; run_id, triage_id : what it was final by
+    """
+
+    image_id: str
+    mask_id: str
+    stratum: str
+    source: str
+    model_id: str
+    probability: float
+    decided_by: str
+    run_id: int | None
+    triage_id: int | None
+    rle: bytes
+    size_hw: tuple[int, int]
+
+
+def keep(
+    catalog: Catalog,
+    seed: str,
+    settings: Mapping[str, Any],
+    strata: Mapping[str, Mapping[str, float]],
+    masks: Sequence[AuditMask],
+) -> int:
+    """Write an audit with all its masks, whole or not at all, and return its number."""
+    with catalog.write() as connection:
+        keys = {row.image_id: row.key for row in connection.execute(sa.select(images.c.image_id, images.c.key))}
+        ids = {row.name: row.id for row in connection.execute(sa.select(annotators.c.name, annotators.c.id))}
+        head = {"seed": seed, "settings": dict(settings), "strata": json.loads(json.dumps(strata)), "made_at": now()}
+        made = connection.execute(sa.insert(audits).values(**head, after_sequence=last_sequence(connection)))
+        assert made.inserted_primary_key is not None
+        number = int(made.inserted_primary_key[0])
+        rows = [_row(mask, number, keys[mask.image_id], ids.get(mask.decided_by)) for mask in masks]
+        if rows:
+            connection.execute(sa.insert(audit_masks), rows)
+    return number
+
+
+def _row(mask: AuditMask, audit: int, key: int, decided_by: int | None) -> dict[str, Any]:
+    own = {f.name: getattr(mask, f.name) for f in dataclasses.fields(mask) if f.name not in ("image_id", "size_hw")}
+    place = {"audit_id": audit, "image_key": key, "decided_by": decided_by, "sequence": None}
+    return {**own, **place, "rle": mask.rle.decode("ascii"), "height": mask.size_hw[0], "width": mask.size_hw[1]}
+
+
+def check(connection: sa.Connection, event: ReviewEvent, key: int, by: Person) -> None:
+    """Refuse an auditor's event that an audit must not hold. Raises EventError."""
+    if not by.is_senior:
+        raise EventError(f"annotator: audits go to a senior or the owner, {short(by.name)} is {by.role}")
+    if event.kind not in KINDS:
+        raise EventError(f"kind: in an audit expected one of {', '.join(KINDS)}, got {event.kind}")
+    if event.kind not in ("verdict", "edit"):
+        return
+    query = sa.select(audit_masks.c.mask_id, audit_masks.c.decided_by).where(audit_masks.c.image_key == key)
+    deciders: dict[str, set[int | None]] = {}
+    for mask, decided_by in connection.execute(query):
+        deciders.setdefault(mask, set()).add(decided_by)
+    for name in event.targets:
+        if name not in deciders:
+            raise EventError(f"mask_id: {short(name)} is in no audit of image {event.image_id}")
+        if deciders[name] == {by.id}:
+            raise EventError(f"mask_id: {short(by.name)} decided {short(name)}; an audit needs somebody else")
+
+
+def settle(connection: sa.Connection, key: int, events: Sequence[ReviewEvent]) -> None:
+    """Note for each audited mask of an image the event that answers it today.
+
+    Parameters
+    ----------
+    events : those of audits on this image that count, in order
+    """
+    answers: dict[str, list[ReviewEvent]] = {}
+    for event in events:
+        if event.kind in ("verdict", "edit"):
+            for name in event.targets:
+                answers.setdefault(name, []).append(event)
+    columns = (audit_masks.c.audit_id, audit_masks.c.mask_id, audits.c.after_sequence, annotators.c.name)
+    joined = audit_masks.join(audits).outerjoin(annotators)
+    for audit, mask, after, decided_by in connection.execute(
+        sa.select(*columns).select_from(joined).where(audit_masks.c.image_key == key)
+    ).all():
+        fit = [e for e in answers.get(mask, []) if (e.sequence or 0) > after and e.annotator != decided_by]
+        last = fit[-1] if fit and fit[-1].payload.get("verdict") != "none" else None
+        same = (audit_masks.c.audit_id == audit) & (audit_masks.c.image_key == key) & (audit_masks.c.mask_id == mask)
+        values = {"sequence": last.sequence if last else None}
+        connection.execute(sa.update(audit_masks).where(same).values(values))
+
+
+def pending(connection: sa.Connection, key: int, by: Person) -> list[str]:
+    """Return the masks of an image that a person has to judge or has judged in an open audit, in no telling order."""
+    theirs = sa.func.coalesce(audit_masks.c.decided_by, -1) != by.id
+    mine = audit_masks.c.sequence.is_(None) | (review_events.c.annotator_id == by.id)
+    query = (
+        sa.select(audit_masks.c.mask_id)
+        .select_from(audit_masks.outerjoin(review_events, review_events.c.sequence == audit_masks.c.sequence))
+        .where((audit_masks.c.image_key == key) & theirs & mine)
+        .order_by(audit_masks.c.mask_id)  # a hash of the pixels
+    )
+    return list(dict.fromkeys(connection.execute(query).scalars()))
+
+
+def audits_frame(catalog: Catalog) -> pd.DataFrame:
+    """Return a row for each audit: seed, settings, strata, when it was drawn, masks drawn and answered."""
+    import pandas as pd
+
+    counts = (
+        sa.select(
+            audit_masks.c.audit_id,
+            sa.func.count().label("masks"),
+            sa.func.count(audit_masks.c.sequence).label("answered"),
+        )
+        .group_by(audit_masks.c.audit_id)
+        .subquery()
+    )
+    numbers = [sa.func.coalesce(column, 0) for column in (counts.c.masks, counts.c.answered)]
+    columns = (audits.c.id, audits.c.seed, audits.c.settings, audits.c.strata, audits.c.made_at, *numbers)
+    query = sa.select(*columns).select_from(audits.outerjoin(counts)).order_by(audits.c.id)
+    names = ["audit_id", "seed", "settings", "strata", "made_at", "masks", "answered"]
+    with catalog.read() as connection:
+        return pd.DataFrame([tuple(row) for row in connection.execute(query)], columns=names)
