@@ -1,0 +1,302 @@
+"""Certificates: "at most alpha wrong, with confidence 1 − delta", of a pool of masks, and of images to come.
+
+The threshold is found by testing a fixed sequence: a grid is written down before any label is seen, and tested from the
+strictest threshold on until a test fails. That costs nothing in confidence, whatever the number of thresholds.
+Source: Angelopoulos et al. 2021, Learn then test, arXiv 2110.01052, section 2.1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.calibrate.bounds import (
+    betting_upper,
+    betting_wealth,
+    hypergeometric_upper,
+    images_needed,
+    labels_needed,
+)
+from workbench.plotted import Plotted
+
+Floats = NDArray[np.float64]
+GRID = tuple(round(0.995 - 0.005 * k, 3) for k in range(100))  # 0.995 to 0.5: strictest first
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One threshold of the grid: masks accepted are those with a confidence above it.
+
+    labels, wrong : of the unit (masks, or images with the sum of their losses); population : masks accepted in the pool
+    bound : upper bound on the share wrong, NaN where it was not tested; passed : bound <= alpha
+    """
+
+    threshold: float
+    labels: int
+    wrong: float
+    population: int
+    bound: float
+    passed: bool
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Certificate(Plotted):
+    """What can be promised of the masks accepted above a threshold, or why nothing can.
+
+    kind : "pool": the masks of this pool; "images": masks of images to come, from the same source
+    granted : whether there is a promise; then `threshold` is the loosest that was certified and `bound` its bound
+    labels, wrong : at that threshold; without a promise at the strictest that was tested
+    needed : labels (masks, or images) that would be needed where there is none, at the share wrong seen so far;
+        -1 when no number would do, since that share is not below alpha
+    accepted : masks above the threshold, of `pool`
+    steps : the whole grid, as it was tested
+    """
+
+    kind: Literal["pool", "images"]
+    alpha: float
+    delta: float
+    granted: bool
+    threshold: float
+    bound: float
+    labels: int
+    wrong: float
+    needed: int
+    accepted: int
+    pool: int
+    steps: tuple[Step, ...]
+    note: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """The promise in words, or what is missing."""
+        unit = "masks" if self.kind == "pool" else "images"
+        if self.granted:
+            whose = "of this pool" if self.kind == "pool" else "of an image to come, on average,"
+            return (
+                f"At most {self.alpha:.1%} of the masks {whose} with a confidence above {self.threshold:g} are wrong, "
+                f"with confidence {1 - self.delta:.0%} ({self.labels:,} labelled {unit}, bound {self.bound:.2%}; "
+                f"{self.accepted:,} of {self.pool:,} masks accepted)."
+            )
+        text = f"No certificate for alpha {self.alpha:g} at delta {self.delta:g}: {self.note}"
+        if self.needed > self.labels:
+            text += f" About {self.needed:,} labelled {unit} would be needed, there are {self.labels:,}."
+        return text + " The threshold is calibrated, not certified."
+
+    def __str__(self) -> str:
+        return self.sentence
+
+    __repr__ = __str__
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as plain values for JSON; what is undefined is None."""
+        values = dataclasses.asdict(self)
+        values["steps"] = [{k: _plain(v) for k, v in step.items()} for step in values["steps"]]
+        return {**{k: _plain(v) for k, v in values.items()}, "sentence": self.sentence}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Certificate:
+        """Build the certificate from what `to_dict` gave."""
+        nan = float("nan")
+        rows: list[dict[str, Any]] = [{k: nan if v is None else v for k, v in step.items()} for step in values["steps"]]
+        steps = tuple(Step(**row) for row in rows)
+        plain: dict[str, Any] = {
+            k: nan if v is None else v for k, v in values.items() if k not in ("steps", "sentence")
+        }
+        return cls(**plain, steps=steps)
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+# ---- the two kinds ------------------------------------------------------------------------------------------------
+
+
+def certify_pool(
+    confidence: ArrayLike,
+    right: ArrayLike,
+    pool: ArrayLike,
+    alpha: float = 0.05,
+    delta: float = 0.05,
+    grid: ArrayLike = GRID,
+) -> Certificate:
+    """Certify masks of a pool, from labels of masks drawn from it with equal probability, without replacement.
+
+    Holds whatever the clustering within images, because masks are drawn and not images.
+
+    Parameters
+    ----------
+    confidence, right : (n,) of the masks drawn, all of them labelled; pool : (N,) confidence of all masks, drawn ones too
+    grid : thresholds, strictest first, fixed before labels were seen
+
+    Raises
+    ------
+    ValueError : for alpha or delta that are no shares, a grid that is not falling, more labels than masks in the pool
+    """
+    p, y, all_of = _scores(confidence), np.asarray(right, bool), _scores(pool)
+    if p.shape != y.shape:
+        raise ValueError(f"certify_pool: expected a label for each of the {p.size} masks drawn, got {y.size}")
+    if len(p) > len(all_of):
+        raise ValueError(f"certify_pool: {len(p)} masks drawn from a pool of {len(all_of)}; draw without replacement")
+    thresholds = _grid(grid)
+    least = min(labels_needed(alpha, delta), labels_needed(alpha, delta, 0, len(all_of)) if len(all_of) else 1)
+
+    def test(threshold: float) -> Step:
+        drawn, population = p > threshold, int((all_of > threshold).sum())
+        n, wrong = int(drawn.sum()), int((drawn & ~y).sum())
+        bound = hypergeometric_upper(wrong, n, population, delta)
+        return Step(threshold, n, wrong, population, bound, bound <= alpha)
+
+    enough = lambda t: int((p > t).sum()) >= least  # noqa: E731 - one line beside the others
+    return _sequence("pool", thresholds, enough, test, lambda t: _pool_labels(p, y, all_of, t), all_of, alpha, delta)
+
+
+def certify_images(
+    confidence: ArrayLike,
+    right: ArrayLike,
+    image: ArrayLike,
+    rng: np.random.Generator,
+    alpha: float = 0.05,
+    delta: float = 0.05,
+    grid: ArrayLike = GRID,
+) -> Certificate:
+    """Certify images to come, from images drawn from the same source with all their masks labelled.
+
+    The unit is the image: its loss is the share wrong among its masks above the threshold; images without any are left
+    out, of the promise too.
+
+    Parameters
+    ----------
+    confidence, right, image : (n,) of all masks of the labelled images
+    rng : draws the order in which images are bet on
+    grid : thresholds, strictest first, fixed before labels were seen
+
+    Raises
+    ------
+    ValueError : for alpha or delta that are no shares, or a grid that is not falling
+    """
+    p, y, groups = _scores(confidence), np.asarray(right, bool), np.asarray(image)
+    if not p.shape == y.shape == groups.shape:
+        raise ValueError(f"certify_images: expected columns of one length, got {p.shape}, {y.shape}, {groups.shape}")
+    codes = np.unique(groups, return_inverse=True)[1].reshape(-1)
+    order = rng.permutation(int(codes.max(initial=-1)) + 1)
+    thresholds, least = _grid(grid), images_needed(alpha, delta)
+
+    def losses(threshold: float) -> Floats:
+        accepted = np.bincount(codes, p > threshold, len(order))[order]
+        wrong = np.bincount(codes, (p > threshold) & ~y, len(order))[order]
+        return np.asarray(wrong[accepted > 0] / accepted[accepted > 0])
+
+    def test(threshold: float) -> Step:
+        x = losses(threshold)
+        passed = bool(betting_wealth(x, alpha, delta) >= np.log(1 / delta))
+        bound = min(betting_upper(x, delta), alpha) if passed else betting_upper(x, delta)
+        return Step(threshold, len(x), float(x.sum()), int((p > threshold).sum()), bound, passed)
+
+    def untested(threshold: float) -> Step:
+        x = losses(threshold)
+        return Step(threshold, len(x), float(x.sum()), int((p > threshold).sum()), float("nan"), False)
+
+    def spread(threshold: float) -> float:
+        x = losses(threshold)
+        return float(x.std()) if len(x) else 0.0
+
+    enough = lambda t: len(losses(t)) >= least  # noqa: E731 - one line beside the others
+    return _sequence("images", thresholds, enough, test, untested, p, alpha, delta, spread)
+
+
+def _scores(given: ArrayLike) -> Floats:
+    """Scores as numbers that compare: a missing one is above no threshold."""
+    scores = np.asarray(given, np.float64)
+    if scores.ndim != 1:
+        raise ValueError(f"certificate: expected one column of scores, got shape {scores.shape}")
+    return np.where(np.isnan(scores), -np.inf, scores)
+
+
+def _grid(given: ArrayLike) -> Floats:
+    grid = np.asarray(given, np.float64)
+    if grid.ndim != 1 or not len(grid) or (np.diff(grid) >= 0).any():
+        raise ValueError("grid: expected thresholds that fall from the strictest to the loosest")
+    return grid
+
+
+def _pool_labels(p: Floats, y: NDArray[np.bool_], pool: Floats, threshold: float) -> Step:
+    drawn = p > threshold
+    counts = int(drawn.sum()), float((drawn & ~y).sum()), int((pool > threshold).sum())
+    return Step(threshold, *counts, float("nan"), False)
+
+
+def _sequence(
+    kind: Literal["pool", "images"],
+    grid: Floats,
+    enough: Callable[[float], bool],
+    test: Callable[[float], Step],
+    untested: Callable[[float], Step],
+    pool: Floats,
+    alpha: float,
+    delta: float,
+    spread: Callable[[float], float] | None = None,
+) -> Certificate:
+    """Test from the strictest threshold with enough labels on; the number of labels says nothing of what is wrong."""
+    steps: list[Step] = []
+    tested: list[Step] = []
+    for threshold in grid.tolist():
+        open_ = (not tested and enough(threshold)) or (tested and tested[-1].passed)
+        step = test(threshold) if open_ else untested(threshold)
+        steps.append(step)
+        if open_:
+            tested.append(step)
+    passed = [step for step in tested if step.passed]
+    shown = passed[-1] if passed else (tested[0] if tested else steps[-1])
+    note, needed = ("", shown.labels) if passed else _missing(kind, shown, bool(tested), alpha, delta, spread)
+    return Certificate(
+        kind=kind,
+        alpha=alpha,
+        delta=delta,
+        granted=bool(passed),
+        threshold=shown.threshold if passed else float("nan"),
+        bound=shown.bound,
+        labels=shown.labels,
+        wrong=shown.wrong,
+        needed=needed,
+        accepted=shown.population if passed else 0,
+        pool=len(pool),
+        steps=tuple(steps),
+        note=note,
+    )
+
+
+def _missing(
+    kind: str, shown: Step, tested: bool, alpha: float, delta: float, spread: Callable[[float], float] | None
+) -> tuple[str, int]:
+    """Say why there is no certificate, and about how many labels there would have to be."""
+    share = shown.wrong / shown.labels if shown.labels else 0.0
+    if kind == "images":
+        needed = images_needed(alpha, delta, share, spread(shown.threshold) if spread else 0.0)
+    elif share >= alpha:
+        needed = -1
+    else:
+        needed = _labels_at(share, alpha, delta, shown.population)
+    if share >= alpha:
+        said = f"{share:.1%} of what was labelled above {shown.threshold:g} is wrong, which is not below alpha."
+        return said, -1
+    if not tested:
+        least = labels_needed(alpha, delta) if kind == "pool" else images_needed(alpha, delta)
+        unit = "masks" if kind == "pool" else "images"
+        return f"no threshold of the grid has the {least:,} labelled {unit} that it takes.", max(needed, least)
+    return f"the bound at the strictest threshold tested ({shown.threshold:g}) is {shown.bound:.1%}.", needed
+
+
+def _labels_at(share: float, alpha: float, delta: float, population: int) -> int:
+    """Labels that certify when the share wrong stays as it is; at most the whole population."""
+    n = labels_needed(alpha, delta)
+    for _ in range(50):
+        again = labels_needed(alpha, delta, int(np.ceil(share * n)))
+        if again <= n:
+            break
+        n = again
+    return min(n, population) if population >= labels_needed(alpha, delta) else n

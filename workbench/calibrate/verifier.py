@@ -1,0 +1,246 @@
+"""The verifier (B3): a small model of the verdict, for "is this mask good?" and "is this image complete?".
+
+It looks at columns given as arrays: the pooled embedding of a mask or image, scores and geometry. Logistic regression
+first; a small network only where it pays. It is a signal for triage only when it beats the score there is already
+(predicted IoU for masks) on calibration images, and is reported beside it always.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.calibrate.recalibrate import compare, image_folds
+from workbench.calibrate.reliability import auroc, undefined
+
+Floats = NDArray[np.float64]
+Question = Literal["is this mask good?", "is this image complete?"]
+GOOD: Question = "is this mask good?"
+COMPLETE: Question = "is this image complete?"
+_HIDDEN = 16
+_LEAST_IMAGES = 4
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Verifier:
+    """A fitted model of the verdict, as plain arrays.
+
+    question : what it answers; kind : logistic or network; columns : names of what it looks at; arrays : parameters
+    """
+
+    question: Question
+    kind: Literal["logistic", "network"]
+    columns: tuple[str, ...]
+    arrays: Mapping[str, Floats]
+
+    def predict(self, columns: tuple[str, ...], values: ArrayLike) -> Floats:
+        """Return (n,) the probability of yes; a value that is missing counts as the mean of its column.
+
+        Raises
+        ------
+        ValueError : when the columns are not those it was fitted on
+        """
+        if tuple(columns) != self.columns:
+            raise ValueError(f"verifier: expected columns {self.columns}, got {tuple(columns)}")
+        a = self.arrays
+        hidden = _standard(np.asarray(values, np.float64), a["mean"], a["scale"])
+        if self.kind == "network":
+            hidden = np.tanh(hidden @ a["weights"] + a["bias"])
+        logits = hidden @ a["slope"] + a["offset"]
+        return np.asarray(1 / (1 + np.exp(-np.clip(logits[:, 0], -500, 500))))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain lists for JSON; every float keeps all its bits."""
+        arrays = {name: values.tolist() for name, values in self.arrays.items()}
+        return {"question": self.question, "kind": self.kind, "columns": list(self.columns), "arrays": arrays}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Verifier:
+        """Build it from what `to_dict` gave. Raises ValueError for a kind that is not known."""
+        if values["kind"] not in _FIT:
+            raise ValueError(f"verifier: expected a kind of {sorted(_FIT)}, got {values['kind']!r}")
+        arrays = {name: np.array(column, dtype=np.float64) for name, column in values["arrays"].items()}
+        return cls(values["question"], values["kind"], tuple(values["columns"]), arrays)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Verification:
+    """A verifier beside the score there is already, both on images that the fit had not seen.
+
+    auroc, baseline_auroc : of the verifier and of the score; gain, low, high : their difference, its 95 % interval by
+        bootstrap over images
+    useful : low > 0: it may be used as a signal for triage; brier : of each kind tried
+    verifier : fitted on everything; None where that is undefined, and `note` says why; held_out : (n,) probabilities
+    """
+
+    question: Question
+    auroc: float
+    baseline_auroc: float
+    gain: float
+    low: float
+    high: float
+    useful: bool
+    brier: Mapping[str, float]
+    verifier: Verifier | None
+    held_out: Floats
+    n: int
+    images: int
+    note: str = ""
+
+    def __repr__(self) -> str:
+        if self.verifier is None:
+            return f"<Verification {self.question!r}: undefined: {self.note}>"
+        use = "used as a signal" if self.useful else "not used: it does not beat the score"
+        return (
+            f"<Verification {self.question!r}: {self.verifier.kind}, AUROC {self.auroc:.3f} beside "
+            f"{self.baseline_auroc:.3f}, gain {self.gain:+.3f} [{self.low:+.3f}, {self.high:+.3f}]; {use}>"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all but the held-out probabilities as plain values for JSON; what is undefined is None."""
+        names = ("question", "auroc", "baseline_auroc", "gain", "low", "high", "useful", "n", "images", "note")
+        plain = {name: getattr(self, name) for name in names}
+        plain = {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in plain.items()}
+        model = self.verifier.to_dict() if self.verifier else None
+        return {**plain, "brier": dict(self.brier), "verifier": model}
+
+
+def _standard(values: Floats, mean: Floats, scale: Floats) -> Floats:
+    z = (values - mean) / scale
+    return np.where(np.isfinite(z), np.clip(z, -10, 10), 0.0)
+
+
+def _scales(values: Floats) -> dict[str, Floats]:
+    known = np.where(np.isfinite(values), values, np.nan)
+    has = np.isfinite(known).any(axis=0)
+    mean, scale = np.zeros(values.shape[1]), np.ones(values.shape[1])
+    mean[has] = np.nanmean(known[:, has], axis=0)
+    spread = np.nanstd(known[:, has], axis=0)
+    scale[has] = np.where(spread > 1e-12, spread, 1.0)
+    return {"mean": mean, "scale": scale}
+
+
+def _fit_logistic(x: Floats, y: NDArray[np.bool_], _seed: int) -> dict[str, Floats]:
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=0.1, max_iter=2000).fit(x, y)
+    return {"slope": np.asarray(model.coef_.T, np.float64), "offset": np.asarray(model.intercept_, np.float64)}
+
+
+def _fit_network(x: Floats, y: NDArray[np.bool_], seed: int) -> dict[str, Floats]:
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier
+
+    model = MLPClassifier((_HIDDEN,), activation="tanh", alpha=1.0, solver="lbfgs", max_iter=200, random_state=seed)
+    with warnings.catch_warnings():  # stopped early on purpose
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(x, y)
+    (weights, slope), (bias, offset) = model.coefs_, model.intercepts_
+    return {"weights": weights, "bias": bias, "slope": slope, "offset": offset}
+
+
+_FIT: dict[str, Any] = {"logistic": _fit_logistic, "network": _fit_network}
+
+
+def fit(
+    kind: Literal["logistic", "network"],
+    columns: tuple[str, ...],
+    values: ArrayLike,
+    yes: ArrayLike,
+    question: Question = GOOD,
+    seed: int = 0,
+) -> Verifier:
+    """Fit a verifier of one kind.
+
+    Parameters
+    ----------
+    columns : (F,) names; values : (n, F), NaN where not measured; yes : (n,) bool
+
+    Raises
+    ------
+    ValueError : where all answers are the same
+    """
+    x, y = np.asarray(values, np.float64), np.asarray(yes, bool)
+    if why := undefined(y):
+        raise ValueError(f"verifier: {why}")
+    scales = _scales(x)
+    return Verifier(question, kind, tuple(columns), {**scales, **_FIT[kind](_standard(x, **scales), y, seed)})
+
+
+def verify(
+    columns: tuple[str, ...],
+    values: ArrayLike,
+    yes: ArrayLike,
+    image: ArrayLike,
+    baseline: ArrayLike,
+    rng: np.random.Generator,
+    *,
+    question: Question = GOOD,
+    folds: int = 5,
+    draws: int = 1000,
+    seed: int = 0,
+) -> Verification:
+    """Fit a verifier and compare it with the score there is already, by cross-validation grouped by image.
+
+    Parameters
+    ----------
+    columns : (F,) names; values : (n, F); yes : (n,) bool; image : (n,) which image each row is of
+    baseline : (n,) the score to beat, for masks predicted IoU; a missing one counts as the lowest
+
+    Returns
+    -------
+    Verification; `useful` only when the interval of the gain in AUROC lies above 0
+    """
+    x, y, groups = np.asarray(values, np.float64), np.asarray(yes, bool), np.asarray(image)
+    codes = np.unique(groups, return_inverse=True)[1].reshape(-1)
+    images, nan = int(codes.max(initial=-1)) + 1, float("nan")
+    why = undefined(y)
+    if not why and images < _LEAST_IMAGES:
+        why = f"labels of {images} images, at least {_LEAST_IMAGES} are needed: review more"
+    if why:
+        empty = np.full(len(y), nan)
+        return Verification(question, nan, nan, nan, nan, nan, False, {}, None, empty, len(y), images, why)
+    fold = image_folds(groups, folds, seed)
+    held = {kind: _held_out(kind, columns, x, y, fold, seed) for kind in _FIT}
+    tried = compare({kind: (p - y) ** 2 for kind, p in held.items()}, groups)
+    kind = next(t.method for t in tried if t.chosen)
+    score = np.nan_to_num(np.asarray(baseline, np.float64), nan=-np.inf)
+    values_of = auroc(held[kind], y), auroc(score, y)
+    low, high = _gain_interval(held[kind], score, y, codes, rng, draws)
+    fitted = fit("network" if kind == "network" else "logistic", columns, x, y, question, seed)
+    brier = {t.method: t.brier for t in tried}
+    gain = values_of[0] - values_of[1]
+    return Verification(question, *values_of, gain, low, high, low > 0, brier, fitted, held[kind], len(y), images)
+
+
+def _held_out(
+    kind: str, columns: tuple[str, ...], x: Floats, y: NDArray[np.bool_], fold: NDArray[np.int64], seed: int
+) -> Floats:
+    p = np.full(len(y), y.mean())
+    for k in np.unique(fold):
+        rest = fold != k
+        if undefined(y[rest]):  # one class only: its share is all there is to say
+            p[~rest] = y[rest].mean() if rest.any() else y.mean()
+            continue
+        fitted = fit("network" if kind == "network" else "logistic", columns, x[rest], y[rest], seed=seed)
+        p[~rest] = fitted.predict(tuple(columns), x[~rest])
+    return p
+
+
+def _gain_interval(
+    p: Floats, score: Floats, y: NDArray[np.bool_], codes: NDArray[np.int64], rng: np.random.Generator, draws: int
+) -> tuple[float, float]:
+    images = int(codes.max()) + 1
+    picks = rng.multinomial(images, np.full(images, 1 / images), size=draws)
+    rows = [np.repeat(np.arange(len(y)), times[codes]) for times in picks]
+    gains = [auroc(p[r], y[r]) - auroc(score[r], y[r]) for r in rows if not undefined(y[r])]
+    if not gains:
+        return float("nan"), float("nan")
+    low, high = np.quantile(gains, [0.025, 0.975])
+    return float(low), float(high)
