@@ -1,0 +1,114 @@
+// Opens what the kernel sends: waits until view, masks and picture belong together, decodes, and shows the image.
+
+import { h } from "./dom.js";
+import { asView, readMasks } from "./wire.js";
+
+const PATIENCE_MS = 5_000;
+
+export class Loader {
+  constructor(app) {
+    this.app = app;
+    this.turn = 0;
+    this.bytes = null; // of the picture that is decoded
+  }
+
+  /** view, masks or picture changed: they come together in notebooks and one by one in Panel. */
+  load() {
+    const turn = ++this.turn;
+    queueMicrotask(() => {
+      if (turn === this.turn) this.#open(turn).catch((error) => this.#failed(turn, error));
+    });
+  }
+
+  stop() {
+    this.turn += 1;
+    clearTimeout(this.waits);
+  }
+
+  async #open(turn) {
+    const { app } = this;
+    const { model } = app;
+    const view = model.get("view") ?? {};
+    clearTimeout(this.waits);
+    if (!view.mode) return;
+    if (view.mode === "empty" || !view.image) return this.#nothing(view);
+    performance.mark("workbench:data");
+    const wire = readMasks(model.get("masks"));
+    const { width, height } = view.image;
+    const fits = wire.ends.length === (view.masks?.id ?? []).length && (!wire.ends.length || (wire.width === width && wire.height === height));
+    if (!fits) return this.#wait();
+    const data = model.get("picture");
+    const bytes = asView(data);
+    if (!bytes.byteLength) return this.#wait();
+    let { picture } = app.stage;
+    if (data !== this.bytes) {
+      picture = await createImageBitmap(new Blob([bytes]));
+      if (turn !== this.turn) return picture.close();
+      this.bytes = data;
+    }
+    this.#show(view, wire, picture);
+  }
+
+  #show(view, wire, picture) {
+    const { app } = this;
+    const same = app.session.view.image?.name === view.image.name;
+    const chosen = same ? app.selected?.id : null;
+    if (!same) this.#leave();
+    app.session.load(view, wire);
+    app.clock.idle_ms = (view.settings?.idle_s ?? 30) * 1000;
+    app.post.open({ token: view.token, store_key: view.store_key, image: view.image });
+    app.empty.hidden = true;
+    app.selected = app.session.byId.get(chosen) ?? null;
+    app.hovered = null;
+    app.stage.load(picture, view.image, same);
+    app.list.reload();
+    app.stage.layers.onDone = () => performance.mark("workbench:painted");
+    app.stage.layers.load(app.session);
+    app.trouble("page", "");
+    app.say(view.message ?? "");
+    app.zoomed(app.stage.camera.scale);
+    app.changed();
+    app.root.dataset.ready = view.token ?? "";
+  }
+
+  /** What belonged to the image before. */
+  #leave() {
+    const { app } = this;
+    app.draft = null;
+    app.selected = null;
+    app.dialogs.clear();
+    app.drafting.asked = null;
+    if (app.tool.name !== "select") app.use("select");
+  }
+
+  #nothing(view) {
+    const { app } = this;
+    this.#leave();
+    this.bytes = null;
+    app.session.load({ ...view, mode: "empty", image: null, masks: null }, { ends: [] });
+    app.post.open({ token: view.token, store_key: view.store_key, image: null });
+    app.stage.load(null, null, true);
+    app.stage.layers.load(app.session);
+    app.list.reload();
+    const again = h("button", { type: "button", class: "wb-button", onclick: () => app.actions.open("next") }, h("span", { text: "Look again" }));
+    const words = view.message || "Nothing left to review.";
+    app.empty.replaceChildren(h("div", { class: "wb-empty-title", text: words }), h("p", { text: "All images of the queue are done, skipped, or with someone else." }), again);
+    app.empty.hidden = false;
+    app.say("");
+    app.changed();
+    app.root.dataset.ready = view.token ?? "";
+  }
+
+  /** Some of it is still on its way. */
+  #wait() {
+    const words = "The image has not arrived whole: its masks or its picture are missing. Open it again, or run the cell again.";
+    this.waits = setTimeout(() => this.app.trouble("page", words), PATIENCE_MS);
+  }
+
+  #failed(turn, error) {
+    if (turn !== this.turn) return;
+    const decoding = error.name === "InvalidStateError" || error.name === "EncodingError";
+    const words = decoding ? "the browser cannot read the picture." : error.message;
+    this.app.trouble("page", `The image cannot be shown: ${words}`);
+  }
+}
