@@ -38,6 +38,9 @@ class ProposeConfig(Settings):
     points_per_batch: int = setting(
         default=64, low=1, high=65536, doc="prompts decoded at once; halved when memory runs out"
     )
+    images_per_batch: int = setting(
+        default=1, low=1, high=256, doc="images of a project embedded at once; above 1 they round by their neighbours"
+    )
     decoder: Literal["shared", "original"] = setting(
         default="shared", doc="shared: work is shared between the prompts of an image; equal but for rounding"
     )

@@ -212,7 +212,7 @@ class ProjectFolder:
             todo = [f for f in chosen if f.image_id and (f.status is None or (retry_failed and f.status == "failed"))]
             todo = todo[:limit]
             proposing.expect_roots(self.path, todo)
-            told = proposing.work(self.path, writer, todo, proposing.proposer(sam, config), config, progress)
+            told = proposing.work(self.path, writer, todo, proposing.Proposer(sam, config), progress)
         return proposing.summarize(run.id, chosen, todo, told, time.perf_counter() - since)
 
     @property

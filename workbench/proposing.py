@@ -1,18 +1,28 @@
-"""Working through the images of a run: read, propose, write; a bad image is noted with its reason and passed over."""
+"""Working through the images of a run: read ahead, propose, write behind; a bad image is noted and passed over.
+
+Files are read and decoded on threads ahead of the model, images are embedded `images_per_batch` at a time, and what
+comes of them is written on one thread behind it. Beside the model this holds at most: pictures of `PIXELS_AHEAD` px and
+two more that wait, a batch of `PIXELS_AHEAD` px or one larger picture, and the proposals of four images.
+"""
 
 from __future__ import annotations
 
 import collections
+import dataclasses
+import functools
 import importlib
+import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench import images as reading
+from workbench.ahead import Ahead, Later, behind
 from workbench.config import ProposeConfig, preset
 from workbench.images import ImageError
 from workbench.report import ProposeSummary
+from workbench.sam.segmenter import BatchingSegmenter
 from workbench.store import files
 from workbench.store.errors import StoreError
 from workbench.store.memory import peak_memory_mb
@@ -22,20 +32,53 @@ from workbench.tables.proposals import Proposals
 if TYPE_CHECKING:
     import numpy as np
 
-    from workbench.sam.segmenter import Segmenter
+    from workbench.sam.segmenter import Embedding, Segmenter
 
-ProposeImage = Callable[["np.ndarray", str], Proposals]
+log = logging.getLogger(__name__)
+
+PIXELS_AHEAD = 32_000_000  # 96 MB as uint8 RGB
+READERS = 2  # decoding lets go of Python's lock; more threads only take cores from the model
 
 
-def proposer(segmenter: Segmenter, config: ProposeConfig) -> ProposeImage:
-    """Return the stage that proposes on one image; looked up at the call, so that it can be another one."""
-    stage = importlib.import_module("workbench.propose.run")
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A recorded image as it was read: (H, W, 3) uint8 RGB and its id, or the error; and how long reading took."""
 
-    def propose(image: np.ndarray, image_id: str) -> Proposals:
-        proposals: Proposals = stage.propose(image, segmenter, config, image_id=image_id)
+    file: ImageFile
+    image: np.ndarray | None
+    image_id: str
+    error: Exception | None
+    seconds: float
+
+    @property
+    def pixels(self) -> int:
+        """Height times width; 0 where there is no picture."""
+        return 0 if self.image is None else int(self.image.shape[0] * self.image.shape[1])
+
+
+class Proposer:
+    """The stage that proposes on one image, bound to a model; looked up here, so that it can be another one."""
+
+    def __init__(self, segmenter: Segmenter, config: ProposeConfig) -> None:
+        self.segmenter, self.config = segmenter, config
+        self._stage = importlib.import_module("workbench.propose.run")
+
+    def propose(self, image: np.ndarray, image_id: str, embedding: Embedding | None) -> Proposals:
+        """Return the proposals of an image, from its embedding where that is there already."""
+        known = {} if embedding is None else {"embedding": embedding}
+        proposals: Proposals = self._stage.propose(image, self.segmenter, self.config, image_id=image_id, **known)
         return proposals
 
-    return propose
+    def embed(self, images: Sequence[np.ndarray]) -> Sequence[Embedding | None]:
+        """Return embeddings of several images made at once; None for images that are to be embedded one by one."""
+        alone = [None] * len(images)
+        if len(images) < 2 or not isinstance(self.segmenter, BatchingSegmenter):
+            return alone
+        try:
+            return self.segmenter.embed_many(images)
+        except Exception as error:  # then each image shows by itself what is wrong with it
+            log.warning("%d images could not be embedded at once (%s): going on one by one", len(images), error)
+            return alone
 
 
 def count_distinct(proposals: Proposals, config: ProposeConfig) -> int:
@@ -48,12 +91,7 @@ def count_distinct(proposals: Proposals, config: ProposeConfig) -> int:
 
 
 def work(
-    project: Path,
-    writer: RunWriter,
-    todo: Sequence[ImageFile],
-    propose: ProposeImage,
-    config: ProposeConfig,
-    progress: bool,
+    project: Path, writer: RunWriter, todo: Sequence[ImageFile], proposer: Proposer, progress: bool
 ) -> dict[str, Any]:
     """Propose on each image of `todo` and write what comes of it.
 
@@ -69,33 +107,86 @@ def work(
 
     counts = {"done": 0, "proposals": 0, "distinct": 0}
     failures: collections.Counter[str] = collections.Counter()
-    with tqdm(todo, desc="proposing", unit="image", disable=not progress) as bar:
-        for file in bar:
-            since = time.perf_counter()
-            try:
-                size_hw, proposals = _propose(project, file, propose)
-                distinct = count_distinct(proposals, config)
-            except Exception as error:  # whatever a model does on one image must not end the run
-                if isinstance(error, StoreError):
-                    raise
-                if files.is_full(error):
-                    raise StoreError(f"the disk is full ({error}): free some space and call propose again") from error
-                reason, message = _reason(error)
-                failures[reason] += 1
-                writer.failed(file.key, reason, message, time.perf_counter() - since)
+    at_once = proposer.config.images_per_batch
+    ahead = Ahead(
+        functools.partial(_picture, project), todo, lambda p: p.pixels, most=PIXELS_AHEAD, count=at_once + READERS,
+        threads=READERS,
+    )  # fmt: skip
+    bar = tqdm(total=len(todo), desc="proposing", unit="image", disable=not progress)
+    with bar, ahead as pictures, behind() as later:
+        for file, found, seconds in _found(_batches(pictures, at_once), proposer):
+            if isinstance(found, Exception):
+                failures[_note_failure(writer, later, file, found, seconds)] += 1
             else:
-                writer.done(file.key, size_hw, proposals, distinct, time.perf_counter() - since)
+                later(functools.partial(writer.done, file.key, *found, seconds))
+                _, proposals, distinct = found
                 counts["done"] += 1
                 counts["proposals"] += len(proposals)
                 counts["distinct"] += distinct
             bar.set_postfix(proposals=counts["proposals"], failures=sum(failures.values()), refresh=False)
-    writer.flush()
+            bar.update()
+        later(writer.flush)
     return {**counts, "failures": failures}
 
 
-def _propose(project: Path, file: ImageFile, propose: ProposeImage) -> tuple[tuple[int, int], Proposals]:
-    image, image_id = read(project, file)
-    return (image.shape[0], image.shape[1]), propose(image, image_id)
+def _picture(project: Path, file: ImageFile) -> Picture:
+    since = time.perf_counter()
+    try:
+        image, image_id = read(project, file)
+    except Exception as error:
+        return Picture(file, None, "", error, time.perf_counter() - since)
+    return Picture(file, image, image_id, None, time.perf_counter() - since)
+
+
+def _batches(pictures: Iterator[Picture], size: int) -> Iterator[list[Picture]]:
+    """Yield pictures in groups of at most `size`, closed early when they hold `PIXELS_AHEAD` px."""
+    batch: list[Picture] = []
+    for picture in pictures:
+        batch.append(picture)
+        if len(batch) == size or sum(p.pixels for p in batch) >= PIXELS_AHEAD:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+Found = tuple[tuple[int, int], Proposals, int]  # size (h, w), proposals, how many are distinct
+
+
+def _found(
+    batches: Iterable[list[Picture]], proposer: Proposer
+) -> Iterator[tuple[ImageFile, Found | Exception, float]]:
+    """Yield for each picture what was found in it, or the error, and the seconds that it took, reading included."""
+    for batch in batches:
+        since = time.perf_counter()
+        there = [p.image for p in batch if p.image is not None]
+        embeddings = iter(proposer.embed(there))
+        shared = (time.perf_counter() - since) / max(len(there), 1)
+        for picture in batch:
+            if picture.image is None:
+                assert picture.error is not None
+                yield picture.file, picture.error, picture.seconds
+                continue
+            since = time.perf_counter()
+            found: Found | Exception
+            try:
+                proposals = proposer.propose(picture.image, picture.image_id, next(embeddings))
+                size_hw = (picture.image.shape[0], picture.image.shape[1])
+                found = size_hw, proposals, count_distinct(proposals, proposer.config)
+            except Exception as error:  # whatever a model does on one image must not end the run
+                found = error
+            yield picture.file, found, picture.seconds + shared + time.perf_counter() - since
+
+
+def _note_failure(writer: RunWriter, later: Later, file: ImageFile, error: Exception, seconds: float) -> str:
+    """Have the reason written why an image has no proposals, and return it; raise what no other image would escape."""
+    if isinstance(error, StoreError):
+        raise error
+    if files.is_full(error):
+        raise StoreError(f"the disk is full ({error}): free some space and call propose again") from error
+    reason, message = _reason(error)
+    later(functools.partial(writer.failed, file.key, reason, message, seconds))
+    return reason
 
 
 class ChangedError(ValueError):

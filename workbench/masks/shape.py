@@ -16,6 +16,7 @@ from workbench.masks import rle
 from workbench.masks.compiled import compiled
 
 _CONTRAST_FLOOR = 1.0  # grey levels; keeps the contrast of flat drawings finite
+_NO_IMAGE = np.zeros((0, 0), dtype=np.float32)
 
 
 def describe(
@@ -45,9 +46,9 @@ def describe(
         raise ValueError(f"image: expected (H, W, 3) of size {tuple(size_hw)}, got shape {image.shape}")
     boxes = rle.to_boxes(rles, size_hw).astype(np.int64)
     runs, offsets = rle.unpack_runs(rles)
-    pixels = np.zeros((0, 0, 3), dtype=np.uint8) if image is None else np.ascontiguousarray(image, dtype=np.uint8)
-    columns = _describe(runs, offsets, boxes, int(size_hw[0]), int(size_hw[1]), pixels, int(band_px))
-    return {name: columns[i] for i, name in enumerate(("solidity", "roughness", "contrast"))}
+    gray = _NO_IMAGE if image is None or len(rles) == 0 else _gray(np.ascontiguousarray(image, dtype=np.uint8))
+    columns = _describe(runs, offsets, boxes, int(size_hw[0]), int(size_hw[1]), gray, int(band_px))
+    return {name: columns[i].astype(np.float32) for i, name in enumerate(("solidity", "roughness", "contrast"))}
 
 
 def solidity(mask: NDArray[np.bool_]) -> float:
@@ -62,7 +63,7 @@ def solidity(mask: NDArray[np.bool_]) -> float:
     >>> solidity(np.array([[1, 0], [1, 1]], dtype=bool))
     0.8571428571428571
     """
-    return float(_solidity(_as_bytes(mask)))
+    return float(_of_mask(mask)[0])
 
 
 def roughness(mask: NDArray[np.bool_]) -> float:
@@ -82,7 +83,7 @@ def roughness(mask: NDArray[np.bool_]) -> float:
     >>> roughness(np.array([[1, 0, 1, 0, 1], [1, 1, 1, 1, 1]], dtype=bool))
     0.2222222222222222
     """
-    return float(_roughness(np.pad(_as_bytes(mask), 1)))
+    return float(_of_mask(mask)[1])
 
 
 def contrast(image_gray: NDArray[Any], mask: NDArray[np.bool_], band_px: int = 3) -> float:
@@ -106,8 +107,7 @@ def contrast(image_gray: NDArray[Any], mask: NDArray[np.bool_], band_px: int = 3
     _check_band(band_px)
     if image_gray.shape != mask.shape:
         raise ValueError(f"image_gray: expected the mask's shape {mask.shape}, got {image_gray.shape}")
-    gray = np.ascontiguousarray(image_gray, dtype=np.float32)
-    return float(_contrast(gray, _as_bytes(mask), int(band_px)))
+    return float(_of_mask(mask, np.ascontiguousarray(image_gray, dtype=np.float32), int(band_px))[2])
 
 
 def _check_band(band_px: int) -> None:
@@ -115,10 +115,24 @@ def _check_band(band_px: int) -> None:
         raise ValueError(f"band_px: expected at least 1, got {band_px}")
 
 
-def _as_bytes(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def _of_mask(mask: NDArray[np.bool_], gray: NDArray[np.float32] = _NO_IMAGE, band_px: int = 1) -> NDArray[np.float64]:
+    """Return solidity, roughness and contrast of one mask of pixels, (3,)."""
     if mask.ndim != 2:
         raise ValueError(f"mask: expected (H, W), got shape {mask.shape}")
-    return np.ascontiguousarray(mask, dtype=bool).view(np.uint8)
+    rles, (height, width) = rle.encode(np.ascontiguousarray(mask, dtype=bool)[None]), mask.shape
+    boxes = rle.to_boxes(rles, (height, width)).astype(np.int64)
+    described: NDArray[np.float64] = _describe(*rle.unpack_runs(rles), boxes, height, width, gray, band_px)[:, 0]
+    return described
+
+
+@compiled
+def _gray(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the brightness of an image, (H, W), by the weights of ITU-R BT.601."""
+    out = np.empty(rgb.shape[:2], dtype=np.float32)
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            out[y, x] = 0.299 * rgb[y, x, 0] + 0.587 * rgb[y, x, 1] + 0.114 * rgb[y, x, 2]
+    return out
 
 
 @compiled
@@ -128,76 +142,79 @@ def _describe(
     boxes: NDArray[np.int64],
     height: int,
     width: int,
-    image: NDArray[np.uint8],
+    gray: NDArray[np.float32],
     band_px: int,
-) -> NDArray[np.float32]:
-    out = np.full((3, boxes.shape[0]), np.nan, dtype=np.float32)
+) -> NDArray[np.float64]:
+    """Return solidity, roughness and contrast, (3, N); a mask is drawn into its box, columns first, for the others' use.
+
+    Only contrast looks at every pixel of the box; the others follow the ends of the runs.
+    """
+    out = np.full((3, boxes.shape[0]), np.nan)
     for i in range(boxes.shape[0]):
         x0, y0, x1, y1 = boxes[i]
         if x0 == x1:
             continue
-        # one array type throughout, with a border of background: numba compiles each function once
-        crop = np.zeros((y1 - y0 + 2, x1 - x0 + 2), dtype=np.uint8)
-        _fill_crop(crop, runs, offsets[i], offsets[i + 1], height, x0 - 1, y0 - 1)
-        out[0, i] = _solidity(crop)
-        out[1, i] = _roughness(crop)
-        if image.shape[0] > 0:
-            left, top = max(x0 - band_px, 0), max(y0 - band_px, 0)
-            right, bottom = min(x1 + band_px, width), min(y1 + band_px, height)
-            around = np.zeros((bottom - top, right - left), dtype=np.uint8)
-            _fill_crop(around, runs, offsets[i], offsets[i + 1], height, left, top)
-            gray = np.empty(around.shape, dtype=np.float32)
-            _to_gray(image, left, top, gray)
-            out[2, i] = _contrast(gray, around, band_px)
+        crop = np.zeros((x1 - x0 + 2 * band_px, y1 - y0 + 2 * band_px), dtype=np.uint8)
+        left, top = x0 - band_px, y0 - band_px
+        pieces, starts = _pieces(crop, runs[offsets[i] : offsets[i + 1]], height, left, top)
+        out[0, i] = _solidity(pieces, starts)
+        out[1, i] = _roughness(crop, pieces, starts)
+        if gray.shape[0] > 0:
+            out[2, i] = _contrast(gray, crop, left, top, band_px)
     return out
 
 
 @compiled
-def _fill_crop(
-    crop: NDArray[np.uint8], runs: NDArray[np.int64], first: int, stop: int, height: int, x0: int, y0: int
-) -> None:
-    """Write the runs of a mask (down the columns of an image of that height) into a crop that begins at (x0, y0)."""
-    at = 0
-    for k in range(first, stop):
-        if (k - first) % 2 == 1:
-            x, y = at // height - x0, at % height
-            for _ in range(runs[k]):
-                crop[y - y0, x] = 1
-                y += 1
-                if y == height:
-                    x, y = x + 1, 0
+def _pieces(
+    crop: NDArray[np.uint8], runs: NDArray[np.int64], height: int, left: int, top: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Draw a mask into a crop (columns first) that begins at (left, top), and list its pieces of columns.
+
+    Returns
+    -------
+    pieces : (P, 2) first row and row after the last, in the crop; starts : (columns + 1,) where those of a column begin
+    """
+    n, at = 0, 0
+    for k in range(len(runs)):
+        if k % 2 == 1 and runs[k] > 0:
+            n += (at + runs[k] - 1) // height - at // height + 1
         at += runs[k]
+    pieces, starts = np.empty((n, 2), dtype=np.int64), np.zeros(crop.shape[0] + 1, dtype=np.int64)
+    n, at = 0, 0
+    for k in range(len(runs)):
+        stop = at + runs[k]
+        while k % 2 == 1 and at < stop:
+            x, y = at // height, at % height
+            end = min(y + stop - at, height)
+            pieces[n, 0], pieces[n, 1] = y - top, end - top
+            crop[x - left, y - top : end - top] = 1
+            starts[x - left + 1] += 1
+            n += 1
+            at += end - y
+        at = stop
+    return pieces, np.cumsum(starts)
 
 
 @compiled
-def _to_gray(rgb: NDArray[np.uint8], x0: int, y0: int, out: NDArray[np.float32]) -> None:
-    """Write the brightness of a crop of the image that begins at (x0, y0), by the weights of ITU-R BT.601."""
-    for y in range(out.shape[0]):
-        for x in range(out.shape[1]):
-            out[y, x] = 0.299 * rgb[y0 + y, x0 + x, 0] + 0.587 * rgb[y0 + y, x0 + x, 1] + 0.114 * rgb[y0 + y, x0 + x, 2]
-
-
-@compiled
-def _solidity(mask: NDArray[np.uint8]) -> float:
-    """Area over hull area. On each line between rows only the outermost corners can lie on the hull."""
-    h, w = mask.shape
-    left = np.full(h + 1, w + 1, dtype=np.int64)
-    right = np.full(h + 1, -1, dtype=np.int64)
+def _solidity(pieces: NDArray[np.int64], starts: NDArray[np.int64]) -> float:
+    """Area over hull area. On each line between columns only the outermost corners can lie on the hull."""
+    lines = len(starts)
+    low, high = np.full(lines, 2**62, dtype=np.int64), np.full(lines, -1, dtype=np.int64)
     area = 0
-    for y in range(h):
-        for x in range(w):
-            if mask[y, x]:
-                area += 1
-                left[y], left[y + 1] = min(left[y], x), min(left[y + 1], x)
-                right[y], right[y + 1] = max(right[y], x + 1), max(right[y + 1], x + 1)
-    if area == 0:
-        return np.nan
-    return area / (_hull_side(right, right, 1) - _hull_side(left, right, -1))
+    for x in range(lines - 1):
+        first, stop = starts[x], starts[x + 1]
+        for k in range(first, stop):
+            area += pieces[k, 1] - pieces[k, 0]
+        if first < stop:
+            y0, y1 = pieces[first, 0], pieces[stop - 1, 1]
+            low[x], low[x + 1] = min(low[x], y0), min(low[x + 1], y0)
+            high[x], high[x + 1] = max(high[x], y1), max(high[x + 1], y1)
+    return area / (_hull_side(high, high, 1) - _hull_side(low, high, -1))
 
 
 @compiled
 def _hull_side(edge: NDArray[np.int64], right: NDArray[np.int64], side: int) -> float:
-    """Area between the y axis and the right (side 1) or left (-1) side of the hull of the points (edge[y], y).
+    """Area between an axis and the far (side 1) or near (-1) side of the hull of the points (edge[y], y).
 
     Lines where right[y] < 0 hold no mask. The monotone chain of Andrew 1979, on lines that are sorted already.
     """
@@ -220,78 +237,102 @@ def _hull_side(edge: NDArray[np.int64], right: NDArray[np.int64], side: int) -> 
 
 
 @compiled
-def _roughness(mask: NDArray[np.uint8]) -> float:
-    """See `roughness`; the mask has a border of background."""
-    turns_x, length_x = _turns_back(mask)
-    turns_y, length_y = _turns_back(np.ascontiguousarray(mask.T))
-    length = length_x + length_y
-    return max(turns_x + turns_y - 4, 0) / length if length else np.nan
+def _roughness(crop: NDArray[np.uint8], pieces: NDArray[np.int64], starts: NDArray[np.int64]) -> float:
+    """See `roughness`; the crop has a border of background.
+
+    A straight piece of the outline is entered and left by turns to the same side where the pixels diagonally beyond its
+    two ends are alike: mask (the outline turns outward) or background.
+    """
+    turns, length = 0, 0
+    for x in range(1, len(starts) - 2):
+        for k in range(starts[x], starts[x + 1]):
+            for outer in (x - 1, x + 1):  # along the column, beside the one before and the one after
+                more_turns, more = _along(crop[outer], pieces, k, starts[outer], starts[outer + 1])
+                turns, length = turns + more_turns, length + more
+            for inner, outer in ((pieces[k, 0], pieces[k, 0] - 1), (pieces[k, 1] - 1, pieces[k, 1])):
+                if crop[x - 1, inner] == 1 and crop[x - 1, outer] == 0:
+                    continue  # across the columns: seen from the one where it begins
+                end = x + 1
+                while crop[end, inner] == 1 and crop[end, outer] == 0:
+                    end += 1
+                length += end - x
+                turns += crop[x - 1, outer] == crop[end, outer]
+    return max(turns - 4, 0) / length
 
 
 @compiled
-def _turns_back(mask: NDArray[np.uint8]) -> tuple[int, int]:
-    """Count the straight pieces along rows that are entered and left by turns to the same side, and all their length."""
+def _along(outer: NDArray[np.uint8], pieces: NDArray[np.int64], k: int, first: int, stop: int) -> tuple[int, int]:
+    """Follow what piece k shares with the background of a neighbouring column, whose pieces are first to stop."""
     turns, length = 0, 0
-    for y in range(1, mask.shape[0] - 1):
-        for outer in (y - 1, y + 1):
-            start = -1
-            for x in range(1, mask.shape[1]):
-                edge = mask[y, x] == 1 and mask[outer, x] == 0
-                if edge and start < 0:
-                    start = x
-                elif start >= 0 and not edge:
-                    # at either end the outline turns outward if the pixel diagonally beyond is mask, else inward
-                    length += x - start
-                    if mask[outer, start - 1] == mask[outer, x]:
-                        turns += 1
-                    start = -1
+    start, last = pieces[k, 0], pieces[k, 1]
+    for j in range(first, stop):
+        if pieces[j, 1] <= start:
+            continue
+        end = min(pieces[j, 0], last)
+        if end > start:
+            length += end - start
+            turns += outer[start - 1] == outer[end]
+        start = pieces[j, 1]
+        if start >= last:
+            return turns, length
+    length += last - start
+    turns += outer[start - 1] == outer[last]
     return turns, length
 
 
 @compiled
-def _contrast(gray: NDArray[np.float32], mask: NDArray[np.uint8], band_px: int) -> float:
-    """See `contrast`."""
-    to_mask, to_rest = _distance(mask, 1, band_px), _distance(mask, 0, band_px)
-    n, total, square = 0, 0.0, 0.0
-    n_in, total_in, square_in = 0, 0.0, 0.0
-    for y in range(mask.shape[0]):
-        for x in range(mask.shape[1]):
+def _contrast(gray: NDArray[np.float32], crop: NDArray[np.uint8], left: int, top: int, band_px: int) -> float:
+    """See `contrast`: of the brightness of the whole image and a crop of the mask that begins at (left, top).
+
+    How much of the mask lies in the window around a pixel, (2 · band + 1)² but for what is outside the image, says on
+    which side of the outline the pixel lies and whether it is near it. The sums slide along the columns.
+    """
+    height, width = gray.shape
+    side, rows = 2 * band_px + 1, crop.shape[1]
+    ring, window = np.zeros((side, rows), dtype=np.int32), np.zeros(rows, dtype=np.int32)
+    first, stop = max(-top, 0), min(height - top, rows)
+    n = np.zeros(2, dtype=np.int64)
+    total, square = np.zeros(2), np.zeros(2)
+    for ahead in range(crop.shape[0] + band_px):
+        _slide(crop, ahead, ring[ahead % side], window, band_px)
+        c = ahead - band_px
+        x = left + c
+        if c < 0 or x < 0 or x >= width:
+            continue
+        across = min(x + band_px, width - 1) - max(x - band_px, 0) + 1
+        for r in range(first, stop):
+            if window[r] == 0 or window[r] == side * side:
+                continue
+            inside, y = crop[c, r], top + r
+            if inside and window[r] == across * (min(y + band_px, height - 1) - max(y - band_px, 0) + 1):
+                continue
             value = np.float64(gray[y, x])
-            if mask[y, x] and to_rest[y, x] <= band_px:
-                n_in, total_in, square_in = n_in + 1, total_in + value, square_in + value * value
-            elif not mask[y, x] and to_mask[y, x] <= band_px:
-                n, total, square = n + 1, total + value, square + value * value
-    if n == 0 or n_in == 0:
+            n[inside] += 1
+            total[inside] += value
+            square[inside] += value * value
+    if n[0] == 0 or n[1] == 0:
         return np.nan
-    within = square + square_in - total * total / n - total_in * total_in / n_in
-    deviation = math.sqrt(max(within, 0.0) / (n + n_in))
-    return abs(total_in / n_in - total / n) / (deviation + _CONTRAST_FLOOR)
+    within = square[0] + square[1] - total[0] * total[0] / n[0] - total[1] * total[1] / n[1]
+    deviation = math.sqrt(max(within, 0.0) / (n[0] + n[1]))
+    return abs(total[1] / n[1] - total[0] / n[0]) / (deviation + _CONTRAST_FLOOR)
 
 
 @compiled
-def _distance(mask: NDArray[np.uint8], value: int, most: int) -> NDArray[np.int32]:
-    """Chebyshev distance of each pixel to the nearest one of that value, `most` + 1 where it is farther.
-
-    Two passes, after Rosenfeld and Pfaltz 1966.
-    """
-    h, w = mask.shape
-    out = np.empty((h, w), dtype=np.int32)
-    for y in range(h):
-        for x in range(w):
-            best = 0 if mask[y, x] == value else most + 1
-            if best and x > 0:
-                best = min(best, out[y, x - 1] + 1)
-            if best and y > 0:
-                for near in range(max(x - 1, 0), min(x + 2, w)):
-                    best = min(best, out[y - 1, near] + 1)
-            out[y, x] = best
-    for y in range(h - 1, -1, -1):
-        for x in range(w - 1, -1, -1):
-            best = out[y, x]
-            if best and x < w - 1:
-                best = min(best, out[y, x + 1] + 1)
-            if best and y < h - 1:
-                for near in range(max(x - 1, 0), min(x + 2, w)):
-                    best = min(best, out[y + 1, near] + 1)
-            out[y, x] = best
-    return out
+def _slide(
+    crop: NDArray[np.uint8], column: int, sums: NDArray[np.int32], window: NDArray[np.int32], band_px: int
+) -> None:
+    """Let a column enter the window and the one in whose place it is kept leave it; sums are of 2 · band + 1 rows."""
+    rows = len(sums)
+    for r in range(rows):
+        window[r] -= sums[r]
+    sums[:] = 0
+    if column >= crop.shape[0]:
+        return
+    pixels = crop[column]
+    for off in range(-band_px, band_px + 1):
+        low, high = max(-off, 0), min(rows - off, rows)
+        some, moved = sums[low:high], pixels[low + off : high + off]
+        for r in range(len(some)):
+            some[r] += moved[r]
+    for r in range(rows):
+        window[r] += sums[r]

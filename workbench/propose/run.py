@@ -30,6 +30,7 @@ def propose(
     config: ProposeConfig | Preset | str | None = None,
     *,
     image_id: str | None = None,
+    embedding: Embedding | None = None,
 ) -> Proposals:
     """Propose masks on an image from a dense grid of point prompts.
 
@@ -39,6 +40,7 @@ def propose(
     segmenter : a model, as `load_sam` returns it
     config : settings, a preset or its name; None for the defaults
     image_id : content id to store; None to hash the pixels
+    embedding : of the whole image by this segmenter; None to embed it
 
     Returns
     -------
@@ -58,7 +60,9 @@ def propose(
     size_hw = (int(image.shape[0]), int(image.shape[1]))
     parts = crops(size_hw, config)
     with torch.inference_mode():
-        rows = Proposals.concat([_propose_crop(image, crop, segmenter, config, image_id) for crop in parts])
+        known = [embedding if crop.layer == 0 else None for crop in parts]
+        pairs = zip(parts, known, strict=True)
+        rows = Proposals.concat([_propose_crop(image, *pair, segmenter, config, image_id) for pair in pairs])
     if config.pool == "distinct":
         if len(parts) > 1:
             rows = rows.select(_distinct_of_crops(rows, config))
@@ -77,11 +81,17 @@ def _check_image(image: np.ndarray) -> None:
 
 
 def _propose_crop(
-    image: np.ndarray, crop: Crop, segmenter: Segmenter, config: ProposeConfig, image_id: str
+    image: np.ndarray,
+    crop: Crop,
+    embedding: Embedding | None,
+    segmenter: Segmenter,
+    config: ProposeConfig,
+    image_id: str,
 ) -> Proposals:
     """Return the proposals of one crop, in px of the whole image."""
     x0, y0, x1, y1 = crop.box_xyxy
-    embedding = segmenter.embed(np.ascontiguousarray(image[y0:y1, x0:x1]))
+    if embedding is None:
+        embedding = segmenter.embed(np.ascontiguousarray(image[y0:y1, x0:x1]))
     grid = points(crop, config)
     size_hw = (image.shape[0], image.shape[1])
     batches = [

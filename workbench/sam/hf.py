@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -168,7 +168,19 @@ class HFSegmenter(KeepingSegmenter):
         """Height and width of low-resolution logits."""
         return self._logits_px, self._logits_px
 
-    def _encode(self, image: np.ndarray) -> Embedding:
+    def _encode(self, images: Sequence[np.ndarray]) -> list[Embedding]:
+        inputs = [self._input(image) for image in images]
+        with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
+            features = self._family.encode(self.model, torch.cat([pixels for pixels, _ in inputs]))
+        # copies, or each would keep the features of all in memory
+        parts = [[part[k : k + 1].float().clone() for part in features] for k in range(len(images))]
+        return [
+            Embedding(part, (image.shape[0], image.shape[1]), input_hw)
+            for part, image, (_, input_hw) in zip(parts, images, inputs, strict=True)
+        ]
+
+    def _input(self, image: np.ndarray) -> tuple[torch.Tensor, tuple[int, int]]:
+        """Return what the encoder is given of an image, (1, 3, S, S) on the device, and its size there."""
         height, width = image.shape[:2]
         side = self._input_px
         if self._family.square:
@@ -181,10 +193,7 @@ class HFSegmenter(KeepingSegmenter):
             size = {"longest_edge": side}
         padding = {} if self._family.square else {"pad_size": {"height": side, "width": side}}
         made = self._processor.preprocess(images=image, size=size, return_tensors="pt", **padding)
-        pixels = made["pixel_values"].to(self.device, torch.float32)
-        with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
-            parts = self._family.encode(self.model, pixels)
-        return Embedding([part.float() for part in parts], (height, width), input_hw)
+        return made["pixel_values"].to(self.device, torch.float32), input_hw
 
     def _answer(self, embedding: Embedding, prompts: Prompts, multimask: bool) -> tuple[torch.Tensor, torch.Tensor]:
         parts: list[torch.Tensor] = embedding.features

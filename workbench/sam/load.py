@@ -6,6 +6,7 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+import numpy as np
 import torch
 from segment_anything.modeling import Sam
 from torch import nn
@@ -33,6 +34,7 @@ def load_sam(
     device: str | torch.device = ...,
     dtype: str | torch.dtype = ...,
     cache: EmbeddingCache | None = ...,
+    compiled: bool = ...,
 ) -> Predictor: ...
 
 
@@ -43,6 +45,7 @@ def load_sam(
     device: str | torch.device = ...,
     dtype: str | torch.dtype = ...,
     cache: EmbeddingCache | None = ...,
+    compiled: bool = ...,
 ) -> Any: ...
 
 
@@ -52,6 +55,7 @@ def load_sam(
     device: str | torch.device = "auto",
     dtype: str | torch.dtype = "auto",
     cache: EmbeddingCache | None = None,
+    compiled: bool = False,
 ) -> Predictor | HFSegmenter:
     """Return a model that answers prompts; nothing is ever downloaded.
 
@@ -65,6 +69,8 @@ def load_sam(
     dtype : precision of the image encoder: "float32", "bfloat16", "float16" or "auto" (bfloat16 on CUDA where the
         device has it, else float16 there; float32 elsewhere); all the rest runs in float32
     cache : a folder in which embeddings are kept between runs
+    compiled : send the image encoder of a `Sam` through `torch.compile`: the first image takes a minute longer, and
+        embeddings differ by rounding; tried at once on an empty image, so that a missing compiler is known here
 
     Returns
     -------
@@ -75,6 +81,7 @@ def load_sam(
     CheckpointError (a ValueError) : the file is missing, damaged or of another architecture, or none was given
     ValueError : unknown name, device or dtype
     ImportError : a model of transformers without the extra `transformers`
+    RuntimeError : `compiled`, and torch.compile fails here
     """
     if isinstance(name, nn.Module):
         if checkpoint is not None:
@@ -82,13 +89,14 @@ def load_sam(
                 f"load_sam: a model brings its own weights; got a model and checkpoint={str(checkpoint)!r}"
             )
         here = next(name.parameters()).device if device == "auto" else resolve_device(device)
-        return _wrap(name, here, resolve_dtype(dtype, here), cache)
+        return _wrap(name, here, resolve_dtype(dtype, here), cache, compiled)
     chosen = _known_name(name)
     where = resolve_device(device)
     precision = resolve_dtype(dtype, where)
     if chosen == "transformers":
         from workbench.sam.hf import HFSegmenter
 
+        _refuse_compiled(compiled)
         if checkpoint is None:
             raise CheckpointError('load_sam("transformers"): give checkpoint=, a folder written by save_pretrained')
         return HFSegmenter.from_folder(checkpoint, where, precision, cache)
@@ -102,15 +110,30 @@ def load_sam(
             f"load_sam({name!r}): expected checkpoint=, the path of {wanted.file}; nothing is downloaded. "
             f'It is published by {wanted.where}. load_sam("bundled") needs no file.'
         )
-    return Predictor(sam, model_id(chosen, sam), where, precision, cache)
+    return _predictor(sam, chosen, where, precision, cache, compiled)
+
+
+def _predictor(
+    sam: Sam, name: str, device: torch.device, dtype: torch.dtype, cache: EmbeddingCache | None, compiled: bool
+) -> Predictor:
+    predictor = Predictor(sam, model_id(name, sam), device, dtype, cache, compiled)
+    if compiled:
+        predictor.embed(np.zeros((1, 1, 3), np.uint8))
+    return predictor
+
+
+def _refuse_compiled(compiled: bool) -> None:
+    if compiled:
+        raise ValueError("load_sam: compiled=True is for models of segment_anything, got one of transformers")
 
 
 def _wrap(
-    model: nn.Module, device: torch.device, dtype: torch.dtype, cache: EmbeddingCache | None
+    model: nn.Module, device: torch.device, dtype: torch.dtype, cache: EmbeddingCache | None, compiled: bool
 ) -> Predictor | HFSegmenter:
     if isinstance(model, Sam):
-        return Predictor(model, model_id(_name_of(model), model), device, dtype, cache)
+        return _predictor(model, _name_of(model), device, dtype, cache, compiled)
     if type(model).__module__.startswith("transformers."):
+        _refuse_compiled(compiled)
         from workbench.sam.hf import HFSegmenter
 
         return HFSegmenter(model, device, dtype, cache)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import torch
 from segment_anything.modeling import Sam
 from segment_anything.utils.transforms import ResizeLongestSide
+from torch import nn
 from torchvision.transforms.functional import resize, to_pil_image
 
 from workbench.sam.cache import EmbeddingCache
@@ -18,6 +21,8 @@ __all__ = ["EmbeddingCache", "Prediction", "Predictor"]
 
 class Predictor(KeepingSegmenter):
     """A `segment_anything` `Sam`, answering bit for bit as `SamPredictor` does on the same number of threads.
+
+    compiled : the image encoder goes through `torch.compile`, which rounds otherwise and takes a minute at the first image
 
     `decode` equals its `predict_torch`, with points in float64 as `SamAutomaticMaskGenerator` gives them; `predict`
     equals its `predict`. See `KeepingSegmenter` for the parameters.
@@ -34,8 +39,10 @@ class Predictor(KeepingSegmenter):
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         cache: EmbeddingCache | None = None,
+        compiled: bool = False,
     ) -> None:
         super().__init__(model, model_id, device, dtype, cache)
+        self._encoder = _compiled(self.model.image_encoder) if compiled else self.model.image_encoder
         self._shared: tuple[Embedding, SharedDecoder] | None = None  # of the image answered last
 
     @property
@@ -54,17 +61,25 @@ class Predictor(KeepingSegmenter):
         """Side of the square input, through which `upscale` goes bilinearly."""
         return int(self.model.image_encoder.img_size)
 
-    def _encode(self, image: np.ndarray) -> Embedding:
-        size_hw = (image.shape[0], image.shape[1])
-        height, width = ResizeLongestSide.get_preprocess_shape(*size_hw, self.model.image_encoder.img_size)
+    def _encode(self, images: Sequence[np.ndarray]) -> list[Embedding]:
+        inputs = [self._input(image) for image in images]
+        with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
+            features = self._encoder(torch.cat([pixels for pixels, _ in inputs])).float()
+        # copies, or each would keep the features of all in memory
+        parts = [features] if len(images) == 1 else [part.clone() for part in features.split(1)]
+        return [
+            Embedding(part, (image.shape[0], image.shape[1]), input_hw)
+            for part, image, (_, input_hw) in zip(parts, images, inputs, strict=True)
+        ]
+
+    def _input(self, image: np.ndarray) -> tuple[torch.Tensor, tuple[int, int]]:
+        """Return what the encoder is given of an image, (1, 3, S, S) on the device, and its size there."""
+        height, width = ResizeLongestSide.get_preprocess_shape(*image.shape[:2], self.model.image_encoder.img_size)
         input_hw = (max(height, 1), max(width, 1))  # a thread of a picture would round to nothing
         if self.model.image_format == "BGR":
             image = image[..., ::-1]
         pixels = torch.as_tensor(np.array(resize(to_pil_image(image), input_hw)), device=self.device)
-        pixels = self.model.preprocess(pixels.permute(2, 0, 1).contiguous()[None])
-        with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
-            features = self.model.image_encoder(pixels)
-        return Embedding(features.float(), size_hw, input_hw)
+        return self.model.preprocess(pixels.permute(2, 0, 1).contiguous()[None]), input_hw
 
     def _answer(self, embedding: Embedding, prompts: Prompts, multimask: bool) -> tuple[torch.Tensor, torch.Tensor]:
         encoder = self.model.prompt_encoder
@@ -106,3 +121,21 @@ class Predictor(KeepingSegmenter):
     def _enlarge(self, logits: torch.Tensor, embedding: Embedding) -> torch.Tensor:
         size: torch.Tensor = self.model.postprocess_masks(logits, embedding.input_hw, embedding.size_hw)
         return size
+
+
+def _compiled(encoder: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the encoder compiled at its first call; a compiler that fails is told apart from a model that does."""
+    from torch._dynamo.exc import TorchDynamoException  # takes seconds to import
+
+    fast: Callable[[torch.Tensor], torch.Tensor] = torch.compile(encoder)
+
+    def encode(pixels: torch.Tensor) -> torch.Tensor:
+        try:
+            return fast(pixels)
+        except TorchDynamoException as error:
+            raise RuntimeError(
+                f"torch.compile failed ({type(error).__name__}): it needs a C++ compiler, and Triton on a GPU; "
+                "load the model without compiled=True"
+            ) from error
+
+    return encode

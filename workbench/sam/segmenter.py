@@ -6,6 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import torch
 
@@ -78,3 +80,11 @@ class SharingSegmenter(Protocol):
 
     def decode_shared(self, embedding: Embedding, points_xy: np.ndarray, labels: np.ndarray, floor: float) -> Answers:
         """Return what `decode` with multimask returns but for rounding, and logits only above the floor (strictly)."""
+
+
+@runtime_checkable
+class BatchingSegmenter(Protocol):
+    """A segmenter that embeds several images in one pass."""
+
+    def embed_many(self, images: Sequence[np.ndarray]) -> list[Embedding]:
+        """Return the embedding of each (H, W, 3) uint8 RGB image, equal to `embed` but for rounding."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -149,7 +150,10 @@ def _refuse_unknown(catalog: Catalog, unknown: set[str]) -> None:
 
 
 class RunWriter:
-    """The one writer of a run: gathers images into shards and marks them done. Use `writing` to make one."""
+    """The one writer of a run: gathers images into shards and marks them done. Use `writing` to make one.
+
+    Its calls take turns, so that a thread may write while another one ends the run.
+    """
 
     def __init__(self, catalog: Catalog, project: Path, run: Run, limits: Limits) -> None:
         self.catalog, self.project, self.run, self.limits = catalog, project, run, limits
@@ -157,19 +161,22 @@ class RunWriter:
         self._rows: list[dict[str, Any]] = []
         self._sizes: list[dict[str, int]] = []
         self._since = time.monotonic()
+        self._turn = threading.RLock()
 
     def done(self, key: int, size_hw: tuple[int, int], proposals: Proposals, distinct: int, seconds: float) -> None:
         """Take the proposals of an image; they are durable after the next `flush`. Raises StoreError."""
         group = None
-        if len(proposals):
-            self._shard = self._shard or shards.ShardWriter(self.project, self.run.folder)
-            group = self._shard.add(proposals)
-        self._sizes.append({"image": key, "h": size_hw[0], "w": size_hw[1]})
-        self._note(key, "done", seconds, rows=len(proposals), distinct_rows=distinct, row_group=group)
+        with self._turn:
+            if len(proposals):
+                self._shard = self._shard or shards.ShardWriter(self.project, self.run.folder)
+                group = self._shard.add(proposals)
+            self._sizes.append({"image": key, "h": size_hw[0], "w": size_hw[1]})
+            self._note(key, "done", seconds, rows=len(proposals), distinct_rows=distinct, row_group=group)
 
     def failed(self, key: int, reason: str, message: str, seconds: float) -> None:
         """Take the reason why an image has no proposals."""
-        self._note(key, "failed", seconds, reason=reason[:32], message=message[:2000])
+        with self._turn:
+            self._note(key, "failed", seconds, reason=reason[:32], message=message[:2000])
 
     def _note(self, key: int, status: str, seconds: float, **more: Any) -> None:
         blank = {"reason": "", "message": "", "rows": 0, "distinct_rows": 0, "row_group": None}
@@ -187,22 +194,24 @@ class RunWriter:
         ------
         StoreError : when the disk or the database refuses; the images taken since the last flush are not done then
         """
-        shard, self._shard, rows, self._rows = self._shard, None, self._rows, []
-        sizes, self._sizes, self._since = self._sizes, [], time.monotonic()
-        whole = shard.finish() if shard else None
-        if not rows:
-            return
-        with self.catalog.write() as connection:
-            files.reached("catalog_begun")
-            _commit(connection, self.run.id, whole, rows, sizes)
-            files.reached("catalog_written")
-        files.reached("catalog_committed")
+        with self._turn:
+            shard, self._shard, rows, self._rows = self._shard, None, self._rows, []
+            sizes, self._sizes, self._since = self._sizes, [], time.monotonic()
+            whole = shard.finish() if shard else None
+            if not rows:
+                return
+            with self.catalog.write() as connection:
+                files.reached("catalog_begun")
+                _commit(connection, self.run.id, whole, rows, sizes)
+                files.reached("catalog_written")
+            files.reached("catalog_committed")
 
     def abandon(self) -> None:
         """Forget what was taken since the last flush."""
-        if self._shard:
-            self._shard.abandon()
-        self._shard, self._rows, self._sizes = None, [], []
+        with self._turn:
+            if self._shard:
+                self._shard.abandon()
+            self._shard, self._rows, self._sizes = None, [], []
 
 
 def _commit(
