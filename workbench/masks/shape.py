@@ -128,9 +128,10 @@ def _of_mask(mask: NDArray[np.bool_], gray: NDArray[np.float32] = _NO_IMAGE, ban
 @compiled
 def _gray(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return the brightness of an image, (H, W), by the weights of ITU-R BT.601."""
-    out = np.empty(rgb.shape[:2], dtype=np.float32)
-    for y in range(out.shape[0]):
-        for x in range(out.shape[1]):
+    height, width, _ = rgb.shape
+    out = np.empty((height, width), dtype=np.float32)
+    for y in range(height):
+        for x in range(width):
             out[y, x] = 0.299 * rgb[y, x, 0] + 0.587 * rgb[y, x, 1] + 0.114 * rgb[y, x, 2]
     return out
 
@@ -314,7 +315,7 @@ def _contrast(gray: NDArray[np.float32], crop: NDArray[np.uint8], left: int, top
         return np.nan
     within = square[0] + square[1] - total[0] * total[0] / n[0] - total[1] * total[1] / n[1]
     deviation = math.sqrt(max(within, 0.0) / (n[0] + n[1]))
-    return abs(total[1] / n[1] - total[0] / n[0]) / (deviation + _CONTRAST_FLOOR)
+    return float(abs(total[1] / n[1] - total[0] / n[0]) / (deviation + _CONTRAST_FLOOR))
 
 
 @compiled
