@@ -1,9 +1,203 @@
-"""Threshold experiments of a project: sweeps over grids of thresholds, saved, reopened and compared."""
+"""Threshold experiments of a project: sweeps over grids of thresholds, saved, reopened, compared and adopted."""
 
 from __future__ import annotations
 
-from workbench.folder import ProjectFolder
+import dataclasses
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from workbench.config import Preset, ProposeConfig, TriageConfig, triage_config
+from workbench.reviewing import Reviewing
+from workbench.store.errors import StoreError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.loop.comparison import TrueImage
+    from workbench.loop.experiments import Side
+    from workbench.store.runs import Run
+    from workbench.tables.experiments import Experiment
+    from workbench.tables.outcomes import Triage
+
+ROLES = ("train", "calibration", "test")
 
 
-class Sweeping(ProjectFolder):
+class Sweeping(Reviewing):
     """The part of `Project` that runs threshold experiments."""
+
+    def sweep(
+        self,
+        grid: Mapping[str, Iterable[Any]],
+        metrics: Sequence[str] | None = None,
+        *,
+        name: str | None = None,
+        note: str = "",
+        author: str = "",
+        images: Iterable[str] | None = None,
+        role: str | None = None,
+        base: TriageConfig | Preset | str | None = None,
+        exhaustive: bool = False,
+        wrong_iou: float = 0.75,
+        seed: int = 0,
+        progress: bool = True,
+    ) -> pd.DataFrame:
+        """Count figures at every point of a grid of thresholds over the latest run's proposals; no model is run.
+
+        Parameters
+        ----------
+        grid : values of some triage settings by name, as {"predicted_iou": [0.8, 0.9]}; all combinations are counted
+        metrics : names of `workbench.loop.metrics.METRICS`; None for all that can be counted. The rate of acceptance
+            always stands there, and where there is truth, recall_auto beside it
+        name, note, author : kept under a name as an experiment, see `experiment`; None keeps nothing
+        images, role : ids or paths, and one of train, calibration, test; None for all images with proposals
+        base : settings that the grid does not move; None for those used last
+        exhaustive : whether truth holds every object of its images; false positives need that
+        wrong_iou : from this IoU on, a mask matched one to one with a true one is right
+        seed : of the bootstrap over images
+
+        Returns
+        -------
+        DataFrame, a row for each point: what it sets, masks by outcome, and for each figure its value, the ends of its
+        95 % interval (_low, _high) and what it was counted over (_n)
+
+        Raises
+        ------
+        SettingError : for a grid that is empty, too large, or has an unknown or impossible setting
+        StoreError : when there are no proposals of these images, or the name is taken
+        ValueError : for an unknown figure, or one that needs truth that is not there; PoolError, which is one: for a
+            point below the floors of the run
+        """
+        from tqdm.auto import tqdm
+
+        from workbench.loop import experiments as loop
+        from workbench.store import experiments as store
+        from workbench.triage.sweep import Grid
+
+        if name is not None:
+            store.check_name(self.catalog, name)
+        run = self._run_to_sweep()
+        points = Grid.of(grid, triage_config(base) if base is not None else self.triage_config())
+        chosen = self._images_to_sweep(run, images, role)
+        labelled = frozenset(chosen.loc[chosen["truth"].notna(), "image_id"])
+        ids = chosen["image_id"].tolist()
+        names = loop.choose_metrics(metrics, len(labelled), len(ids), exhaustive)
+        with tqdm(total=len(points), desc="sweeping", unit="point", disable=not progress) as bar:
+            counted = loop.count(
+                functools.partial(self.each, ids, run.id),
+                points,
+                names,
+                lambda image: self._true_image(image) if image in labelled else None,
+                ProposeConfig.from_dict(run.settings),
+                wrong_iou=wrong_iou,
+                images=len(ids),
+                told=bar.update,
+            )
+        figures = loop.figures(counted, seed)
+        if name is not None:
+            about = {"exhaustive": exhaustive, "wrong_iou": wrong_iou, "seed": seed, "labelled": len(labelled)}
+            store.save(self.catalog, name, run.id, about, counted, figures, note=note, author=author)
+        return counted.frame(figures)
+
+    def experiments(self) -> pd.DataFrame:
+        """Return a row for each experiment that was kept: name, note, author, run, grid, points, images, when."""
+        from workbench.store import experiments as store
+
+        return store.frame(self.catalog)
+
+    def experiment(self, name: str) -> Experiment:
+        """Return an experiment as it was kept: `.table`, `.config(row)`, `.adopt(row)`. Raises StoreError."""
+        from workbench.store import experiments as store
+
+        def adopt(row: int, author: str, note: str) -> Triage:
+            return self.adopt(name, row, author=author, note=note)
+
+        return dataclasses.replace(store.load(self.catalog, name), adopter=adopt)
+
+    def compare(
+        self,
+        a: str | tuple[str, int],
+        b: str | tuple[str, int],
+        metrics: Sequence[str] | None = None,
+        *,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """Compare experiments, of two models or of two settings, on the images that both have.
+
+        Parameters
+        ----------
+        a, b : the name of an experiment for all its points in order, or (name, row) for one; one point on a side is
+            compared with every point of the other
+        metrics : names of figures; None for those that both have
+
+        Returns
+        -------
+        DataFrame, a row for each figure and pair of points: value_a, value_b, and the paired difference a − b with its
+        95 % interval, drawn over images
+
+        Raises
+        ------
+        StoreError : for an unknown name; IndexError : for a row that is not there; ValueError : for another number of
+            points, no image in common, or a figure that one side lacks
+        """
+        from workbench.loop import experiments as loop
+
+        return loop.compare(self._side(a), self._side(b), metrics, seed)
+
+    def adopt(self, name: str, row: int, *, author: str = "", note: str = "") -> Triage:
+        """Triage by the settings of a point of an experiment, and keep that as a version with its author and a note.
+
+        Parameters
+        ----------
+        note : by default it says which experiment and row
+
+        Raises
+        ------
+        StoreError : for an unknown name, or an experiment on another run than the latest; IndexError : for another row
+        """
+        experiment = self.experiment(name)
+        config, run = experiment.config(row), self._find_run(None)
+        if run is None or run.id != experiment.run_id:
+            raise StoreError(
+                f"adopt: experiment {name!r} was made on run {experiment.run_id}, the latest is run"
+                f" {run.id if run else None}: sweep that one, or take the settings as they are with"
+                " project.triage(experiment.config(row))"
+            )
+        return self.triage(config, note=note or f"experiment {name!r}, row {row}", author=author)
+
+    def _run_to_sweep(self) -> Run:
+        run = self._find_run(None)
+        if run is None:
+            raise StoreError(
+                "sweep: expected proposals, there are none yet; run `workbench propose` (project.propose) first"
+            )
+        return run
+
+    def _images_to_sweep(self, run: Run, images: Iterable[str] | None, role: str | None) -> pd.DataFrame:
+        """Return the rows of `images()` that are done in the run and chosen."""
+        if role is not None and role not in ROLES:
+            raise ValueError(f"role: expected one of {', '.join(ROLES)}, got {role!r}")
+        frame = self.images()
+        chosen = frame["image_id"].isin([file.image_id for file in self._chosen(images, run.id)])
+        if role is not None:
+            chosen &= frame["role"] == role
+        done = frame[chosen & (frame["status"] == "done")]
+        if done.empty:
+            raise StoreError(
+                f"sweep: expected images with proposals, none of the {int(chosen.sum())} chosen has been worked on by"
+                f" run {run.id}; run `workbench propose` (project.propose) on them"
+            )
+        return done
+
+    def _true_image(self, image: str) -> TrueImage:
+        from workbench.loop.comparison import TrueImage
+
+        (true,) = self._truth(image)
+        return TrueImage.of(true.masks, true.crowd)
+
+    def _side(self, point: str | tuple[str, int]) -> Side:
+        from workbench.loop.experiments import Side
+
+        name, row = (point, None) if isinstance(point, str) else point
+        counted = self.experiment(name).counted
+        return Side(name, counted, range(len(counted)) if row is None else [row])

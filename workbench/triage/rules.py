@@ -109,6 +109,11 @@ def _below(scores: NDArray[np.float32], threshold: float, strict: bool) -> NDArr
     return ~(scores > limit) if strict else ~(scores >= limit)
 
 
+def failures(proposals: Proposals, config: TriageConfig) -> NDArray[np.bool_]:
+    """Return which rows fail a threshold by more than its margin or an area limit, (N,)."""
+    return _any(_failures(proposals, config), FAILURES)
+
+
 def _failures(p: Proposals, s: TriageConfig) -> Flags:
     """Reasons to discard: scores below threshold and margin, and area limits."""
     found = [

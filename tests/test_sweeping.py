@@ -1,0 +1,302 @@
+"""Sweeps of a project: figures at each point, experiments kept, compared and adopted; a stub in place of the model."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import stub_sam
+
+import workbench as wb
+from workbench.config import SettingError
+from workbench.loop.metrics import Comparison, measure
+from workbench.masks import rle
+from workbench.store import experiments as store
+from workbench.store.errors import StoreError
+from workbench.tables.proposals import Proposals
+from workbench.triage.pool import PoolError
+
+GRID = {"predicted_iou": [0.75, 0.88, 0.95], "jitter_stability": [None, 0.92]}
+SAM = stub_sam.StubSam()
+
+
+@pytest.fixture
+def stage(monkeypatch):
+    monkeypatch.setitem(sys.modules, "workbench.propose.run", stub_sam.stage())
+
+
+def made(tmp_path, n=8, config=None):
+    images = stub_sam.write_images(tmp_path / "images", n)
+    project = wb.Project.create(tmp_path / "cells.wb", images=str(images / "*.png"))
+    project.propose(SAM, config, progress=False)
+    project.triage(wb.TriageConfig(min_area_px=1, predicted_iou_margin=0.1), note="first")
+    return project
+
+
+@pytest.fixture
+def project(tmp_path, stage):
+    with made(tmp_path) as project:
+        yield project
+
+
+def take_truth(project, every=2):
+    """Every second proposal is true; all images but the last are labelled."""
+    ids = project.images()["image_id"].tolist()[:-1]
+    some = project.proposals(ids)
+    project.import_truth(some.select(np.arange(len(some)) % every == 0), images=ids)
+    return ids
+
+
+def test_sweep__counts_are_those_of_triage(project):
+    table = project.sweep(GRID, progress=False)
+    assert len(table) == 6
+    assert list(table.columns[:6]) == [*GRID, "distinct", "auto_accepted", "flagged", "discarded"]
+    base = project.triage_config()
+    for row in table.itertuples():
+        off = row.jitter_stability is None or np.isnan(row.jitter_stability)
+        config = base.replace(predicted_iou=row.predicted_iou, jitter_stability=None if off else row.jitter_stability)
+        triage = wb.triage(project.proposals(), config)
+        assert {name: getattr(row, name) for name in triage.counts()} == triage.counts()
+        assert row.auto_accept_rate == pytest.approx(triage.auto_accept_rate)
+        assert row.auto_accept_rate_low <= row.auto_accept_rate <= row.auto_accept_rate_high
+        assert row.masks_per_image_n == 8
+    assert "recall_auto" not in table
+    assert len(project.triages()) == 1  # a sweep is no version of triage
+
+
+def test_sweep__figures_are_those_of_measure(project):
+    ids = take_truth(project)
+    table = project.sweep(GRID, exhaustive=True, progress=False)
+    proposals, truth = project.proposals(), project.truth()
+    comparison, rows = Comparison.of_tables(proposals, truth, ids)
+    config = project.triage_config().replace(predicted_iou=0.75, jitter_stability=None)
+    names = ["recall_auto", "recall_proposals", "fp_rate", "duplicate_rate", "automatic_share"]
+    outcome = wb.triage(proposals, config).outcome[rows]
+    expected = measure(comparison, outcome, names, np.random.default_rng(0))
+    for name, figure in expected.items():
+        got = table.loc[0, [name, f"{name}_low", f"{name}_high"]].tolist()
+        assert got == pytest.approx([figure.value, figure.low, figure.high])
+        assert table.loc[0, f"{name}_n"] == figure.n
+    assert table["fp_rate"].between(0, 1).any()
+    assert (table["recall_auto"] <= table["recall_proposals"]).all()
+
+
+def test_sweep__acceptance_stands_beside_recall(project):
+    take_truth(project)
+    table = project.sweep(GRID, metrics=["recall_auto_75"], progress=False)
+    values = [c for c in table.columns if f"{c}_low" in table.columns]
+    assert values == ["auto_accept_rate", "masks_per_image", "recall_auto", "recall_auto_75"]
+
+
+def test_sweep__of_some_images(project):
+    ids = take_truth(project)
+    assert project.sweep(GRID, images=ids[:3], progress=False)["masks_per_image_n"].eq(3).all()
+    train = int((project.images()["role"] == "train").sum())
+    assert project.sweep(GRID, role="train", progress=False)["masks_per_image_n"].eq(train).all()
+    one = project.sweep(GRID, images=ids[:1], progress=False)
+    assert one["masks_per_image"].notna().all()
+    assert one["masks_per_image_low"].isna().all()  # one image does not say how images differ
+
+
+def test_sweep__exact_pool(project):
+    base = project.triage_config().replace(pool="exact")
+    table = project.sweep({"nms_iou": [0.3, 0.7], "predicted_iou": [0.8, 0.9]}, base=base, progress=False)
+    for row in table.itertuples():
+        config = base.replace(nms_iou=row.nms_iou, predicted_iou=row.predicted_iou)
+        assert wb.triage(project.proposals(), config).counts()["auto_accepted"] == row.auto_accepted
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "words"),
+    [
+        ({"metrics": ["recal"]}, ValueError, "recall_auto.*did you mean"),
+        ({"metrics": ["recall_auto"]}, ValueError, "none of the 8 images has any.*auto_accept_rate"),
+        ({"metrics": ["fp_rate"], "exhaustive": True}, ValueError, "needs truth, and none"),
+        ({"grid": {}}, SettingError, "at least one threshold"),
+        ({"grid": {"predicted_io": [1]}}, SettingError, "did you mean 'predicted_iou'"),
+        ({"grid": {"predicted_iou": [0.5]}}, PoolError, "predicted_iou_floor=0.4"),
+        ({"role": "tests"}, ValueError, "train, calibration, test"),
+        ({"images": []}, StoreError, "none of the 0 chosen"),
+        ({"images": ["image99.png"]}, StoreError, "image99"),
+        ({"wrong_iou": 0.2}, ValueError, "wrong_iou"),
+        ({"name": " "}, ValueError, "a line of 1 to 200"),
+    ],
+)
+def test_sweep__that_cannot_be_is_refused_in_words(project, settings, error, words):
+    with pytest.raises(error, match=words):
+        project.sweep(**{"grid": GRID, "progress": False, "name": "x", **settings})
+    assert project.experiments().empty
+
+
+def test_sweep__false_positives_only_where_truth_is_exhaustive(project):
+    take_truth(project)
+    with pytest.raises(ValueError, match="exhaustive=True where it is"):
+        project.sweep(GRID, metrics=["fp_rate"], progress=False)
+    assert "fp_rate" not in project.sweep(GRID, progress=False)
+
+
+def test_sweep__before_proposals_is_refused(tmp_path):
+    images = stub_sam.write_images(tmp_path / "images", 1)
+    with wb.Project.create(tmp_path / "p.wb", images) as empty, pytest.raises(StoreError, match="workbench propose"):
+        empty.sweep(GRID)
+
+
+def test_sweep__too_many_numbers_are_refused(project, monkeypatch):
+    monkeypatch.setattr("workbench.loop.experiments.MOST_NUMBERS", 60)
+    with pytest.raises(ValueError, match=r"6 points on 8 images with 3 figures are 144 numbers.*at most 2 points"):
+        project.sweep(GRID, progress=False)
+
+
+def test_sweep__images_without_proposals_and_missing_scores(tmp_path, monkeypatch):
+    def propose(image, segmenter, config=None, *, image_id=None):
+        found = stub_sam.propose(image, segmenter, config, image_id=image_id)
+        if image.mean() < 127.5:
+            return found.select(np.zeros(len(found), bool))
+        return found.replace(predicted_iou=np.where(np.arange(len(found)) % 2, np.nan, found.predicted_iou))
+
+    monkeypatch.setitem(sys.modules, "workbench.propose.run", stub_sam.stage(propose))
+    with made(tmp_path) as project:
+        take_truth(project)
+        table = project.sweep(GRID, exhaustive=True, progress=False)
+        config = project.triage_config().replace(predicted_iou=0.75, jitter_stability=None)
+        assert table.loc[0, "auto_accepted"] == wb.triage(project.proposals(), config).counts()["auto_accepted"]
+        assert table["ceiling"].notna().all()
+
+
+def test_sweep__no_proposal_at_all(tmp_path, monkeypatch):
+    def propose(image, segmenter, config=None, *, image_id=None):
+        return Proposals.empty()
+
+    monkeypatch.setitem(sys.modules, "workbench.propose.run", stub_sam.stage(propose))
+    with made(tmp_path, n=3) as project:
+        table = project.sweep(GRID, name="none", progress=False)
+        assert table["distinct"].eq(0).all()
+        assert table["auto_accept_rate"].isna().all()
+        assert project.experiment("none").table.equals(table)
+
+
+def test_sweep__crowds_of_the_truth_are_left_aside(project):
+    frame = project.images()
+    image = frame.loc[frame["distinct"] > 0, "image_id"].iloc[0]
+    own = project.proposals(image)
+    h, w = own.sizes_hw[0]
+    whole = Proposals.make(rles=rle.encode(np.ones((1, h, w), bool)), image_id=image, sizes_hw=(h, w))
+    project.import_truth(whole, crowd=[True])
+    table = project.sweep({"predicted_iou": [0.7]}, images=[image], exhaustive=True, progress=False)
+    assert table["fp_rate_n"].eq(0).all()  # all lies in the crowd
+    assert table["recall_auto_n"].eq(0).all()
+
+
+# ---- experiments ------------------------------------------------------------------------------------------------------
+
+
+def test_experiment__is_reopened_as_it_was(project):
+    take_truth(project)
+    table = project.sweep(GRID, name="first", note="why", author="me", exhaustive=True, progress=False)
+    project.close()
+    with wb.Project.open(project.path) as again:
+        found = again.experiment("first")
+        assert found.table.equals(table)
+        assert (found.note, found.author, found.settings["exhaustive"], found.settings["labelled"]) == (
+            "why",
+            "me",
+            True,
+            7,
+        )
+        assert found.config(1) == again.triage_config().replace(predicted_iou=0.75)
+        listed = again.experiments().to_dict("records")
+        assert [(e["name"], e["grid"], e["points"], e["images"]) for e in listed] == [
+            ("first", "predicted_iou, jitter_stability", 6, 8)
+        ]
+        assert "first" in repr(found)
+        assert "<table" in found._repr_html_()
+
+
+def test_experiment__name_that_is_taken_is_refused_before_any_work(project, monkeypatch):
+    project.sweep(GRID, name="first", progress=False)
+    monkeypatch.setattr("workbench.loop.experiments.count", lambda *_, **__: 1 / 0)
+    with pytest.raises(StoreError, match="'first' already"):
+        project.sweep(GRID, name="first", progress=False)
+
+
+def test_experiment__name_taken_in_the_meantime(project, monkeypatch):
+    project.sweep(GRID, name="first", progress=False)
+    seen = []
+    check = store.check_name
+    monkeypatch.setattr(store, "check_name", lambda c, n: seen.append(n) if len(seen) < 2 else check(c, n))
+    with pytest.raises(StoreError, match="'first' already"):
+        project.sweep(GRID, name="first", progress=False)
+    assert len(project.experiments()) == 1
+
+
+def test_experiment__unknown_name_tells_the_nearest(project):
+    with pytest.raises(StoreError, match="there are none yet"):
+        project.experiment("first")
+    project.sweep(GRID, name="first", progress=False)
+    with pytest.raises(StoreError, match="did you mean 'first'"):
+        project.experiment("firts")
+
+
+def test_adopt__makes_a_version_of_triage(project):
+    project.sweep(GRID, name="first", progress=False)
+    triage = project.experiment("first").adopt(4, author="me", note="fewest errors")
+    last = project.triages().iloc[-1]
+    assert triage.config == project.triage_config() == project.experiment("first").config(4)
+    assert (last["author"], last["note"]) == ("me", "fewest errors")
+    project.adopt("first", 5)
+    assert project.triages().iloc[-1]["note"] == "experiment 'first', row 5"
+
+
+def test_adopt__what_is_not_there_is_refused(project):
+    project.sweep(GRID, name="first", progress=False)
+    for row in (-1, 6, True):
+        with pytest.raises(IndexError, match="from 0 to 5"):
+            project.adopt("first", row)
+    project.propose(stub_sam.StubSam("other-0000"), progress=False)
+    with pytest.raises(StoreError, match="made on run 1, the latest is run 2"):
+        project.adopt("first", 0)
+
+
+def test_compare__points_of_one_experiment_are_paired(project):
+    take_truth(project)
+    table = project.sweep(GRID, name="first", exhaustive=True, progress=False)
+    found = project.compare(("first", 0), "first", metrics=["masks_per_image", "recall_auto"])
+    assert len(found) == 2 * 6
+    first = found[found["metric"] == "recall_auto"].reset_index(drop=True)
+    assert first["value_b"].tolist() == pytest.approx(table["recall_auto"].tolist())
+    assert first["difference"].tolist() == pytest.approx((table.loc[0, "recall_auto"] - table["recall_auto"]).tolist())
+    means = found[found["metric"] == "masks_per_image"].reset_index(drop=True)
+    assert means.loc[0, ["difference", "low", "high"]].tolist() == [0, 0, 0]
+    assert means["images"].eq(8).all()
+    assert first["images"].eq(7).all()
+    assert (found["low"] <= found["high"]).all()
+
+
+def test_compare__two_models_on_the_images_that_both_have(project):
+    ids = take_truth(project)
+    project.sweep(GRID, name="a", progress=False)
+    project.propose(stub_sam.StubSam("other-0000"), progress=False)
+    project.sweep(GRID, name="b", base=project.experiment("a").config(0), images=ids[:4], progress=False)
+    found = project.compare("a", "b")
+    assert len(found) == 6 * found["metric"].nunique()
+    assert found["images"].eq(4).all()
+    assert found["row_a"].tolist() == found["row_b"].tolist()
+    assert found.loc[found["metric"] == "recall_proposals", "difference"].eq(0).all()  # the stub sees the same
+
+
+def test_compare__what_cannot_be_is_refused(project):
+    ids = take_truth(project)
+    project.sweep(GRID, name="a", images=ids[:2], progress=False)
+    project.sweep({"predicted_iou": [0.8, 0.9]}, name="b", images=ids[2:], metrics=[], progress=False)
+    for a, b, metrics, words in (
+        ("a", "b", None, r"as many points.*got 6 and 2; name points as"),
+        (("a", 0), "b", None, "no image in common"),
+        ("b", "b", ["fp_rate"], "asked for fp_rate"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            project.compare(a, b, metrics)
+    with pytest.raises(IndexError, match="from 0 to 5"):
+        project.compare(("a", 6), "b")
+    with pytest.raises(StoreError, match="none is called"):
+        project.compare("a", "c")

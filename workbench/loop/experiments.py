@@ -1,0 +1,212 @@
+"""Sweeps: figures at every point of a grid on every image, with intervals, and points compared on the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.config import ProposeConfig
+from workbench.loop.comparison import ComparedImage, Comparison, TrueImage, compare_image
+from workbench.loop.intervals import Intervals, bootstrap_many, difference_many
+from workbench.loop.metrics import METRICS, Point, known_metrics
+from workbench.tables.experiments import ENDINGS, Counted
+from workbench.tables.outcomes import Outcome
+from workbench.tables.proposals import Proposals
+from workbench.triage.sweep import Grid, outcomes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ALWAYS = ("auto_accept_rate", "masks_per_image")
+MOST_NUMBERS = 2**25  # points times images times figures: 256 MB of numerators and denominators
+_COMPARED = ["a", "row_a", "b", "row_b", "metric", "value_a", "value_b", "difference", "low", "high", "images"]
+_AT_ONCE = 256  # points whose intervals are drawn together
+
+
+def choose_metrics(names: Sequence[str] | None, labelled: int, images: int, exhaustive: bool) -> list[str]:
+    """Return the figures of a sweep: those asked for and those that always stand beside them.
+
+    Parameters
+    ----------
+    names : None for all that can be counted
+    labelled : how many of the images have truth
+
+    Raises
+    ------
+    ValueError : for an unknown name, or one that needs what is not there
+    """
+    lacking = {"proposals": False, "truth": not labelled, "exhaustive truth": not labelled or not exhaustive}
+    able = [name for name, metric in METRICS.items() if not lacking[metric.needs]]
+    if names is None:
+        return able
+    asked = known_metrics(names)
+    for name in asked:
+        if name in able:
+            continue
+        if not labelled:
+            raise ValueError(
+                f"{name} needs truth, and none of the {images} images has any: import it (project.import_coco),"
+                f" review images to the end, or ask for {', '.join(able)}"
+            )
+        raise ValueError(
+            f"{name} needs truth that is exhaustive: every object of every labelled image, so that a mask without a"
+            " partner is wrong. Say exhaustive=True where it is; recall needs no more than truth"
+        )
+    together = [*ALWAYS, "recall_auto"] if labelled else ALWAYS  # an acceptance rate alone says nothing
+    return list(dict.fromkeys([*together, *asked]))
+
+
+def count(
+    proposals: Callable[[], Iterable[tuple[str, Proposals]]],
+    grid: Grid,
+    names: Sequence[str],
+    truth_of: Callable[[str], TrueImage | None],
+    floors: ProposeConfig,
+    *,
+    wrong_iou: float,
+    images: int,
+    told: Callable[[], object] = lambda: None,
+) -> Counted:
+    """Count figures at each point of a grid on each image; no model is run.
+
+    Parameters
+    ----------
+    proposals : returns image ids with their proposals anew whenever it is called, always in one order
+    truth_of : the truth of an image, None where there is none
+    images : how many there are; told : called after each point
+
+    Raises
+    ------
+    PoolError : where the points cannot be answered from what is stored
+    ValueError : for more numbers than can be held
+    """
+    _expect_bounded(len(grid), images, len(names))
+    compared: dict[str, ComparedImage] = {}
+
+    def parts() -> Iterator[Proposals]:
+        for image_id, rows in proposals():
+            if image_id not in compared:
+                compared[image_id] = compare_image(image_id, rows, truth_of(image_id), floors)
+            yield rows
+
+    values = np.full((len(names), len(grid), images), np.nan, np.float32)
+    per, counts = values.copy(), np.zeros((len(grid), 4), np.int64)
+    comparison: Comparison | None = None
+    for k, config, outcome in outcomes(parts, grid, floors):
+        comparison = comparison or Comparison.of(compared.values())
+        point = Point(comparison, outcome, config, wrong_iou)
+        for m, name in enumerate(names):
+            values[m, k], per[m, k] = METRICS[name].counts(point)
+        of = np.bincount(outcome, minlength=4)
+        counts[k] = of[:3].sum(), of[Outcome.auto_accepted], of[Outcome.flagged], of[Outcome.discarded]
+        told()
+    return Counted(grid.base.to_dict(), tuple(grid.changes()), tuple(compared), counts, tuple(names), values, per)
+
+
+def _expect_bounded(points: int, images: int, metrics: int) -> None:
+    if points * images * metrics > MOST_NUMBERS:
+        most = MOST_NUMBERS // (images * metrics)
+        raise ValueError(
+            f"grid: {points:,} points on {images:,} images with {metrics} figures are {points * images * metrics:,}"
+            f" numbers, more than {MOST_NUMBERS:,}; take at most {most:,} points, fewer images (images=), or fewer figures"
+        )
+
+
+def figures(counted: Counted, seed: int) -> dict[str, NDArray[Any]]:
+    """Return the columns of a sweep's table: for each figure its value, low, high and n, (P,) each."""
+    columns: dict[str, NDArray[Any]] = {}
+    for m, name in enumerate(counted.metrics):
+        found = [
+            bootstrap_many(
+                counted.values[m, start : start + _AT_ONCE].astype(np.float64),
+                counted.per[m, start : start + _AT_ONCE].astype(np.float64),
+                np.random.default_rng(seed),  # the same images drawn at every point
+                of_events=METRICS[name].of_events,
+            )
+            for start in range(0, len(counted), _AT_ONCE)
+        ]
+        parts = Intervals(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+        columns |= {f"{name}{end}": part for end, part in zip(ENDINGS, parts[:4], strict=True)}
+    return columns
+
+
+class Side(NamedTuple):
+    """Points of one experiment that are compared with points of another."""
+
+    name: str
+    counted: Counted
+    rows: Sequence[int]
+
+
+def compare(a: Side, b: Side, names: Sequence[str] | None, seed: int) -> pd.DataFrame:
+    """Return paired differences a − b of figures, point by point, over the images that both have.
+
+    Parameters
+    ----------
+    a, b : as many points each, or one on one side, which is compared with all of the other
+    names : figures; None for those that both have
+
+    Returns
+    -------
+    a row for each figure and pair of points: both values, their difference with its interval, and how many images
+
+    Raises
+    ------
+    ValueError : for other numbers of points, no image in common, or a figure that one side lacks
+    """
+    import pandas as pd
+
+    pairs = _paired(a, b)
+    shared = [m for m in a.counted.metrics if m in b.counted.metrics]
+    for name in known_metrics(names) if names is not None else []:
+        if name not in shared:
+            raise ValueError(f"compare: both experiments have {', '.join(shared)}, asked for {name}")
+    images = [i for i in a.counted.image_ids if i in set(b.counted.image_ids)]
+    if not images:
+        raise ValueError(f"compare: {a.name!r} and {b.name!r} have no image in common; sweep over the same images")
+    rows = []
+    for name in shared if names is None else known_metrics(names):
+        of_a, of_b = (
+            _of(side, name, some, images) for side, some in zip((a, b), zip(*pairs, strict=True), strict=True)
+        )
+        rng, of_events = np.random.default_rng(seed), METRICS[name].of_events
+        found = difference_many(of_a, of_b, rng, of_events=of_events)
+        known = ~np.isnan([*of_a, *of_b]).any(axis=(0, 1))
+        rates = [_rates(values[:, known], per[:, known]) for values, per in (of_a, of_b)]
+        for k, (row_a, row_b) in enumerate(pairs):
+            values = rates[0][k], rates[1][k], found.value[k], found.low[k], found.high[k], found.n[k]
+            rows.append((a.name, row_a, b.name, row_b, name, *values))
+    return pd.DataFrame(rows, columns=_COMPARED)
+
+
+def _paired(a: Side, b: Side) -> list[tuple[int, int]]:
+    n = max(len(a.rows), len(b.rows))
+    if min(len(a.rows), len(b.rows)) not in (1, n):
+        raise ValueError(
+            f"compare: expected as many points of {a.name!r} as of {b.name!r}, or one of either, got {len(a.rows)} and"
+            f" {len(b.rows)}; name points as ({a.name!r}, row)"
+        )
+    rows = [list(side.rows) * (n if len(side.rows) == 1 else 1) for side in (a, b)]
+    for side, some in zip((a, b), rows, strict=True):
+        for row in some:
+            side.counted.config(row)  # says when there is no such row
+    return list(zip(*rows, strict=True))
+
+
+def _of(
+    side: Side, name: str, rows: Sequence[int], images: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    counted = side.counted
+    place: Mapping[str, int] = {image: k for k, image in enumerate(counted.image_ids)}
+    m, columns = counted.metrics.index(name), [place[image] for image in images]
+    values, per = (part[m][np.ix_(list(rows), columns)].astype(np.float64) for part in (counted.values, counted.per))
+    return values, per
+
+
+def _rates(values: NDArray[np.float64], per: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rates: NDArray[np.float64] = values.sum(axis=1) / per.sum(axis=1)
+    return rates

@@ -1,0 +1,112 @@
+"""Threshold experiments: what a sweep counted at each point of a grid on each image, and the figures made of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.config import TriageConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.tables.outcomes import Triage
+
+OUTCOME_COUNTS = ("distinct", "auto_accepted", "flagged", "discarded")
+ENDINGS = ("", "_low", "_high", "_n")  # the columns of a figure: value, ends of its interval, what it was counted over
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Counted:
+    """Numerators and denominators of K figures at P points on M images.
+
+    base : the settings that do not move, as `TriageConfig.to_dict`; changes : what each point sets
+    outcomes : (P, 4) int64, see `OUTCOME_COUNTS`; metrics : K names
+    values, per : (K, P, M) float32, NaN where an image lacks what the figure needs
+    """
+
+    base: Mapping[str, Any]
+    changes: tuple[Mapping[str, Any], ...]
+    image_ids: tuple[str, ...]
+    outcomes: NDArray[np.int64]
+    metrics: tuple[str, ...]
+    values: NDArray[np.float32]
+    per: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        shape = len(self.metrics), len(self.changes), len(self.image_ids)
+        if self.values.shape != shape or self.per.shape != shape:
+            raise ValueError(
+                f"Counted: expected values and per of shape {shape}, got {self.values.shape}, {self.per.shape}"
+            )
+        if self.outcomes.shape != (len(self.changes), len(OUTCOME_COUNTS)):
+            raise ValueError(f"Counted.outcomes: expected a row for each of {len(self.changes)} points")
+
+    def __len__(self) -> int:
+        return len(self.changes)
+
+    def config(self, row: int) -> TriageConfig:
+        """Return the settings of a point. Raises IndexError for a row that the grid does not have."""
+        if isinstance(row, bool) or not 0 <= row < len(self):
+            raise IndexError(f"row: expected a point from 0 to {len(self) - 1}, got {row!r}")
+        return TriageConfig.from_dict({**self.base, **self.changes[row]})
+
+    def frame(self, figures: Mapping[str, NDArray[Any]]) -> pd.DataFrame:
+        """Return a row for each point: what it sets, masks by outcome, and figures with their intervals."""
+        import pandas as pd
+
+        moved = {name: [change[name] for change in self.changes] for name in self.changes[0]} if len(self) else {}
+        counts = dict(zip(OUTCOME_COUNTS, self.outcomes.T, strict=True))
+        frame = pd.DataFrame({**moved, **counts, **figures})
+        frame.index.name = "row"
+        return frame
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Experiment:
+    """A sweep that was kept under a name.
+
+    name, note, author, made_at : as given; run_id, model_id : whose proposals
+    settings : exhaustive, wrong_iou, seed of the intervals, which labels were used; figures : columns of the table
+    """
+
+    name: str
+    note: str
+    author: str
+    made_at: str
+    run_id: int
+    model_id: str
+    settings: Mapping[str, Any]
+    counted: Counted
+    figures: Mapping[str, NDArray[Any]]
+    adopter: Callable[[int, str, str], Triage] | None = None
+
+    def __len__(self) -> int:
+        return len(self.counted)
+
+    def __repr__(self) -> str:
+        images = len(self.counted.image_ids)
+        grid = ", ".join(self.counted.changes[0])
+        return f"<Experiment {self.name!r}: {len(self)} points of {grid} on {images} images; {self.made_at}>"
+
+    def _repr_html_(self) -> str:
+        return str(self.table.to_html(max_rows=20))
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row for each point, as `Project.sweep` returned it."""
+        return self.counted.frame(self.figures)
+
+    def config(self, row: int) -> TriageConfig:
+        """Return the settings of a point. Raises IndexError."""
+        return self.counted.config(row)
+
+    def adopt(self, row: int, *, author: str = "", note: str = "") -> Triage:
+        """Triage the project by the settings of a point and keep that as a version; see `Project.adopt`."""
+        if self.adopter is None:
+            raise ValueError("adopt: this experiment was not read from a project; use project.experiment(name)")
+        return self.adopter(row, author, note)
