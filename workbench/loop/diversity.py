@@ -1,0 +1,179 @@
+"""Diversity (C7): masks by size, rarity, small objects, occlusion; and the share of categories that are found."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.plotted import Plotted
+from workbench.tables.figures import Interval
+from workbench.tables.proposals import Proposals
+
+Floats = NDArray[np.float64]
+LEAST_RECALL = 0.5
+_DRAWS = 1000
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Diversity(Plotted):
+    """How varied a set of masks is, beside a reference (the truth, or all final masks).
+
+    size_edges_px : the quartiles of the reference's areas (3); size_shares : (4,) share of the masks in each, 0.25 where
+        they are as the reference
+    rarity : mean inverse frequency of the masks' categories, 1 where they are as the reference; NaN without labels
+    categories : effective number, e to the entropy; NaN without labels
+    occlusion : mean share of an outline that touches another mask; occluded : share of masks with more than a tenth
+    n : masks
+    """
+
+    size_edges_px: Floats
+    size_shares: Floats
+    rarity: float
+    categories: float
+    occlusion: float
+    occluded: float
+    n: int
+    what: str = "final masks"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values for JSON; what is not known is None."""
+        values = dataclasses.asdict(self)
+        for name in ("size_edges_px", "size_shares"):
+            values[name] = [None if v != v else v for v in values[name].tolist()]
+        return {k: None if isinstance(v, float) and v != v else v for k, v in values.items()}
+
+
+def diversity(
+    masks: Proposals,
+    reference: Proposals | None = None,
+    labels: ArrayLike | None = None,
+    reference_labels: ArrayLike | None = None,
+    what: str = "final masks",
+) -> Diversity:
+    """Return the diversity of masks beside a reference.
+
+    Parameters
+    ----------
+    masks : of any images; reference : None for the masks themselves
+    labels, reference_labels : categories, or embedding clusters, of either; None where there are none
+    """
+    other = masks if reference is None else reference
+    edges = np.quantile(other.area_px, [0.25, 0.5, 0.75]) if len(other) else np.full(3, np.nan)
+    nan = float("nan")
+    if not len(masks):
+        return Diversity(edges, np.full(4, nan), nan, nan, nan, nan, 0, what)
+    counts = np.bincount(np.searchsorted(edges, masks.area_px, side="left"), minlength=4)
+    rare = rarity(labels, labels if reference_labels is None else reference_labels) if labels is not None else None
+    touched = occlusion(masks)
+    return Diversity(
+        edges,
+        counts / len(masks),
+        nan if rare is None else float(rare.mean()),
+        nan if labels is None else effective_number(labels),
+        float(touched.mean()),
+        float((touched > 0.1).mean()),
+        len(masks),
+        what,
+    )
+
+
+def rarity(labels: ArrayLike, reference: ArrayLike | None = None) -> Floats:
+    """Return the inverse frequency of each mask's category, (N,): reference masks ÷ (categories × masks of that one).
+
+    A category that the reference lacks counts as one mask of it.
+    """
+    names, counts = np.unique(np.asarray(labels if reference is None else reference).astype(str), return_counts=True)
+    each = dict(zip(names.tolist(), counts.tolist(), strict=True))
+    total, own = sum(each.values()), np.asarray(labels).astype(str)
+    return np.array([total / (max(len(each), 1) * each.get(label, 1)) for label in own.tolist()], np.float64)
+
+
+def effective_number(labels: ArrayLike) -> float:
+    """Return e to the entropy of the categories: how many equally frequent ones are as varied. Source: Hill 1973."""
+    counts = np.unique(np.asarray(labels).astype(str), return_counts=True)[1]
+    shares = counts / counts.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum())) if len(counts) else 0.0
+
+
+def occlusion(masks: Proposals) -> Floats:
+    """Return for each mask the share of its outline's pixels that lie in, or next to, another mask of its image, (N,).
+
+    The outline: pixels of the mask with a neighbour (of four) outside, the image's border included.
+    """
+    found = np.zeros(len(masks))
+    for _, rows in masks.by_image():
+        size = masks.sizes_hw[rows[0]]
+        near = np.zeros(size + 2, np.uint16)  # how many masks lie in or next to each pixel; a frame of one pixel
+        cut = [_cut_out(masks, row) for row in rows]
+        for mask, (y, x) in cut:
+            near[y : y + mask.shape[0] + 2, x : x + mask.shape[1] + 2] += _grown(mask)
+        for row, (mask, (y, x)) in zip(rows, cut, strict=True):
+            outline = _outline(mask)
+            others = near[y + 1 : y + 1 + mask.shape[0], x + 1 : x + 1 + mask.shape[1]] > 1
+            found[row] = (others & outline).sum() / max(int(outline.sum()), 1)
+    return found
+
+
+def _cut_out(masks: Proposals, row: Any) -> tuple[NDArray[np.bool_], tuple[int, int]]:
+    whole = masks.masks(int(row))
+    y, x = np.flatnonzero(whole.any(axis=1)), np.flatnonzero(whole.any(axis=0))
+    if not len(y):
+        return np.zeros((0, 0), bool), (0, 0)
+    return whole[y[0] : y[-1] + 1, x[0] : x[-1] + 1], (int(y[0]), int(x[0]))
+
+
+def _grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mask and all pixels next to it (of eight), one pixel wider on every side."""
+    h, w = mask.shape
+    grown = np.zeros((h + 2, w + 2), bool)
+    for dy in range(3):
+        for dx in range(3):
+            grown[dy : dy + h, dx : dx + w] |= mask
+    return grown
+
+
+def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    framed = np.pad(mask, 1)
+    inner = framed[:-2, 1:-1] & framed[2:, 1:-1] & framed[1:-1, :-2] & framed[1:-1, 2:]
+    return mask & ~inner
+
+
+# ---- categories ---------------------------------------------------------------------------------------------------
+
+
+def category_diversity(
+    found: ArrayLike, labels: ArrayLike, image: ArrayLike, rng: np.random.Generator, least: int = 20
+) -> tuple[Interval, str]:
+    """Return the share of true categories whose recall_auto is at least 0.5, with words where it is not known.
+
+    Parameters
+    ----------
+    found : (T,) bool, true masks matched by an auto-accepted one; labels, image : (T,)
+    least : true masks that a category counts from
+    """
+    hit, names, groups = np.asarray(found, bool), np.asarray(labels).astype(str), np.asarray(image)
+    codes = np.unique(groups, return_inverse=True)[1].reshape(-1)
+    enough = [name for name in _names(names) if (names == name).sum() >= least]
+    if not enough:
+        return Interval.unknown(), f"no category has {least} true masks"
+    images = int(codes.max()) + 1
+    totals = np.stack([np.bincount(codes[names == name], minlength=images) for name in enough])
+    hits = np.stack([np.bincount(codes[(names == name) & hit], minlength=images) for name in enough])
+    value = float((hits.sum(axis=1) / totals.sum(axis=1) >= LEAST_RECALL).mean())
+    if images < 2:
+        return Interval(value, float("nan"), float("nan"), len(enough)), "one image: no interval"
+    picks = rng.multinomial(images, np.full(images, 1 / images), size=_DRAWS)
+    drawn_totals, drawn_hits = totals @ picks.T, hits @ picks.T
+    there = drawn_totals > 0
+    good = (drawn_hits >= LEAST_RECALL * drawn_totals) & there
+    shares = good.sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+    low, high = np.quantile(shares, [0.025, 0.975])
+    return Interval(value, float(low), float(high), len(enough), "bootstrap"), ""
+
+
+def _names(labels: NDArray[np.str_]) -> Iterable[str]:
+    return [str(name) for name in np.unique(labels) if name]

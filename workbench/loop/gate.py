@@ -1,0 +1,227 @@
+"""The gate to Stage 3: checks that pass, fail, or lack data; and the seed's own rule beside them (G2).
+
+A check passes when its bound holds at the worse end of the 95 % interval. It fails when the bound does not hold at the
+measured value. In between, and where nothing was measured, it is insufficient: more data would tell. A check can be put
+aside only by a declaration with a reason, which is kept in the report.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from workbench.plotted import Plotted
+from workbench.settings import Settings, setting, settings
+from workbench.tables.figures import Interval
+
+Verdict = Literal["pass", "fail", "insufficient", "not applicable"]
+
+
+@settings
+class GateConfig(Settings):
+    """Bounds of the gate, and how strictly they are read."""
+
+    auto_accept_rate: float = setting(default=0.65, low=0, high=1, doc="auto-acceptance rate is above it")
+    calibration_error: float = setting(default=0.05, low=0, high=1, doc="smooth ECE is below it")
+    recall: float = setting(default=0.90, low=0, high=1, doc="recall_auto on test images is above it")
+    category_diversity: float = setting(
+        default=0.9, low=0, high=1, doc="share of categories with recall_auto >= 0.5 is above it"
+    )
+    small_object_recall: float = setting(default=0.85, low=0, high=1, doc="recall_auto of small objects is above it")
+    improvement: float = setting(
+        default=0.05, low=0, high=10, doc="relative change of the auto-acceptance rate between the last two models"
+    )
+    domains: float = setting(default=0.10, low=0, high=1, doc="spread of recall_auto between domains is at most it")
+    consistency: float = setting(default=0.8, low=-1, high=1, doc="Krippendorff's alpha is at least it")
+    reading: Literal["worse end", "point"] = setting(
+        default="worse end", doc="bounds hold at the worse end of the interval, or at the measured value only"
+    )
+    least_images: int = setting(default=10, low=1, doc="test images below which every figure of them is insufficient")
+    least_instances: int = setting(default=20, low=1, doc="true masks that a category counts from")
+
+
+Side = Literal[">", ">=", "<", "<=", "within"]
+CHECKS: Mapping[str, tuple[Side, str]] = {
+    "auto_accept_rate": (">", "auto-accepted ÷ distinct proposals on test images"),
+    "calibration_error": ("<", "smooth ECE of recalibrated confidence on distinct proposals"),
+    "recall": (">", "true masks of test images matched at IoU 0.5 by an auto-accepted one"),
+    "category_diversity": (">", "share of true categories whose recall_auto is at least 0.5"),
+    "small_object_recall": (">", "recall_auto of the lowest quartile of true areas"),
+    "improvement": ("within", "relative change of auto_accept_rate between the last two models, paired"),
+    "domains": ("<=", "largest − smallest recall_auto among domains"),
+    "consistency": (">=", "Krippendorff's alpha between annotators"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One bound of the gate.
+
+    value, interval : what was measured, NaN where nothing was; bound, side : what it is compared with
+    n : what it was counted over; verdict : pass, fail, insufficient or not applicable; note : why
+    """
+
+    name: str
+    value: float
+    bound: float
+    n: int
+    interval: tuple[float, float]
+    verdict: Verdict
+    side: Side = ">"
+    note: str = ""
+
+    def __str__(self) -> str:
+        measured = "not measured" if math.isnan(self.value) else f"{self.value:.3f}"
+        ends = "" if math.isnan(self.interval[0]) else f" [{self.interval[0]:.3f}, {self.interval[1]:.3f}]"
+        note = f"; {self.note}" if self.note else ""
+        return f"{self.verdict:14} {self.name:20} {measured}{ends} {self.side} {self.bound:g} (n = {self.n:,}){note}"
+
+
+@dataclasses.dataclass(frozen=True)
+class GateReport(Plotted):
+    """All checks, whether the gate is open, and what the seed's own rule says of the same measured values.
+
+    seed : True or False; None where one of its five values is not known. config : bounds and reading
+    """
+
+    checks: tuple[Check, ...]
+    config: GateConfig
+    seed: bool | None
+
+    @property
+    def open(self) -> bool:
+        """Whether every check passes or is declared not applicable."""
+        return bool(self.checks) and all(check.verdict in ("pass", "not applicable") for check in self.checks)
+
+    @property
+    def shut_by(self) -> tuple[str, ...]:
+        """The checks that keep it shut, each in words."""
+        shut = [check for check in self.checks if check.verdict in ("fail", "insufficient")]
+        return tuple(" ".join(str(check).split()) for check in shut)
+
+    def __getitem__(self, name: str) -> Check:
+        return next(check for check in self.checks if check.name == name)
+
+    def __str__(self) -> str:
+        seed = {True: "would go on", False: "would not go on", None: "cannot say: a value is missing"}[self.seed]
+        head = f"The gate is {'open' if self.open else 'shut'}; bounds are read at the {self.config.reading}."
+        return "\n".join([head, *map(str, self.checks), f"The seed's rule (should_transition_to_stage3) {seed}."])
+
+    __repr__ = __str__
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values for JSON; what is not known is None."""
+        return {
+            "open": self.open,
+            "reading": self.config.reading,
+            "checks": [_plain(check) for check in self.checks],
+            "seed": self.seed,
+            "shut_by": list(self.shut_by),
+            "config": self.config.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> GateReport:
+        """Build the report from what `to_dict` gave."""
+        nan = math.nan
+        checks = []
+        for row in values["checks"]:
+            known: dict[str, Any] = {k: nan if v is None else v for k, v in row.items()}
+            known["interval"] = tuple(row["interval"] or (nan, nan))
+            checks.append(Check(**known))
+        return cls(tuple(checks), GateConfig.from_dict(values["config"]), values["seed"])
+
+
+def _plain(check: Check) -> dict[str, Any]:
+    values = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in dataclasses.asdict(check).items()}
+    values["interval"] = None if math.isnan(check.interval[0]) else list(check.interval)
+    return values
+
+
+def evaluate(
+    figures: Mapping[str, Interval],
+    config: GateConfig | None = None,
+    declared: Mapping[str, str] | None = None,
+    notes: Mapping[str, str] | None = None,
+) -> GateReport:
+    """Hold figures against the bounds.
+
+    Parameters
+    ----------
+    figures : by the names of `CHECKS`; one that is missing or unknown is insufficient
+    declared : checks that do not apply, each with its reason
+    notes : words on figures, as why one is not known
+
+    Raises
+    ------
+    ValueError : for an unknown name, or a declaration without a reason
+    """
+    config, declared, notes = config or GateConfig(), declared or {}, notes or {}
+    for name in (*figures, *declared):
+        if name not in CHECKS:
+            raise ValueError(f"gate: expected checks of {', '.join(CHECKS)}, got {name!r}")
+    for name, reason in declared.items():
+        if not str(reason).strip():
+            raise ValueError(f"gate: {name} is declared not applicable without a reason; give one for the record")
+    checks = [
+        _check(name, figures.get(name, Interval.unknown()), config, declared.get(name), notes.get(name, ""))
+        for name in CHECKS
+    ]
+    seed = seed_says({name: figures[name].value for name in SEED_NAMES if name in figures})
+    return GateReport(tuple(checks), config, seed)
+
+
+def _check(name: str, figure: Interval, config: GateConfig, declared: str | None, note: str) -> Check:
+    side, bound = CHECKS[name][0], float(getattr(config, name))
+    ends = (figure.low, figure.high)
+    if declared is not None:
+        return Check(name, figure.value, bound, figure.n, ends, "not applicable", side, f"declared: {declared}")
+    verdict, why = _verdict(figure, side, bound, config.reading == "point")
+    return Check(name, figure.value, bound, figure.n, ends, verdict, side, note or why)
+
+
+def _verdict(figure: Interval, side: Side, bound: float, by_point: bool) -> tuple[Verdict, str]:
+    if not figure.known:
+        return "insufficient", "nothing to measure it on yet"
+    if not _holds(figure.value, side, bound):
+        return "fail", ""
+    if by_point:
+        return "pass", "read at the measured value"
+    if math.isnan(figure.low):
+        return "insufficient", "too little data for an interval"
+    if _holds(figure.low, side, bound) and _holds(figure.high, side, bound):
+        return "pass", ""
+    return "insufficient", "holds at the measured value, not at the worse end of the interval: more images would tell"
+
+
+def _holds(value: float, side: Side, bound: float) -> bool:
+    if side == "within":
+        return abs(value) < bound
+    if side in (">", "<"):
+        return value > bound if side == ">" else value < bound
+    return value >= bound if side == ">=" else value <= bound
+
+
+# ---- the seed's own rule ------------------------------------------------------------------------------------------
+
+SEED_NAMES = ("calibration_error", "auto_accept_rate", "category_diversity", "small_object_recall", "improvement")
+
+
+def seed_says(values: Mapping[str, float]) -> bool | None:
+    """Return what the seed's `should_transition_to_stage3` says of point estimates; None where one is not known."""
+    if any(math.isnan(values.get(name, math.nan)) for name in SEED_NAMES):
+        return None
+    model = {name: values[name] for name in ("calibration_error", "auto_accept_rate")}
+    model["cycle_over_cycle_improvement"] = values["improvement"]
+    dataset = {name: values[name] for name in ("category_diversity", "small_object_recall")}
+    return should_transition_to_stage3(model, dataset)
+
+
+def should_transition_to_stage3(model_metrics: Mapping[str, float], dataset_metrics: Mapping[str, float]) -> bool:
+    """Return the seed's decision (section 6): calibration, auto-acceptance, diversity, small objects, plateau."""
+    confidence_reliable = model_metrics["calibration_error"] < 0.05 and model_metrics["auto_accept_rate"] > 0.65
+    coverage_adequate = dataset_metrics["category_diversity"] > 0.9 and dataset_metrics["small_object_recall"] > 0.85
+    efficiency_plateau = model_metrics["cycle_over_cycle_improvement"] < 0.05
+    return confidence_reliable and coverage_adequate and efficiency_plateau
