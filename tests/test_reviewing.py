@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import desk
 import numpy as np
 import pytest
@@ -201,3 +203,193 @@ def test_review__project_without_proposals(tmp_path):
         project.record([desk.draw(image, (0, 0, 3, 3)), event("complete", image)])
         assert project.final_masks().area_px.tolist() == [9]
         assert np.all(project.image_review(image).drawn)
+
+
+# ---- what is handed on ------------------------------------------------------------------------------------------------
+
+
+def test_final_outcome__what_people_left_of_reviewed_images_and_what_was_accepted_of_others(project, image):
+    ids = masks(project, image)
+    assert len(project.proposals(outcome="final")) == 6
+    (drawn,) = project.record(desk.draw(image, (18, 20, 23, 25), label="cell"))
+    project.record([event("verdict", image, ids[0], verdict="reject"), event("complete", image)])
+    assert project.proposals(image, outcome="final").mask_id.tolist() == [ids[1], drawn.mask_id]
+    assert len(project.proposals(outcome="final")) == 6
+    skipped = project.images()["image_id"][1]
+    project.record(event("skip", skipped, reason="out of focus"))
+    assert len(project.proposals(outcome="final")) == 4
+
+
+def test_export__final_masks_with_their_labels(project, image, tmp_path):
+    ids = masks(project, image)
+    project.record([event("label", image, ids[1], label="nucleus"), desk.draw(image, (18, 20, 23, 25), label="cell")])
+    project.record([event("verdict", image, ids[0], verdict="reject"), event("complete", image)])
+    assert project.export_coco(tmp_path / "f.json", outcome="final") == 6
+    written = json.loads((tmp_path / "f.json").read_text())
+    names = {c["id"]: c["name"] for c in written["categories"]}
+    first = [a for a in written["annotations"] if a["image_id"] == 1]
+    assert [names[a["category_id"]] for a in first] == ["nucleus", "cell"]
+    assert [a["workbench"]["source"] for a in first] == ["automatic", "manual"]
+    assert ["outcome" in a["workbench"] for a in first] == [True, False]
+
+
+# ---- audits, agreement, quality ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reviewed(project):
+    """Three complete images by a: the first mask rejected, the flagged one accepted, one drawn."""
+    for image in project.images()["image_id"]:
+        ids = masks(project, image)
+        claim = project.queue().claim("a", image)
+        project.record(
+            [
+                event("verdict", image, ids[0], verdict="reject", elapsed_ms=2000),
+                event("verdict", image, ids[2], verdict="accept", elapsed_ms=70_000),
+                desk.draw(image, (18, 20, 23, 25), elapsed_ms=90_000),
+                event("answer", image, dialog="coverage", choice="asked"),
+                event("answer", image, dialog="coverage", choice="complete", elapsed_ms=8000),
+                event("complete", image),
+            ],
+            claim,
+        )
+    return project
+
+
+def test_draw_audit__stores_masks_with_their_probability(reviewed):
+    drawn = reviewed.draw_audit(seed=5, share=0.5)
+    assert drawn.strata["automatic by stub-0123"] == {"masks": 6, "drawn": 6, "probability": 1.0}
+    assert drawn.strata["manual"] == {"masks": 3, "drawn": 2, "probability": 2 / 3}
+    results = reviewed.audit_results()
+    assert sorted(results["probability"].unique()) == [2 / 3, 1.0]
+    assert set(results["decided_by"]) == {"", "a"}
+    again = reviewed.draw_audit(seed=5, share=0.5)
+    assert reviewed.audit_results(again.audit_id)["mask_id"].tolist() == reviewed.audit_results(1)["mask_id"].tolist()
+
+
+def test_draw_audit__without_final_masks_is_refused(project):
+    with pytest.raises(StoreError, match="complete images first"):
+        project.draw_audit()
+    assert project.draw_audit(reviewed_only=False).masks == 6
+
+
+def test_audit__is_blind_goes_to_a_senior_and_changes_no_mask(reviewed):
+    before = reviewed.final_masks().mask_id.tolist()
+    reviewed.draw_audit(share=1.0)
+    queue = reviewed.queue()
+    assert queue.claim("b") is None
+    claim = queue.claim("s")
+    assert claim.kind == "audit"
+    seen = reviewed.audit_review(claim.image_id, "s")
+    assert len(seen) == 3
+    assert set(seen.by) == {""}
+    assert np.isnan(seen.masks.predicted_iou).all()
+    assert set(seen.masks.model_id) == {""}
+    assert not seen.verdict.any()
+    assert seen.history == ()
+    wrong = seen.masks.mask_id[0]
+    events = [event("verdict", claim.image_id, m, by="s", verdict="accept") for m in seen.masks.mask_id[1:]]
+    told = reviewed.record([event("verdict", claim.image_id, wrong, by="s", verdict="reject"), *events], claim)
+    assert not any(t.stale for t in told)
+    assert reviewed.audit_review(claim.image_id, "s").verdict.tolist() == [2, 1, 1]
+    reviewed.record(event("complete", claim.image_id, by="s"), claim)
+    assert reviewed.final_masks().mask_id.tolist() == before
+    assert reviewed.disagreements()["mask_id"].tolist() == [wrong]
+    assert queue.claim("s").image_id != claim.image_id
+    found = reviewed.quality_report().audits["1"]
+    assert (found["masks"], found["answered"], found["wrong"]) == (9, 3, 1)
+
+
+def test_audit__undone_verdict_is_open_again(reviewed):
+    reviewed.draw_audit()
+    claim = reviewed.queue().claim("s")
+    mask = reviewed.audit_review(claim.image_id, "s").masks.mask_id[0]
+    reviewed.record(event("verdict", claim.image_id, mask, by="s", verdict="reject", gesture="no"), claim)
+    assert len(reviewed.disagreements()) == 1
+    reviewed.record(desk.undo(claim.image_id, "no", by="s"), claim)
+    assert len(reviewed.disagreements()) == 0
+    assert reviewed.image_review(claim.image_id).status == "complete"
+
+
+def test_audit__edit_counts_by_its_iou(reviewed):
+    reviewed.draw_audit()
+    image = reviewed.images()["image_id"][0]
+    ids = reviewed.image_review(image).masks.mask_id.tolist()
+    near, far = (0, 10, 6, 17), (0, 20, 6, 30)
+    reviewed.record(
+        [
+            desk.draw(image, near, kind="edit", mask_id=ids[1], by="s", purpose="audit"),
+            desk.draw(image, far, kind="edit", mask_id=ids[2], by="s", purpose="audit"),
+        ]
+    )
+    results = reviewed.audit_results().set_index("mask_id")
+    assert results.loc[ids[1], ["result", "iou"]].tolist() == ["right", pytest.approx(36 / 42)]
+    assert results.loc[ids[2], ["result", "iou"]].tolist() == ["wrong", pytest.approx(36 / 60)]
+    assert reviewed.disagreements("a")["mask_id"].tolist() == [ids[2]]
+
+
+def test_audit__whoever_decided_or_is_no_senior_is_refused(reviewed):
+    reviewed.add_annotator("a", "senior")
+    reviewed.draw_audit()
+    image = reviewed.images()["image_id"][0]
+    ids = reviewed.image_review(image).masks.mask_id.tolist()
+    with pytest.raises(EventError, match="needs somebody else"):
+        reviewed.record(event("verdict", image, ids[2], verdict="accept", purpose="audit"))
+    with pytest.raises(EventError, match="go to a senior"):
+        reviewed.record(event("verdict", image, ids[1], verdict="accept", purpose="audit", by="b"))
+    with pytest.raises(EventError, match="in no audit"):
+        reviewed.record(event("verdict", image, ids[0], verdict="accept", purpose="audit", by="s"))
+    with pytest.raises(StoreError, match="expected a senior"):
+        reviewed.audit_review(image, "b")
+    assert reviewed.audit_review(image, "a").masks.mask_id.tolist() == [ids[1]]
+
+
+def test_agreement__of_two_annotators_on_their_own(reviewed):
+    assert reviewed.agreement().images_twice == 0
+    queue = reviewed.queue(second=True)
+    assert queue.claim("a") is None
+    claim = queue.claim("b")
+    assert claim.kind == "second"
+    image, ids = claim.image_id, masks(reviewed, claim.image_id)
+    reviewed.record(
+        [
+            event("verdict", image, ids[0], by="b", verdict="accept"),
+            event("verdict", image, ids[2], by="b", verdict="accept"),
+            desk.draw(image, (18, 20, 23, 26), by="b"),
+            event("complete", image, by="b"),
+        ],
+        claim,
+    )
+    assert not reviewed.image_review(image).final[0]
+    assert reviewed.image_review(image, annotator="b").final.tolist() == [True, True, True, False, True]
+    found = reviewed.agreement()
+    assert (found.images_twice, found.masks_judged_twice) == (1, 2)
+    assert found.by_annotator["a"].value == 0.5
+    assert list(found.cohens_kappa) == ["a – b"]
+    assert found.drawn_iou.value == pytest.approx(25 / 30)
+    assert found.matched_share.value == pytest.approx(2 * 3 / 7)
+    assert queue.claim("b").image_id != image
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_quality_report__counts_what_people_left(reviewed):
+    report = reviewed.quality_report()
+    assert (report.images_done, report.images, report.masks) == (3, 3, 9)
+    assert (report.automatic, report.manual, report.edited) == (6, 3, 0)
+    assert report.coverage_ratio == pytest.approx((36 + 36 + 25) / (24 * 32))
+    assert report.avg_mask_size == pytest.approx(97 / 3)
+    assert (report.rejected, report.rejection_rate.value, report.overlapping) == (3, 0.5, 0)
+    assert report.active_s == {"verdict": 6.0, "draw": 270.0, "check": 24.0}  # the pause of 70 s is none
+    assert report.active_share["draw"] == pytest.approx(0.9)
+    assert report.masks_an_hour == pytest.approx(3 / (300 / 3600))
+    assert report.dialogs["coverage"] == {"asked": 3, "complete": 3}
+    assert "masks an hour" in str(report)
+    assert "<table>" in report._repr_html_()
+    json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_quality_report__of_nothing(project):
+    report = project.quality_report()
+    assert (report.masks, report.overlaps, report.gestures) == (0, (), 0)
+    assert "not known" in str(report)
+    json.dumps(report.to_dict(), allow_nan=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,9 @@ import numpy as np
 import sqlalchemy as sa
 
 import workbench
-from workbench import proposing
+from workbench import proposing, recording
 from workbench.images import ImageError
+from workbench.recording import Shown
 from workbench.report import TruthSummary
 from workbench.store import runs, truth
 from workbench.store.errors import StoreError
@@ -30,7 +31,7 @@ OUTCOMES = ("all", "distinct", "auto_accepted", "flagged", "discarded", "final")
 
 
 def of_outcome(triaged: Triage, outcome: str) -> np.ndarray:
-    """Return which rows have an outcome, (N,) bool; final are those that would be handed on: the auto-accepted ones.
+    """Return which rows have an outcome, (N,) bool; final are the auto-accepted ones, as far as nobody has reviewed.
 
     Raises
     ------
@@ -133,7 +134,9 @@ def import_coco(project: ProjectFolder, path: str | Path) -> TruthSummary:
     return import_truth(project, file.masks, file.labels, file.crowd, names, Path(path).name, file.problems)
 
 
-def export_coco(project: ProjectFolder, path: str | Path, outcome: str, config: TriageConfig) -> int:
+def export_coco(
+    project: ProjectFolder, path: str | Path, outcome: str, config: TriageConfig, shown: Shown | None = None
+) -> int:
     """Write the latest run's masks of an outcome as a COCO file; see `Project.export_coco`."""
     from workbench.formats import coco
 
@@ -142,6 +145,8 @@ def export_coco(project: ProjectFolder, path: str | Path, outcome: str, config: 
         raise StoreError(
             "export: expected proposals, there are none yet; run `workbench propose` (project.propose) first"
         )
+    if outcome == "final":
+        return _export_final(project, path, shown or Shown(project), run.id)
     parts, outcomes = [], []
     for _, rows in project.each():
         triaged = workbench.triage(rows, config)
@@ -154,11 +159,33 @@ def export_coco(project: ProjectFolder, path: str | Path, outcome: str, config: 
     return len(masks)
 
 
-def _entries(project: ProjectFolder, run_id: int) -> list[ImageEntry]:
-    """Return an entry for each image done: named by its path, and by folders of its root where paths repeat."""
+def final_masks(shown: Shown, image_ids: Sequence[str] | None, run_id: int | None) -> Proposals:
+    """Return the masks to hand on: of reviewed images what people left, of the others what was accepted by itself."""
+    found = recording.everything(shown, image_ids, run_id)
+    return Proposals.concat([review.masks.select(review.final) for review in found])
+
+
+def _export_final(project: ProjectFolder, path: str | Path, shown: Shown, run_id: int) -> int:
+    """Write the final masks of all images but the skipped ones, their labels as categories."""
+    from workbench.formats import coco
+
+    parts, columns = [], []
+    for review in recording.everything(shown):
+        kept = review.final
+        parts.append(review.masks.select(kept))
+        columns.append((review.outcome[kept], review.reasons[kept], review.label[kept]))
+    masks = Proposals.concat(parts)
+    outcomes, reasons, labels = (np.concatenate([c[k] for c in columns]) for k in range(3))
+    entries = _entries(project, run_id, set(masks.image_id.tolist()))
+    coco.write(path, masks, entries, Triage(outcomes, reasons), labels=labels)
+    return len(masks)
+
+
+def _entries(project: ProjectFolder, run_id: int, more: Collection[str] = ()) -> list[ImageEntry]:
+    """Return an entry for each image done, or in `more`: its path, led by folders of its root where paths repeat."""
     from workbench.formats.entry import ImageEntry
 
-    done = [file for file in runs.image_files(project.catalog, run_id) if file.status == "done"]
+    done = [f for f in runs.image_files(project.catalog, run_id) if f.status == "done" or f.image_id in more]
     with project.catalog.read() as connection:
         rows = connection.execute(sa.select(images.c.key, images.c.height, images.c.width))
         sizes = {key: (h, w) for key, h, w in rows}

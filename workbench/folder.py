@@ -234,8 +234,8 @@ class ProjectFolder:
         ----------
         image : id or path of an image, or several; None for all
         run : number of a run; None for the one worked on last
-        outcome : all, distinct, auto_accepted, flagged, discarded or final (what would be handed on: the auto-accepted
-            masks), by the triage used last
+        outcome : all, distinct, auto_accepted, flagged, discarded or final (what is handed on: of reviewed images what
+            people left, of others the auto-accepted masks, of skipped ones nothing), by the triage used last
 
         Raises
         ------

@@ -48,9 +48,10 @@ class Shown:
         self._triaged: collections.OrderedDict[tuple[int, int, str], Triage] = collections.OrderedDict()
         self._configs: dict[int, TriageConfig] = {}
 
-    def latest(self) -> Version:
-        """Return the run worked on last and its triage used last; thresholds that nobody chose yet are kept as one."""
-        catalog, run = self.project.catalog, runs.find(self.project.catalog)
+    def latest(self, run_id: int | None = None) -> Version:
+        """Return a run (None: worked on last) and its triage used last; thresholds nobody chose yet are kept as one."""
+        catalog = self.project.catalog
+        run = runs.find(catalog, run_id)
         if run is None:
             return Version(None, None)
         kept = records.latest_triage(catalog, run.id)
@@ -142,6 +143,31 @@ def of_events(
         by=by,
         others=Proposals.concat(others),
     )
+
+
+def everything(
+    shown: Shown, image_ids: Iterable[str] | None = None, run_id: int | None = None
+) -> Iterator[ImageReview]:
+    """Yield every image that is not skipped as it stands, in order; one that nobody touched as triage left it.
+
+    Parameters
+    ----------
+    image_ids : None for all
+    run_id : what open images are shown with; None for the run worked on last
+    """
+    wanted, now = None if image_ids is None else set(image_ids), shown.latest(run_id)
+    with shown.project.catalog.read() as connection:
+        worked_on = journal.touched(connection)
+        statuses = journal.statuses(connection)
+    for file in runs.image_files(shown.project.catalog, None):
+        if file.image_id is None or (wanted is not None and file.image_id not in wanted):
+            continue
+        if statuses.get(file.key, ("open", None))[0] == "skipped":
+            continue
+        with shown.project.catalog.read() as connection:
+            place = journal.places(connection, [file.image_id])[file.image_id]
+            events = journal.events(connection, [file.key]).get(file.image_id, []) if file.key in worked_on else []
+        yield of_events(shown, place, events, now)
 
 
 def reviews(shown: Shown, image_ids: Iterable[str] | None = None, status: str = "complete") -> Iterator[ImageReview]:

@@ -18,8 +18,10 @@ class _Shown:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values for JSON; what is not known is None."""
-        values = dataclasses.asdict(self)  # type: ignore[call-overload]
-        return {name: None if _unknown(value) else value for name, value in values.items()}
+        return {name: _plain(value) for name, value in self._values().items()}
+
+    def _values(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
 
     def __str__(self) -> str:
         rows = [(name, _words(value)) for name, value in self.to_dict().items() if not isinstance(value, dict)]
@@ -35,6 +37,26 @@ class _Shown:
             for name, value in self.to_dict().items()
         )
         return f"<table>{cells}</table>"
+
+
+class Figures(_Shown):
+    """A frozen dataclass of figures, intervals among them, shown whole: a line each, and one for each of a mapping."""
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name.replace('_', ' '):20} {text}" for name, text in self._lines())
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name.replace('_', ' '))}</th>"
+            f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
+            for name, text in self._lines()
+        )
+        return f"<table>{cells}</table>"
+
+    def _lines(self) -> list[tuple[str, str]]:
+        return [(name, _words(value)) for name, value in self._values().items()]
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -132,17 +154,33 @@ def assemble(
     )
 
 
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it: mappings, lists, numbers, texts, None for what is not known."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(v) for name, v in value.items()}
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
+    if hasattr(value, "_asdict"):
+        return _plain(value._asdict())
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return None if _unknown(value) else value
+
+
 def _unknown(value: object) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
 def _words(value: object) -> str:
-    if value is None:
+    if value is None or _unknown(value):
         return "not known"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}: {_words(v)}" for name, v in value.items()) or "none"
+        inner = ((name, f"({_words(v)})" if isinstance(v, Mapping) else _words(v)) for name, v in value.items())
+        return ", ".join(f"{name}: {text}" for name, text in inner) or "none"
+    if hasattr(value, "_asdict"):
+        return " ".join(_words(v) for v in value._asdict().values())
     if isinstance(value, (list, tuple)):
-        shown = ", ".join(map(str, value[:10]))
+        shown = ", ".join(map(_words, value[:10]))
         return (f"{shown}, and {len(value) - 10} more" if len(value) > 10 else shown) or "none"
     if isinstance(value, float):
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"

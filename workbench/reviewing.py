@@ -6,12 +6,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench import handing_out, recording
+import numpy as np
+
+from workbench import auditing, exchange, handing_out, overview, recording
+from workbench.auditing import Agreement, AuditDrawn
 from workbench.folder import ProjectFolder
+from workbench.overview import QualityReport
 from workbench.review.config import ReviewConfig
 from workbench.review.queue import Queue
 from workbench.review.state import ImageReview
-from workbench.store import journal
+from workbench.store import audits, journal
 from workbench.store.catalog import Catalog
 from workbench.store.errors import StoreError
 from workbench.store.journal import Person
@@ -114,6 +118,26 @@ class Reviewing(ProjectFolder):
         """Return a row for each image that was left or worked on: status, annotator, active seconds, gestures."""
         return handing_out.reviewed_frame(self._shown, self.review_config)
 
+    def proposals(
+        self, image: str | Iterable[str] | None = None, run: int | None = None, outcome: str | None = None
+    ) -> Proposals:
+        """Return proposals as `ProjectFolder.proposals` does; of outcome "final" with what people have decided.
+
+        Those are of reviewed images what people left, of others the auto-accepted masks; skipped images have none.
+        """
+        if outcome != "final":
+            return super().proposals(image, run, outcome)
+        return exchange.final_masks(self._shown, self._ids(image), run)
+
+    def export_coco(self, path: str | Path, outcome: str = "auto_accepted") -> int:
+        """Write masks of an outcome as a COCO file, as in `proposals`; return how many. Labels of final ones go along.
+
+        Raises
+        ------
+        StoreError : when there are no proposals; OSError : when the file cannot be written
+        """
+        return exchange.export_coco(self, path, outcome, self.triage_config(), self._shown)
+
     # ---- the queue ------------------------------------------------------------------------------------------------
 
     def queue(
@@ -143,6 +167,80 @@ class Reviewing(ProjectFolder):
         """
         seconds = self.review_config.claim_s if claim_s is None else float(claim_s)
         return handing_out.queue(self._shown, strategy, images, role, skipped, second, seconds)
+
+    # ---- audits, agreement, quality -------------------------------------------------------------------------------
+
+    def draw_audit(
+        self,
+        seed: int = 0,
+        *,
+        share: float | None = None,
+        images: Iterable[str] | None = None,
+        reviewed_only: bool = True,
+    ) -> AuditDrawn:
+        """Draw final masks at random for a senior who did not decide them, and keep which, with what probability.
+
+        Of automatic masks of each model, of manual and of edited ones a share is drawn (5 %), and of the automatic ones at
+        least 200 a model, or all if there are fewer. The queue hands the images out to seniors; their verdicts change no
+        mask.
+
+        Parameters
+        ----------
+        seed : the same seed draws the same masks from the same ones
+        share : None for that of `review_config`
+        images : draw from these ids or paths only; None for all
+        reviewed_only : draw from complete images; False adds those nobody has reviewed, with what was accepted by itself
+
+        Raises
+        ------
+        StoreError : when there is nothing to draw from; ValueError : for a share that is none
+        """
+        names = None if images is None else self._ids(list(images))
+        return auditing.draw(self._shown, self.review_config, seed, share, names, reviewed_only)
+
+    def audits(self) -> pd.DataFrame:
+        """Return a row for each audit: seed, settings, strata, when it was drawn, masks drawn and answered."""
+        return audits.audits_frame(self.catalog)
+
+    def audit_review(self, image: str, annotator: str) -> ImageReview:
+        """Return the masks of an image that a senior has to audit, blind: without scores, reasons, verdicts or names.
+
+        Record verdicts (or edits) on them under the claim of the queue, or with purpose="audit".
+
+        Raises
+        ------
+        StoreError : for somebody who is not senior, or an unknown image
+        """
+        return auditing.blind_review(self._shown, self._image_id(image), annotator)
+
+    def audit_results(self, audit: int | None = None) -> pd.DataFrame:
+        """Return a row for each mask of an audit (None: of all): probability, who decided, who audited, right or wrong.
+
+        A mask that the auditor edited is right when both versions have an IoU of 0.75 (`right_iou`).
+        """
+        return auditing.results_frame(self._shown, self.review_config, audit)
+
+    def disagreements(self, annotator: str | None = None) -> pd.DataFrame:
+        """Return the audited masks that were found wrong, with their images, to be opened again.
+
+        Parameters
+        ----------
+        annotator : only those that this person decided; None for all, masks that nobody decided among them
+        """
+        frame = self.audit_results()
+        chosen = frame["result"] == "wrong"
+        return frame[chosen if annotator is None else chosen & (frame["decided_by"] == annotator)].reset_index(
+            drop=True
+        )
+
+    def agreement(self) -> Agreement:
+        """Return how far annotators agree: alpha and kappa on verdicts, IoU of masks, by person and by day."""
+        return auditing.agree(self._shown, self.review_config, np.random.default_rng([abs(self.seed), 8]))
+
+    def quality_report(self) -> QualityReport:
+        """Return coverage, overlaps, rejections, time by phase, masks an hour, progress and audits."""
+        rng = np.random.default_rng([abs(self.seed), 9])
+        return overview.quality_report(self._shown, self.review_config, self.queue().progress(), rng)
 
     # ---- what the above share -------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from hypothesis.extra.numpy import arrays
 from workbench.formats import coco
 from workbench.formats.coco import FormatError, ImageEntry
 from workbench.masks import rle
-from workbench.tables.outcomes import Outcome, Triage
+from workbench.tables.outcomes import Triage
 from workbench.tables.proposals import Proposals
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
@@ -334,7 +334,6 @@ def test_write__record(tmp_path):
                 "mask_id": proposals.mask_id[0],
                 "source": "edited",
                 "parent_id": "p",
-                "outcome": Outcome.auto_accepted.name,
             },
         }
     ]

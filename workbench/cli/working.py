@@ -22,6 +22,7 @@ class Kept(StrEnum):
     """Which masks `export` writes."""
 
     auto_accepted = "auto_accepted"
+    final = "final"
     flagged = "flagged"
     discarded = "discarded"
     distinct = "distinct"

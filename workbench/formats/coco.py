@@ -108,7 +108,7 @@ def write(
 
     The file appears whole or not at all. Each annotation has compressed run lengths, bbox, area and, where it was
     predicted, its IoU as `score`; where it came from is under its key "workbench": model_id, mask_id, source, parent_id
-    and, with `triage`, outcome.
+    and, with `triage`, the outcome of automatic masks.
 
     Parameters
     ----------
@@ -352,7 +352,7 @@ def _annotation_records(
         record["workbench"] = {
             name: str(getattr(p, name)[k]) for name in ("model_id", "mask_id", "source", "parent_id")
         }
-        if triage is not None:
+        if triage is not None and p.source[k] == "automatic":  # nothing was decided about what people drew
             record["workbench"]["outcome"] = Outcome(triage.outcome[k]).name
         yield record
 

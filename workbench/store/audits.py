@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -144,3 +144,55 @@ def audits_frame(catalog: Catalog) -> pd.DataFrame:
     names = ["audit_id", "seed", "settings", "strata", "made_at", "masks", "answered"]
     with catalog.read() as connection:
         return pd.DataFrame([tuple(row) for row in connection.execute(query)], columns=names)
+
+
+class Answer(NamedTuple):
+    """A mask of an audit and what came of it: the event that answered it, None as long as none has."""
+
+    audit_id: int
+    mask: AuditMask
+    auditor: str
+    event: ReviewEvent | None
+
+
+def answers(connection: sa.Connection, audit_id: int | None = None, image_id: str | None = None) -> list[Answer]:
+    """Return the masks of an audit (None: of all), in the order of images, each with its answer."""
+    decider, auditor = annotators.alias(), annotators.alias()
+    joined = (
+        audit_masks.join(images)
+        .outerjoin(decider, decider.c.id == audit_masks.c.decided_by)
+        .outerjoin(review_events, review_events.c.sequence == audit_masks.c.sequence)
+        .outerjoin(auditor, auditor.c.id == review_events.c.annotator_id)
+    )
+    own = [c for c in audit_masks.c if c.name not in ("image_key", "decided_by", "sequence")]
+    said = [review_events.c[name] for name in ("kind", "payload", "gesture_id", "recorded_at")]
+    columns = (images.c.image_id, *own, decider.c.name.label("decided_by"), auditor.c.name.label("auditor"), *said)
+    query = sa.select(*columns, audit_masks.c.sequence).select_from(joined)
+    if audit_id is not None:
+        query = query.where(audit_masks.c.audit_id == audit_id)
+    if image_id is not None:
+        query = query.where(images.c.image_id == image_id)
+    order = (audit_masks.c.audit_id, audit_masks.c.image_key, audit_masks.c.mask_id)
+    return [_answer(dict(row)) for row in connection.execute(query.order_by(*order)).mappings()]
+
+
+def _answer(row: Mapping[str, Any]) -> Answer:
+    values = {f.name: row[f.name] for f in dataclasses.fields(AuditMask) if f.name != "size_hw"}
+    values |= {"rle": row["rle"].encode("ascii"), "decided_by": row["decided_by"] or ""}
+    mask = AuditMask(**values, size_hw=(row["height"], row["width"]))
+    event = None
+    if row["sequence"] is not None:
+        names = ("image_id", "mask_id", "sequence", "kind", "payload", "gesture_id", "recorded_at")
+        event = ReviewEvent.known(**{name: row[name] for name in names}, purpose="audit", stale=False)
+    return Answer(row["audit_id"], mask, row["auditor"] or "", event)
+
+
+def strata_of(connection: sa.Connection, audit_id: int) -> dict[str, dict[str, float]]:
+    """Return the strata of an audit: for each its masks and how many were drawn."""
+    found = connection.execute(sa.select(audits.c.strata).where(audits.c.id == audit_id)).scalar()
+    return dict(found or {})
+
+
+def numbers(connection: sa.Connection) -> list[int]:
+    """Return the numbers of all audits, oldest first."""
+    return list(connection.execute(sa.select(audits.c.id).order_by(audits.c.id)).scalars())

@@ -202,6 +202,11 @@ def drawn_ids(connection: sa.Connection, key: int, mask_ids: Sequence[str]) -> s
     return found
 
 
+def touched(connection: sa.Connection) -> set[int]:
+    """Return the keys of the images that have events."""
+    return set(connection.execute(sa.select(review_events.c.image_key).distinct()).scalars())
+
+
 def statuses(connection: sa.Connection, keys: Sequence[int] | None = None) -> dict[int, tuple[str, int | None]]:
     """Return status and the sequence of the event that made it so, by image key; images without a row are open."""
     query = sa.select(review_images.c.image_key, review_images.c.status, review_images.c.status_sequence)

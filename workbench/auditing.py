@@ -1,0 +1,260 @@
+"""Audits and agreement of a project: masks drawn for a senior, shown blind, and what people agree on (R7, R8, R9)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench import handing_out, recording
+from workbench.masks import rle
+from workbench.recording import Shown
+from workbench.report import Figures
+from workbench.review import agreement, audit, state
+from workbench.review.config import ReviewConfig
+from workbench.review.state import ImageReview
+from workbench.store import audits, journal
+from workbench.store.audits import Answer, AuditMask
+from workbench.store.errors import StoreError
+from workbench.tables.events import ReviewEvent
+from workbench.tables.figures import Interval
+from workbench.tables.outcomes import Outcome, Triage
+from workbench.tables.proposals import Proposals
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+_CODES = {"accept": 0, "reject": 1}
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class AuditDrawn(Figures):
+    """What was drawn for an audit.
+
+    strata : for each kind of mask: masks there are, drawn, and the probability with which each was
+    """
+
+    audit_id: int
+    seed: int
+    images: int
+    masks: int
+    strata: Mapping[str, Mapping[str, float]]
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Agreement(Figures):
+    """How far annotators agree, over what two of them judged or drew on their own; intervals over images, 95 %.
+
+    masks_judged_twice : with a verdict, not in bulk, of two people or more
+    krippendorffs_alpha : on these verdicts; cohens_kappa : for each pair of people
+    by_annotator : share of a person's verdicts that others gave too; by_day : alpha by day (UTC) of the last verdict
+    images_twice : complete, and annotated by a second person on their own
+    matched_iou, matched_share : of the final masks of both, matched one to one: mean IoU of the pairs, and masks that
+        are in a pair ÷ masks. drawn_iou : the same mean where both masks were drawn or edited by people, since an
+        automatic mask that both leave alone says nothing
+    """
+
+    masks_judged_twice: int
+    krippendorffs_alpha: Interval
+    cohens_kappa: Mapping[str, Interval]
+    by_annotator: Mapping[str, Interval]
+    by_day: Mapping[str, Interval]
+    images_twice: int
+    matched_iou: Interval
+    matched_share: Interval
+    drawn_iou: Interval
+
+
+# ---- audits ---------------------------------------------------------------------------------------------------------
+
+
+def draw(
+    shown: Shown,
+    config: ReviewConfig,
+    seed: int,
+    share: float | None,
+    image_ids: Sequence[str] | None,
+    reviewed_only: bool,
+) -> AuditDrawn:
+    """Draw an audit and keep it; see `Reviewing.draw_audit`."""
+    share = config.audit_share if share is None else share
+    found = recording.reviews(shown, image_ids) if reviewed_only else recording.everything(shown, image_ids)
+    masks = [mask for review in found for mask in _population(review)]
+    if not masks:
+        what = "complete images first" if reviewed_only else "run propose and triage first"
+        raise StoreError(f"audit: expected final masks to draw from, there are none; {what}")
+    sources, models = [m.source for m in masks], [m.model_id for m in masks]
+    sample = audit.draw(sources, models, np.random.default_rng(seed), share, config.audit_least)
+    chosen = [
+        dataclasses.replace(masks[row], stratum=str(name), probability=float(p))
+        for row, name, p in zip(sample.rows, sample.stratum, sample.probability, strict=True)
+    ]
+    strata = {s.name: {"masks": s.masks, "drawn": s.drawn, "probability": s.probability} for s in sample.strata}
+    settings = {"share": share, "least": config.audit_least, "reviewed_only": reviewed_only}
+    number = audits.keep(shown.project.catalog, str(seed), settings, strata, chosen)
+    return AuditDrawn(number, seed, len({m.image_id for m in chosen}), len(chosen), strata)
+
+
+def _population(review: ImageReview) -> list[AuditMask]:
+    masks = review.masks
+    return [
+        AuditMask(
+            image_id=review.image_id,
+            mask_id=str(masks.mask_id[k]),
+            stratum="",
+            source=str(masks.source[k]),
+            model_id=str(masks.model_id[k]),
+            probability=0.0,
+            decided_by=str(review.by[k]),
+            run_id=review.run_id,
+            triage_id=review.triage_id,
+            rle=masks.rles[k],
+            size_hw=(int(masks.sizes_hw[k, 0]), int(masks.sizes_hw[k, 1])),
+        )
+        for k in np.flatnonzero(review.final)
+    ]
+
+
+def blind_review(shown: Shown, image_id: str, annotator: str) -> ImageReview:
+    """Return the masks of an image that a person has to audit, and nothing that tells what others thought of them."""
+    with shown.project.catalog.read() as connection:
+        by = journal.person(connection, annotator)
+        if not by.is_senior:
+            raise StoreError(f"audit: expected a senior or the owner, {by.name!r} is {by.role}; see add_annotator")
+        place = journal.places(connection, [image_id])[image_id]
+        wanted = audits.pending(connection, place.key, by)
+        drawn = {a.mask.mask_id: a.mask for a in audits.answers(connection, image_id=image_id)}
+        events = journal.events(connection, [place.key], purpose="audit").get(image_id, [])
+    rles = [drawn[name].rle for name in wanted]
+    size = drawn[wanted[0]].size_hw if wanted else place.size_hw or (1, 1)
+    masks = Proposals.make(
+        rles=rles,
+        image_id=image_id,
+        mask_id=wanted,
+        boxes_xyxy=rle.to_boxes(rles, size),
+        area_px=rle.area(rles, size),
+        sizes_hw=size,
+    )
+    blank = Triage(np.full(len(masks), Outcome.flagged), np.zeros(len(masks)))
+    own = [event for event in events if event.annotator == by.name]
+    return state.fold(image_id, place.size_hw, masks, blank, own, purpose="audit", by=by.name)
+
+
+def judged(answer: Answer, right_iou: float) -> tuple[str, float]:
+    """Return right, wrong or "" for an audited mask, and the IoU with the auditor's own version of it, NaN for none."""
+    event, mask = answer.event, answer.mask
+    if event is None:
+        return "", float("nan")
+    if event.drawn is None:
+        return ("right" if event.payload["verdict"] == "accept" else "wrong"), float("nan")
+    iou = float(rle.iou_matrix([mask.rle], [event.drawn[0]], mask.size_hw)[0, 0])
+    return ("right" if iou >= right_iou else "wrong"), iou
+
+
+def results_frame(shown: Shown, config: ReviewConfig, audit_id: int | None) -> pd.DataFrame:
+    """Return a row for each audited mask; see `Reviewing.audit_results`."""
+    import pandas as pd
+
+    names = ["audit_id", "image_id", "mask_id", "stratum", "source", "model_id", "probability"]
+    columns = [*names, "decided_by", "auditor", "result", "iou", "run_id", "triage_id"]
+    with shown.project.catalog.read() as connection:
+        known = audits.numbers(connection)
+        if audit_id is not None and audit_id not in known:
+            raise StoreError(f"audit: expected one of {known}, got {audit_id!r}; project.audits() lists them")
+        found = audits.answers(connection, audit_id)
+    rows = []
+    for answer in found:
+        m, (result, iou) = answer.mask, judged(answer, config.right_iou)
+        own = [getattr(m, name) for name in names[1:]]
+        rows.append([answer.audit_id, *own, m.decided_by, answer.auditor, result, iou, m.run_id, m.triage_id])
+    return pd.DataFrame(rows, columns=columns).astype({"run_id": "Int64", "triage_id": "Int64"})
+
+
+def wrong_share(shown: Shown, config: ReviewConfig, audit_id: int) -> Interval:
+    """Return the estimated share of wrong masks among all that an audit was drawn from, with a 95 % interval.
+
+    By the normal approximation of stratified sampling, cut at 0 and 1: a summary, no certificate.
+    """
+    with shown.project.catalog.read() as connection:
+        found = [a for a in audits.answers(connection, audit_id) if a.event is not None]
+        kept = audits.strata_of(connection, audit_id)
+    strata = [audit.Stratum(name, int(s["masks"]), int(s["drawn"])) for name, s in kept.items()]
+    wrong = np.array([judged(a, config.right_iou)[0] == "wrong" for a in found], dtype=bool)
+    mean, error = audit.wrong_share(strata, [a.mask.stratum for a in found], wrong)
+    if not found:
+        return Interval.unknown()
+    if not 0 < wrong.sum() < len(wrong):  # the approximation would give no width
+        return Interval(mean, float("nan"), float("nan"), len(found))
+    return Interval(mean, max(0.0, mean - 1.96 * error), min(1.0, mean + 1.96 * error), len(found))
+
+
+# ---- agreement ------------------------------------------------------------------------------------------------------
+
+
+def agree(shown: Shown, config: ReviewConfig, rng: np.random.Generator) -> Agreement:
+    """Return how far annotators agree; see `Reviewing.agreement`."""
+    with shown.project.catalog.read() as connection:
+        by_image = journal.events(connection)
+        known = list(journal.people(connection))
+    ratings, days = _ratings(by_image)
+    of_all: list[np.ndarray] = []
+    of_drawn: list[np.ndarray] = []
+    for image_id, one, other in _twice(by_image):
+        a, b = (handing_out.own_review(shown, image_id, name) for name in (one, other))
+        if a.size_hw is None:
+            continue
+        rles = [(r.masks.rles[r.final].tolist(), r.masks.rles[r.final & r.drawn].tolist()) for r in (a, b)]
+        of_all.append(agreement.matched(rles[0][0], rles[1][0], a.size_hw, config.matched_iou))
+        of_drawn.append(agreement.matched(rles[0][1], rles[1][1], a.size_hw, config.matched_iou))
+    alpha = agreement.alpha_of(ratings, rng)
+    judges = agreement.judges(ratings)
+    kappas = {f"{a} – {b}": agreement.kappa_of(ratings, a, b, rng) for a, b in agreement.pairs_of(ratings)}
+    matched_iou, matched_share = agreement.iou_of(of_all, rng)
+    return Agreement(
+        masks_judged_twice=alpha.n,
+        krippendorffs_alpha=alpha,
+        cohens_kappa=kappas,
+        by_annotator={name: agreement.observed_of(ratings, name, rng) for name in known if name in judges},
+        by_day={day: agreement.alpha_of(part, rng) for day, part in agreement.of_days(ratings, days)},
+        images_twice=len(of_all),
+        matched_iou=matched_iou,
+        matched_share=matched_share,
+        drawn_iou=agreement.iou_of(of_drawn, rng)[0],
+    )
+
+
+def _ratings(
+    by_image: Mapping[str, Sequence[ReviewEvent]],
+) -> tuple[dict[tuple[str, str], dict[str, int]], dict[tuple[str, str], str]]:
+    """Return each person's last own verdict on each mask that two have judged, and the day of the last of them."""
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    days: dict[tuple[str, str], str] = {}
+    for image_id, events in by_image.items():
+        counted = [e for purpose in ("review", "second", "audit") for e in state.counting(events, purpose)]
+        for event in counted:
+            if event.kind != "verdict" or event.bulk:
+                continue
+            for mask in event.targets:
+                key, verdict = (image_id, mask), _CODES.get(event.payload["verdict"])
+                if verdict is None:
+                    found.get(key, {}).pop(event.annotator, None)
+                    continue
+                found.setdefault(key, {})[event.annotator] = verdict
+                days[key] = max(days.get(key, ""), event.recorded_at[:10])
+    twice = {key: given for key, given in found.items() if len(given) >= 2}
+    return twice, {key: days[key] for key in twice}
+
+
+def _twice(by_image: Mapping[str, Sequence[ReviewEvent]]) -> list[tuple[str, str, str]]:
+    """Return the images that two people completed on their own, with the two."""
+    found = []
+    for image_id, events in by_image.items():
+        first = state.standing(events)
+        second: list[Any] = [e for e in state.counting(events, "second") if e.kind == "complete"]
+        if first is not None and first.kind == "complete" and second and second[-1].annotator != first.annotator:
+            found.append((image_id, first.annotator, second[-1].annotator))
+    return found
