@@ -1,10 +1,12 @@
-"""Scoring against the official generator: `python -m benchmarks.amg [--json F] [--rounds N]`.
+"""Proposing against the official generator: `python -m benchmarks.amg [--json F] [--tier A|B] [--rounds N]`.
 
 Tier A replays the decoder's logits of one batch of 64 points: the official `_process_batch` (upscaling, filters,
 stability, boxes, run lengths) against the filter of predicted IoU and `score_masks`, with the same floors: one of
 predicted IoU that lets all masks through or one in ten, and one of stability (the official 0.95; for the bundled model
 the median of its masks). The logits are drawn (outlines that waver, with noise; 256×256 for an input of 1024 px, SAM's
 sizes) or the bundled model's of a photograph (128×128 for 512 px).
+
+Tier B, end to end, is `benchmarks.amg_end_to_end`.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.utils.amg import MaskData, area_from_rle, coco_encode_rle
 from segment_anything.utils.transforms import ResizeLongestSide
 
+from benchmarks.amg_end_to_end import SIZES_HW as SIZES_B_HW
+from benchmarks.amg_end_to_end import tier_b
 from benchmarks.figures import Row, write_rows
 from benchmarks.measuring import commit, paired, processor
 from workbench.config import ProposeConfig
@@ -178,9 +182,23 @@ def main() -> None:
     """Measure, print, and write the rows where `--json` says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="where to write the rows")
+    parser.add_argument("--tier", choices=("A", "B"), nargs="+", default=["A", "B"])
     parser.add_argument("--rounds", type=int, default=5, help="rounds of A B B A for each row")
+    parser.add_argument(
+        "--sizes", nargs="+", metavar="HxW", default=[f"{h}x{w}" for h, w in SIZES_B_HW], help="of tier B"
+    )
+    parser.add_argument("--points", type=int, default=32, help="side of the point grid in tier B")
+    parser.add_argument("--vit-b-points", type=int, default=16, help="the same for ViT-B; 0 leaves it out")
     options = parser.parse_args()
-    write_rows("amg", commit(), processor(), list(tier_a(options.rounds)), options.json)
+    rows: list[Row] = []
+    if "A" in options.tier:
+        rows += tier_a(options.rounds)
+    if "B" in options.tier:
+        sizes = [(int(h), int(w)) for h, _, w in (size.partition("x") for size in options.sizes)]
+        for row in tier_b(options.rounds, sizes, options.vit_b_points, options.points):
+            print(f"{row.name}: {row.value:.4g} {row.unit}", flush=True)
+            rows.append(row)
+    write_rows("amg", commit(), processor(), rows, options.json)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from random_sams import random_sam
 from segment_anything.utils import amg
 from twice_bilinear import LOW_PX, TwiceBilinear, embedding
 
 import workbench as wb
 from workbench.masks import rle
-from workbench.propose import interpolate, score
+from workbench.propose import interpolate, jitter, on_device, score
 from workbench.propose.grid import Crop
 from workbench.sam.segmenter import Embedding
 
@@ -28,11 +32,11 @@ class AsTheyAre:
         return logits
 
 
-def scored(logits, crop=None, size_hw=None, **settings):
+def scored(logits, crop=None, size_hw=None, **changes):
     size_hw = size_hw or tuple(logits.shape[1:])
     crop = crop or Crop((0, 0, size_hw[1], size_hw[0]), 0)
     embedding = Embedding(None, crop.size_hw, crop.size_hw)
-    return score.score_masks(AsTheyAre(), embedding, logits, crop, size_hw, wb.ProposeConfig(**settings))
+    return score.score_masks(AsTheyAre(), embedding, logits, crop, size_hw, wb.ProposeConfig(**changes))
 
 
 def random_logits(n=20, size_hw=(37, 23), seed=0):
@@ -60,9 +64,40 @@ def test_measure__is_the_official_arithmetic():
 def test_measure__device_path_agrees():
     logits = random_logits(seed=1)
     counts, boxes = score.measure(logits, 0.0, 1.0)
-    assert (boxes == score._boxes_on_device(logits > 0).numpy()).all()
-    meta_free = torch.stack([(logits > cut).flatten(1).sum(1) for cut in (1.0, 0.0, -1.0)], dim=1)
-    assert (counts == meta_free.numpy()).all()
+    on_device_counts, on_device_boxes = on_device.measure(logits, np.array([1, 0, -1], np.float32))
+    assert (boxes == on_device_boxes).all()
+    assert boxes.dtype == on_device_boxes.dtype
+    assert (counts == on_device_counts).all()
+
+
+@settings(deadline=None)
+@given(hnp.arrays(bool, st.tuples(st.integers(0, 4), st.integers(1, 9), st.integers(1, 9))))
+def test_encode_masks__is_what_rlemasklib_writes(masks):
+    assert on_device.encode_masks(torch.as_tensor(masks)) == rle.encode(masks)
+
+
+@pytest.mark.parametrize("changes", [{}, {"stability_floor": 0.8}])
+@pytest.mark.parametrize("size_hw", [(151, 203), (1, 200), (300, 97)])
+def test_score_masks__on_a_device_is_the_same_as_by_numba(monkeypatch, size_hw, changes):
+    crop, config = Crop((0, 0, size_hw[1], size_hw[0]), 0), wb.ProposeConfig(**changes)
+    arguments = (TwiceBilinear(), embedding(size_hw), low_logits(), crop, size_hw, config)
+    by_numba = score.score_masks(*arguments)
+    with monkeypatch.context() as patch:
+        patch.setattr(score, "is_on_device", lambda logits: True)
+        patch.setattr(score, "measure_low", lambda *_: None)
+        assert same(score.score_masks(*arguments), by_numba)
+
+
+def test_propose__on_a_device_is_the_same_as_by_numba(monkeypatch):
+    image = np.random.default_rng(0).integers(0, 256, (70, 90, 3)).astype(np.uint8)
+    sam = wb.load_sam(random_sam(0, input_px=64, score_shift=0.9))
+    config = wb.ProposeConfig(points_per_side=4, crop_n_layers=1, jitter_prompts=2)
+    expected = wb.propose(image, sam, config)
+    monkeypatch.setattr(score, "is_on_device", lambda logits: True)
+    monkeypatch.setattr(score, "measure_low", lambda *_: None)
+    monkeypatch.setattr(jitter, "measure_low", lambda *_: None)
+    assert len(expected)
+    assert wb.propose(image, sam, config).to_frame().equals(expected.to_frame())
 
 
 def test_score_masks__drops_empty_and_unstable():
@@ -120,10 +155,10 @@ def low_logits(n=24, seed=0):
     return logits
 
 
-def both_ways(monkeypatch, logits, size_hw=(151, 203), crop=None, **settings):
+def both_ways(monkeypatch, logits, size_hw=(151, 203), crop=None, **changes):
     """Return what low-resolution logits give, and what pixels give; the first must not have used pixels."""
     crop = crop or Crop((0, 0, size_hw[1], size_hw[0]), 0)
-    place, config = embedding(crop.size_hw), wb.ProposeConfig(**settings)
+    place, config = embedding(crop.size_hw), wb.ProposeConfig(**changes)
     arguments = (TwiceBilinear(), place, logits, crop, size_hw, config)
     if interpolate.enlargement(*arguments[:3]) is None:
         pytest.skip("this processor or build of torch interpolates otherwise; torch is used")
@@ -149,9 +184,9 @@ def same(found, expected):
 
 
 @pytest.mark.parametrize("size_hw", [(151, 203), (128, 128), (300, 97), (90, 60), (1, 200)])
-@pytest.mark.parametrize("settings", [{}, {"stability_floor": 0.8}, {"stability_offset": 0.0}])
-def test_score_masks__from_low_resolution_is_the_same(monkeypatch, size_hw, settings):
-    found, expected = both_ways(monkeypatch, low_logits(), size_hw, **settings)
+@pytest.mark.parametrize("changes", [{}, {"stability_floor": 0.8}, {"stability_offset": 0.0}])
+def test_score_masks__from_low_resolution_is_the_same(monkeypatch, size_hw, changes):
+    found, expected = both_ways(monkeypatch, low_logits(), size_hw, **changes)
     assert same(found, expected)
     assert len(found.index) > 3
 

@@ -127,7 +127,7 @@ def _measure(
             changes, found = _mask(scratch, across, down, cuts, F32(margin), counts[k], changes)
             _box(changes[:found], height, width * height, boxes[k])
             text = _grown(text, end, CHARS_A_RUN * (found + 1))
-            end = _encode(changes[:found], width * height, text, end)
+            end = encode(changes[:found], width * height, text, end)
         ends[k] = end
     return text[:end], ends
 
@@ -342,7 +342,7 @@ def _box(changes: NDArray[np.uint32], height: int, total: int, box: NDArray[np.i
 
 
 @compiled
-def _encode(changes: NDArray[np.uint32], total: int, text: NDArray[np.uint8], end: int) -> int:
+def encode(changes: NDArray[np.uint32], total: int, text: NDArray[np.uint8], end: int) -> int:
     """Write the compressed COCO string behind `end`; return where it ends.
 
     Source: cocodataset/cocoapi, common/maskApi.c, rleToString.

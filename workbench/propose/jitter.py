@@ -99,11 +99,12 @@ def _on_pixels(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Do the same on upscaled masks, on their device."""
     height, width = embedding.size_hw
-    original = torch.as_tensor(rle.decode(rles, (height, width))).repeat_interleave(len(logits) // len(rles), 0)
+    original = torch.as_tensor(rle.decode(rles, (height, width)), device=logits.device)
+    of = torch.arange(len(rles), device=logits.device).repeat_interleave(len(logits) // len(rles))
 
     def compare(part: slice) -> torch.Tensor:
         moved = upscale(segmenter, embedding, logits[part]) > segmenter.mask_threshold
-        own = original[part].to(moved.device)
+        own = original[of[part]]
         inter = (moved & own).flatten(1).sum(1)
         return torch.stack([moved.flatten(1).sum(1), inter, own.flatten(1).sum(1)]).cpu()
 

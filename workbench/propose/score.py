@@ -11,6 +11,7 @@ import torch
 from workbench.config import ProposeConfig
 from workbench.masks import rle
 from workbench.masks.compiled import compiled
+from workbench.propose import on_device
 from workbench.propose.cells import Measured, measure_cells
 from workbench.propose.decode import in_batches
 from workbench.propose.grid import Crop
@@ -116,8 +117,9 @@ def _score(
     """Measure and encode masks from (K, H, W) logits at the size of the crop."""
     counts, boxes = measure(logits, threshold, config.stability_offset)
     index, stability, boxes = _kept(counts, boxes, crop, size_hw, config)
-    masks = (logits[torch.as_tensor(index, device=logits.device)] > threshold).cpu().numpy()
-    rles = _in_image(rle.encode(masks), crop, size_hw)
+    masks = logits[torch.as_tensor(index, device=logits.device)] > threshold
+    encoded = on_device.encode_masks(masks) if is_on_device(logits) else rle.encode(masks.numpy())
+    rles = _in_image(encoded, crop, size_hw)
     return Scored(index, stability[index], counts[index, 1], boxes[index], rles)
 
 
@@ -169,11 +171,15 @@ def measure(logits: torch.Tensor, threshold: float, offset: float) -> tuple[NDAr
     boxes_xyxy : (K, 4) int32 half-open, zeros for an empty mask
     """
     cuts = _cuts(threshold, offset)
-    if logits.device.type == "cpu":
-        counts, boxes = _measure(logits.contiguous().numpy(), cuts)
-        return counts, boxes
-    above = torch.stack([(logits > float(cut)).flatten(1).sum(1) for cut in cuts], dim=1)
-    return above.cpu().numpy(), _boxes_on_device(logits > float(cuts[1])).cpu().numpy()
+    if is_on_device(logits):
+        return on_device.measure(logits, cuts)
+    counts, boxes = _measure(logits.contiguous().numpy(), cuts)
+    return counts, boxes
+
+
+def is_on_device(logits: torch.Tensor) -> bool:
+    """Return whether masks are measured and encoded by torch, where they are, instead of by numba on the CPU."""
+    return logits.device.type != "cpu"
 
 
 @compiled
@@ -208,18 +214,3 @@ def _measure(logits: NDArray[np.float32], cuts: NDArray[np.float32]) -> tuple[ND
         if counts[k, 1] > 0:
             boxes[k] = (x0, y0, x1, y1)
     return counts, boxes
-
-
-def _boxes_on_device(masks: torch.Tensor) -> torch.Tensor:
-    """Return (K, 4) int32 half-open boxes of (K, H, W) bool masks without leaving their device."""
-
-    def span(hit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        length = hit.shape[1]
-        ahead = torch.arange(length, device=hit.device)
-        first = torch.where(hit, ahead, length).amin(1)
-        last = torch.where(hit, ahead + 1, 0).amax(1)
-        return torch.where(last > 0, first, 0), last
-
-    x0, x1 = span(masks.any(1))
-    y0, y1 = span(masks.any(2))
-    return torch.stack([x0, y0, x1, y1], dim=1).to(torch.int32)

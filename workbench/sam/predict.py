@@ -113,10 +113,11 @@ class Predictor(KeepingSegmenter):
             return Answers(iou, index, logits[index])
         self._check_weights()
         check_prompts(points_xy, labels, None, None, self.logits_hw)
-        if self._shared is None or self._shared[0] is not embedding:
-            self._shared = embedding, SharedDecoder(self.model, embedding.features)
+        shared = self._shared  # another thread may put another image in its place
+        if shared is None or shared[0] is not embedding:
+            shared = self._shared = embedding, SharedDecoder(self.model, embedding.features)
         points = torch.as_tensor(scaled_points(points_xy, embedding), dtype=torch.float32, device=self.device)
-        return self._shared[1].answer(points, torch.as_tensor(labels, dtype=torch.int, device=self.device), floor)
+        return shared[1].answer(points, torch.as_tensor(labels, dtype=torch.int, device=self.device), floor)
 
     def _enlarge(self, logits: torch.Tensor, embedding: Embedding) -> torch.Tensor:
         size: torch.Tensor = self.model.postprocess_masks(logits, embedding.input_hw, embedding.size_hw)
