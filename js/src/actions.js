@@ -1,7 +1,7 @@
 // What a person does, as gestures: shown at once, sent to the kernel, taken back when it refuses.
 
 import { uuid } from "./protocol.js";
-import { groupOf, isOpen } from "./session.js";
+import { isOpen } from "./session.js";
 
 export class Actions {
   constructor(app) {
@@ -189,8 +189,8 @@ export class Actions {
     const masks = app.session.turn(gesture, undone);
     app.touched(masks);
     this.send(undone ? "undo" : "redo", { gesture }, { phase: kind === "draw" || kind === "edit" ? "draw" : "verdict" });
-    const shown = masks.length === 1 ? masks[0] : null;
-    if (shown) app.select(shown.superseded ? null : shown);
+    const [shown, ...others] = masks.filter((m) => !m.superseded);
+    if (shown && !others.length) app.select(shown);
     app.say(`${undone ? "Undone" : "Done again"}: ${WORDS[kind] ?? kind}.`);
   }
 
@@ -241,8 +241,7 @@ export class Actions {
 
   #show(gesture, kind, steps) {
     const { app } = this;
-    const groups = steps.map(({ mask }) => groupOf(mask));
-    app.touched(app.session.apply(gesture, kind, steps), groups);
+    app.touched(app.session.apply(gesture, kind, steps));
   }
 }
 

@@ -162,6 +162,10 @@ export class App {
       this.touched(this.session.revert(gesture));
       return;
     }
+    if (message && message.image !== this.session.view.image?.name) {
+      if (reply.progress) this.session.view.progress = reply.progress; // of an image that is no longer open
+      return this.changed();
+    }
     const changed = this.session.settle(reply, this.#underWay());
     this.touched([...changed]);
     if (reply.dialog) this.dialogs.fromKernel({ ...reply.dialog, gesture: reply.dialog.gesture ?? gesture }, gesture);
@@ -177,7 +181,9 @@ export class App {
   /** Masks changed what they are. */
   touched(masks) {
     if (!masks.length) return this.changed();
-    this.stage.layers.touch(masks);
+    const { left } = this.session;
+    this.stage.layers.touch(masks, masks.map((m) => left.get(m)));
+    left.clear();
     if (this.selected?.superseded) this.selected = null;
     if (this.hovered?.superseded) this.hovered = null;
     this.changed();

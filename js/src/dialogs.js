@@ -81,7 +81,7 @@ export class Dialogs {
       return dismiss();
     }
     if (event.target instanceof HTMLButtonElement && [" ", "Enter"].includes(event.key)) return;
-    if (event.ctrlKey || event.metaKey || (typed && event.key !== "Enter")) return;
+    if (event.repeat || event.ctrlKey || event.metaKey || (typed && event.key !== "Enter")) return;
     const choice = choices.find((c) => c.key.toLowerCase() === event.key.toLowerCase());
     if (!choice) return;
     event.preventDefault();
@@ -107,6 +107,7 @@ export class Dialogs {
   /** What the kernel asks: R5 on leaving an image, R6 after a mask that overlaps another. */
   fromKernel(dialog, gesture) {
     const { actions } = this.app;
+    this.app.say("");
     const title = dialog.kind === "coverage" ? "Is this image complete?" : "This mask overlaps another";
     const masks = [dialog.mask, dialog.other].map((id) => this.app.session.byId.get(id)).filter(Boolean);
     const region = { box: dialog.box ?? around(masks), rle: dialog.rle, masks };

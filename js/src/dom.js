@@ -20,6 +20,16 @@ export function h(tag, given = {}, ...children) {
   return element;
 }
 
+/** Set a text only when it is another one: what is not written needs no layout. */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** @param {Element} element @param {string} name @param {string} value */
+export function setAttribute(element, name, value) {
+  if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+}
+
 const ICONS = {
   select: ["M5 3l14 8-6 1.5L10 19z"],
   click: ["M12 3v6M12 15v6M3 12h6M15 12h6", "M12 12h.01"],
@@ -28,7 +38,7 @@ const ICONS = {
   brush: ["M14 4l6 6-8 8-6-6z", "M6 12c-3 1-2 5-4 8 4 0 7 0 8-4"],
   eraser: ["M8 20h12M5 14l8-9 6 6-8 9H9z"],
   edit: ["M4 20l1-5L16 4l4 4L9 19z"],
-  fit: ["M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5"],
+  fit: ["M3 5h18v14H3z", "M7.5 9h9v6h-9z"],
   undo: ["M9 7L4 12l5 5", "M4 12h10a5 5 0 0 1 0 10h-2"],
   redo: ["M15 7l5 5-5 5", "M20 12H10a5 5 0 0 0 0 10h2"],
   help: ["M9 9a3 3 0 1 1 4 3c-1 .5-1 1-1 2M12 18h.01"],

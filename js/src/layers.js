@@ -8,6 +8,9 @@ import { GROUPS, groupOf } from "./session.js";
 import { STYLES, strokeAs } from "./styles.js";
 
 const SLICE_MS = 6;
+const FIRST_MS = 40; // of an image just opened: nothing moves yet, so it had better be there soon
+const CALM_MS = 90; // without moving, before the masks are drawn for the new view
+const MANY = 40; // more boxes than these cost more than all masks afresh
 const AT_ONCE = 60; // so few masks are drawn in the same frame
 
 export class Layers {
@@ -22,6 +25,7 @@ export class Layers {
     this.visible = true;
     this.ratio = 1;
     this.job = null;
+    this.slice_ms = SLICE_MS;
     this.onDone = () => {};
     /** @type {Record<string, {fill: HTMLCanvasElement, line: HTMLCanvasElement, drawn: object|null, stale: boolean}>} */
     this.sheets = {};
@@ -40,6 +44,7 @@ export class Layers {
 
   load(session) {
     this.session = session;
+    this.slice_ms = FIRST_MS;
     this.redraw();
   }
 
@@ -64,18 +69,24 @@ export class Layers {
   moved() {
     for (const sheet of Object.values(this.sheets)) this.#place(sheet);
     clearTimeout(this.waits);
-    this.waits = setTimeout(() => this.#start(), 60);
+    this.waits = setTimeout(() => this.#start(), CALM_MS);
   }
 
-  /** Some masks changed what they are: only the boxes around them are drawn again. */
-  touch(masks) {
-    if (this.job || Object.values(this.sheets).some((sheet) => sheet.drawn && !this.#current(sheet))) {
+  /**
+   * Some masks changed what they are: only the boxes around them are drawn again, in the group left and the one entered.
+   * @param {object[]} masks @param {string[]} before their groups before
+   */
+  touch(masks, before = []) {
+    if (masks.length > MANY || this.job || Object.values(this.sheets).some((sheet) => sheet.drawn && !this.#current(sheet))) {
       this.redraw();
       return;
     }
-    for (const mask of masks) {
-      for (const [group, sheet] of Object.entries(this.sheets)) if (sheet.drawn) this.#patch(group, sheet, mask.box);
-    }
+    masks.forEach((mask, i) => {
+      for (const group of new Set([before[i] ?? groupOf(mask), groupOf(mask)])) {
+        const sheet = this.sheets[group];
+        if (sheet.drawn) this.#patch(group, sheet, mask.box);
+      }
+    });
     this.#start();
   }
 
@@ -118,7 +129,7 @@ export class Layers {
     const masksOf = (group) => inSight.filter((m) => groupOf(m) === group);
     this.job = { view, groups: groups.map((group) => ({ group, masks: masksOf(group) })), at: 0 };
     if (inSight.length <= AT_ONCE) this.#work(Infinity);
-    else this.frames.ask("masks", () => this.#work(SLICE_MS));
+    else this.frames.ask("masks", () => this.#work(this.slice_ms));
   }
 
   /** Draw masks of the job for so many milliseconds. */
@@ -133,7 +144,7 @@ export class Layers {
       while (job.at < masks.length) {
         this.#draw(fill, line, group, masks[job.at++], job.view.scale);
         if (job.at % 8 === 0 && performance.now() > until) {
-          this.frames.ask("masks", () => this.#work(SLICE_MS));
+          this.frames.ask("masks", () => this.#work(budget));
           return;
         }
       }
@@ -142,6 +153,7 @@ export class Layers {
       job.at = 0;
     }
     this.job = null;
+    this.slice_ms = SLICE_MS;
     this.onDone();
   }
 
@@ -193,7 +205,8 @@ export class Layers {
     const margin = 6 / this.camera.scale;
     const box = [x0 - margin, y0 - margin, x1 + margin, y1 + margin];
     const masks = [...this.session.index.within(box)].filter((m) => groupOf(m) === group);
-    const contexts = [sheet.fill, sheet.line].map((canvas) => this.#context(canvas, sheet.drawn));
+    const canvases = STYLES[group].fills ? [sheet.line, sheet.fill] : [sheet.line];
+    const contexts = canvases.map((canvas) => this.#context(canvas, sheet.drawn));
     for (const context of contexts) {
       context.save();
       context.beginPath();
@@ -201,7 +214,7 @@ export class Layers {
       context.clip();
       context.clearRect(box[0], box[1], box[2] - box[0], box[3] - box[1]);
     }
-    for (const mask of masks) this.#draw(contexts[0], contexts[1], group, mask, sheet.drawn.scale);
+    for (const mask of masks) this.#draw(contexts[1], contexts[0], group, mask, sheet.drawn.scale);
     for (const context of contexts) context.restore();
   }
 }

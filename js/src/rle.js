@@ -150,6 +150,7 @@ export function runsOfRegion({ x0, y0, w, h, bits }, width, height) {
     }
     if (inside && y0 + h < height) turn(column + y0 + h);
   }
+  if (inside && (x0 + w) * height < width * height) turn((x0 + w) * height); // it reached the last row of the last column
   if (start < width * height) runs.push(width * height - start);
   return runs;
 }

@@ -59,7 +59,8 @@ export class Session {
   changes = new Map();
   view = { mode: "empty", image: null, labels: [], reasons: {}, settings: {}, progress: {}, message: "" };
   index = new MaskIndex(1, 1);
-  drawn = 0;
+  /** groups that masks had when they were last drawn @type {Map<Mask, string>} */
+  left = new Map();
 
   /** @param {object} view the trait @param {{ends: Uint32Array[], height: number}} wire the masks of the trait `masks` */
   load(view, wire) {
@@ -70,7 +71,7 @@ export class Session {
     this.masks = [];
     this.byId = new Map();
     this.changes = new Map();
-    this.drawn = 0;
+    this.left = new Map();
     const columns = view.masks ?? {};
     (columns.id ?? []).forEach((id, i) => {
       const mask = { ...DEFAULTS };
@@ -97,7 +98,7 @@ export class Session {
     return this.masks.filter((m) => !m.superseded);
   }
 
-  /** @returns {Record<string, number>} */
+  /** @returns {Record<string, number>} masks of each group */
   counts() {
     const counts = Object.fromEntries(GROUPS.map((g) => [g, 0]));
     for (const mask of this.masks) if (!mask.superseded) counts[groupOf(mask)] += 1;
@@ -192,6 +193,8 @@ export class Session {
 
   #set(mask, to) {
     const was = mask.superseded;
+    const group = groupOf(mask);
+    if (!this.left.has(mask)) this.left.set(mask, group);
     Object.assign(mask, to);
     if (was && !mask.superseded) this.index.add(mask);
     if (!was && mask.superseded) this.index.remove(mask);

@@ -14,6 +14,7 @@ export class Stage {
     this.picture = null; // ImageBitmap
     this.ratio = 1;
     this.space = false;
+    this.pointer = null; // where it was last, while it is over the stage
     this.image = h("canvas", { class: "wb-sheet" });
     this.over = h("canvas", { class: "wb-sheet" });
     const sheets = h("div", { class: "wb-sheets" });
@@ -76,7 +77,8 @@ export class Stage {
     clearTimeout(this.calm);
     this.calm = setTimeout(() => this.#paintImage(true), 150);
     this.refresh();
-    this.app.zoomed?.(scale);
+    this.app.zoomed(scale);
+    if (this.pointer) this.app.pointerAt(this.#under(this.pointer)); // another mask may lie under it now
   }
 
   /** Hover, selection or drawing changed. */
@@ -129,6 +131,11 @@ export class Stage {
     return { x, y, sx, sy, shift: event.shiftKey, erase, button: event.button };
   }
 
+  #under({ sx, sy }) {
+    const [x, y] = this.camera.toImage(sx, sy);
+    return { sx, sy, x, y };
+  }
+
   #listen() {
     const { signal } = this.app;
     const on = (name, call, options = {}) => this.element.addEventListener(name, call, { signal, ...options });
@@ -136,7 +143,10 @@ export class Stage {
     on("pointermove", (event) => this.#move(event));
     on("pointerup", (event) => this.#up(event));
     on("pointercancel", (event) => this.#up(event, true));
-    on("pointerleave", () => this.app.pointerLeft());
+    on("pointerleave", () => {
+      this.pointer = null;
+      this.app.pointerLeft();
+    });
     on("dblclick", (event) => this.app.tool.double?.(this.#event(event)));
     on("contextmenu", (event) => {
       event.preventDefault(); // the right button takes away: negative click, eraser
@@ -176,6 +186,7 @@ export class Stage {
     }
     const steps = press && event.getCoalescedEvents ? event.getCoalescedEvents() : [];
     for (const step of steps.length ? steps : [event]) this.app.tool.move?.(this.#event(step), Boolean(press));
+    this.pointer = e;
     this.app.pointerAt(e);
   }
 

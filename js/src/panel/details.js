@@ -24,8 +24,16 @@ export class Details {
   refresh() {
     const { app } = this;
     const mask = app.draft?.mask ?? app.selected;
+    const state = JSON.stringify([app.session.view.token, mask?.id, mask && { ...mask, ends: 0, box: 0 }, this.#drawing(), app.session.counts().flagged]);
+    if (state === this.state) return; // what is not rebuilt keeps its focus
+    this.state = state;
     const parts = app.draft ? this.#draft(app.draft) : mask ? this.#mask(mask) : this.#nothing();
     this.element.replaceChildren(...parts);
+  }
+
+  #drawing() {
+    const { draft, drafting } = this.app;
+    return draft && [draft.mode, draft.label, drafting.waits, drafting.live, draft.points.length, Boolean(draft.box)];
   }
 
   #nothing() {

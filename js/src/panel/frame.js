@@ -1,6 +1,6 @@
 // Around the image: head with progress, tools, actions, banner and messages.
 
-import { counted, h, icon } from "../dom.js";
+import { counted, h, icon, setAttribute, setText } from "../dom.js";
 
 const TOOLS = [
   ["select", "Choose and move", "V"],
@@ -81,33 +81,33 @@ export class Frame {
     const { app } = this;
     const { view, gestures } = app.session;
     const { images_done = 0, images = 0, masks_done = 0, masks = 0 } = view.progress ?? {};
-    this.name.textContent = view.image?.name ?? "";
+    setText(this.name, view.image?.name ?? "");
     this.name.title = view.image ? `${view.image.name}, ${view.image.width} × ${view.image.height} px` : "";
     const kind = view.mode === "audit" ? "Audit: judge without scores" : { complete: "Complete image: look again" }[view.queue?.kind];
     this.mode.hidden = !kind;
-    this.mode.textContent = kind ?? "";
+    setText(this.mode, kind ?? "");
     const whole = `${images_done.toLocaleString("en")}/${counted(images, "image")}`;
-    this.images.textContent = masks ? `${whole} · ${masks_done.toLocaleString("en")}/${counted(masks, "mask")}` : whole;
+    setText(this.images, masks ? `${whole} · ${masks_done.toLocaleString("en")}/${counted(masks, "mask")}` : whole);
     this.meter.style.width = `${images ? (100 * images_done) / images : 0}%`;
     this.bar.setAttribute("aria-valuenow", String(images_done));
     this.bar.setAttribute("aria-valuemax", String(images));
-    for (const [name, button] of Object.entries(this.buttons)) button.setAttribute("aria-pressed", String(app.tool.name === name));
+    for (const [name, button] of Object.entries(this.buttons)) setAttribute(button, "aria-pressed", String(app.tool.name === name));
     this.sizes.hidden = !["brush", "eraser"].includes(app.tool.name);
     this.size.value = String(Math.log(app.brush_px));
-    this.sizeText.textContent = `${Math.round(app.brush_px)} px`;
+    setText(this.sizeText, `${Math.round(app.brush_px)} px`);
     this.undo.disabled = !app.draft && !gestures.last;
     this.redo.disabled = !app.draft && !gestures.next;
-    this.completing[1].firstChild.textContent = app.draft ? "Save mask" : "Complete";
+    setText(this.completing[1].firstChild, app.draft ? "Save mask" : "Complete");
     for (const button of this.verdicts.slice(0, 2)) button.disabled = !app.selected || Boolean(app.draft);
   }
 
   zoomed(scale) {
-    this.zoom.textContent = `${Math.round(scale * 100)} %`;
+    setText(this.zoom, `${Math.round(scale * 100)} %`);
   }
 
   /** @param {string} text @param {""|"error"|"done"} kind */
   say(text, kind = "") {
-    this.message.textContent = text;
+    setText(this.message, text);
     this.message.dataset.kind = kind;
   }
 

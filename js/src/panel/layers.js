@@ -1,6 +1,6 @@
 // What is shown on the image: groups with their counts, fills, opacity; and the labels with their keys.
 
-import { h, swatch } from "../dom.js";
+import { h, setText, swatch } from "../dom.js";
 import { isFree } from "../keys.js";
 import { GROUPS } from "../session.js";
 import { STYLES } from "../styles.js";
@@ -20,9 +20,8 @@ export class LayersPanel {
     this.element = h(
       "section",
       { class: "wb-layers" },
-      h("div", { class: "wb-section-head" }, h("h4", { text: "Shown" })),
-      h("div", { class: "wb-groups" }, ...Object.values(this.rows).map((r) => r.element)),
-      h("div", { class: "wb-layer" }, h("label", {}, this.fills, h("span", { text: "Fill" })), this.opacity),
+      h("div", { class: "wb-section-head" }, h("h4", { text: "Shown" }), h("label", { class: "wb-layer wb-fills" }, this.fills, h("span", { text: "Fill" }), this.opacity)),
+      ...Object.values(this.rows).map((r) => r.element),
       this.labels,
     );
   }
@@ -41,9 +40,9 @@ export class LayersPanel {
     const counts = app.session.counts();
     for (const [group, { check, count, name, element }] of Object.entries(this.rows)) {
       check.checked = layers.visible && layers.shown.has(group);
-      count.textContent = counts[group].toLocaleString("en");
+      setText(count, counts[group].toLocaleString("en"));
       element.hidden = app.session.audit && ["discarded", "drawn"].includes(group);
-      if (group === "flagged") name.textContent = app.session.audit ? "To judge" : STYLES.flagged.name;
+      if (group === "flagged") setText(name, app.session.audit ? "To judge" : STYLES.flagged.name);
     }
     this.fills.checked = layers.fills;
     this.#labels();

@@ -1,17 +1,18 @@
 // The list of masks: filtered by group or reason, sorted, and only the rows in sight are in the page.
 
-import { counted, h, score, swatch } from "../dom.js";
+import { counted, h, score, setAttribute, setText, swatch } from "../dom.js";
 import { GROUPS, groupOf } from "../session.js";
 import { STYLES } from "../styles.js";
+import { reasonsOf, stateOf } from "./details.js";
 
 const ROW_PX = 28;
 const SPARE = 6; // rows above and below what is in sight
 
 const SORTS = {
-  order: ["In the image's order", () => 0],
-  "predicted_iou+": ["Predicted IoU, lowest first", (a, b) => low(a.predicted_iou) - low(b.predicted_iou)],
-  "predicted_iou-": ["Predicted IoU, highest first", (a, b) => low(b.predicted_iou) - low(a.predicted_iou)],
-  "jitter_stability+": ["Jitter stability, lowest first", (a, b) => low(a.jitter_stability) - low(b.jitter_stability)],
+  order: ["Image order", () => 0],
+  "predicted_iou+": ["IoU, lowest first", (a, b) => low(a.predicted_iou) - low(b.predicted_iou)],
+  "predicted_iou-": ["IoU, highest first", (a, b) => low(b.predicted_iou) - low(a.predicted_iou)],
+  "jitter_stability+": ["Jitter, lowest first", (a, b) => low(a.jitter_stability) - low(b.jitter_stability)],
   "stability_score+": ["Stability, lowest first", (a, b) => low(a.stability_score) - low(b.stability_score)],
   "area-": ["Largest first", (a, b) => b.area_px - a.area_px],
   "area+": ["Smallest first", (a, b) => a.area_px - b.area_px],
@@ -61,7 +62,7 @@ export class MaskList {
       this.order = [...this.app.session.masks].sort(compare);
     }
     this.rows = this.order.filter((m) => this.holds(m));
-    this.count.textContent = counted(this.rows.length, "mask");
+    setText(this.count, counted(this.rows.length, "mask"));
     this.inner.style.height = `${this.rows.length * ROW_PX}px`;
     this.#paint();
   }
@@ -91,7 +92,7 @@ export class MaskList {
     for (const mask of session.masks) for (const r of mask.reasons) reasons.set(r, (reasons.get(r) ?? 0) + 1);
     const option = (value, text) => h("option", { value, text });
     const groups = session.audit ? ["flagged", "accepted", "rejected"] : GROUPS;
-    this.filter.replaceChildren(option("", "All that are shown"));
+    this.filter.replaceChildren(option("", "All shown"));
     for (const group of groups) this.filter.append(option(`group:${group}`, STYLES[group].name));
     for (const [name, n] of [...reasons].sort((a, b) => b[1] - a[1])) {
       this.filter.append(option(`reason:${name}`, `${session.view.reasons[name] ?? name} (${n})`));
@@ -127,16 +128,16 @@ export class MaskList {
       row.group = group;
     }
     row.element.style.transform = `translateY(${place * ROW_PX}px)`;
-    row.element.dataset.id = mask.id;
-    row.element.setAttribute("aria-selected", String(mask === selected));
-    row.element.setAttribute("aria-posinset", String(place + 1));
-    row.element.setAttribute("aria-setsize", String(this.rows.length));
-    row.number.textContent = String(mask.number);
-    const reasons = mask.reasons.map((r) => session.view.reasons[r] ?? r.replaceAll("_", " "));
-    const verdict = { accept: mask.bulk ? "accepted with all" : "accepted", reject: "rejected", none: "" }[mask.verdict];
-    row.text.textContent = [mask.label, verdict, ...reasons].filter(Boolean).join(" · ") || STYLES[group].name.toLowerCase();
-    row.element.title = row.text.textContent;
-    row.value.textContent = session.audit || mask.predicted_iou === null ? "" : score(mask.predicted_iou);
+    setAttribute(row.element, "data-id", mask.id);
+    setAttribute(row.element, "aria-selected", String(mask === selected));
+    setAttribute(row.element, "aria-posinset", String(place + 1));
+    setAttribute(row.element, "aria-setsize", String(this.rows.length));
+    setText(row.number, String(mask.number));
+    const reasons = reasonsOf(mask, session);
+    const words = [mask.label, group === "flagged" && reasons.length ? "" : stateOf(mask, session), ...reasons].filter(Boolean).join(" · ");
+    setText(row.text, words);
+    setAttribute(row.element, "title", words);
+    setText(row.value, session.audit || mask.predicted_iou === null ? "" : score(mask.predicted_iou));
   }
 
   #clicked(event) {

@@ -1,7 +1,7 @@
 // Built from js/src by `npm run build` in js/. Do not edit.
 
 // src/annotator.css
-var annotator_default = '.wb {\n  --wb-back: var(--jp-layout-color1, #ffffff);\n  --wb-soft-back: var(--jp-layout-color2, #f3f4f6);\n  --wb-line: var(--jp-border-color2, #d7dae0);\n  --wb-text: var(--jp-ui-font-color1, #1c2024);\n  --wb-soft: var(--jp-ui-font-color2, #5f6670);\n  --wb-brand: var(--jp-brand-color1, #0b6bcb);\n  --wb-stage: #e4e6ea;\n  --wb-font: var(--jp-ui-font-family, system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif);\n  box-sizing: border-box;\n  display: flex;\n  flex-direction: column;\n  height: clamp(440px, var(--wb-height, 78vh), 1100px);\n  min-width: 0;\n  border: 1px solid var(--wb-line);\n  border-radius: 8px;\n  overflow: hidden;\n  background: var(--wb-back);\n  color: var(--wb-text);\n  font: 13px/1.4 var(--wb-font);\n  container-type: inline-size;\n  color-scheme: light;\n}\n.wb:fullscreen { height: 100vh; border: 0; border-radius: 0; }\n.wb *, .wb *::before { box-sizing: border-box; }\n.wb [hidden] { display: none !important; }\n.wb:focus { outline: none; }\n.wb:focus-visible, .wb:focus-within { border-color: var(--wb-brand); box-shadow: 0 0 0 1px var(--wb-brand); }\n.wb button:focus-visible, .wb input:focus-visible, .wb select:focus-visible, .wb-scroller:focus-visible {\n  outline: 2px solid var(--wb-brand);\n  outline-offset: 1px;\n}\n@media (prefers-color-scheme: dark) {\n  .wb {\n    --wb-back: var(--jp-layout-color1, #16181c);\n    --wb-soft-back: var(--jp-layout-color2, #22252b);\n    --wb-line: var(--jp-border-color2, #353a43);\n    --wb-text: var(--jp-ui-font-color1, #e6e8eb);\n    --wb-soft: var(--jp-ui-font-color2, #a0a7b1);\n    --wb-brand: var(--jp-brand-color1, #5aa9f8);\n    --wb-stage: #0e0f12;\n    color-scheme: dark;\n  }\n}\nbody[data-jp-theme-light="true"] .wb, .wb.wb-light { --wb-stage: #e4e6ea; color-scheme: light; }\nbody[data-jp-theme-light="false"] .wb, .wb.wb-dark { --wb-stage: #0e0f12; color-scheme: dark; }\n\n.wb kbd {\n  font: 11px/1 var(--wb-font);\n  padding: 2px 5px;\n  border: 1px solid var(--wb-line);\n  border-radius: 4px;\n  background: var(--wb-soft-back);\n  color: var(--wb-soft);\n  white-space: nowrap;\n}\n.wb-head, .wb-foot { display: flex; align-items: center; gap: 8px; padding: 6px 10px; min-width: 0; }\n.wb-head { border-bottom: 1px solid var(--wb-line); }\n.wb-foot { border-top: 1px solid var(--wb-line); flex-wrap: wrap; }\n.wb-name { font-weight: 600; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; max-width: 30cqw; }\n.wb-chip { padding: 1px 8px; border-radius: 10px; background: var(--wb-brand); color: var(--wb-back); font-size: 12px; white-space: nowrap; }\n.wb-progress { display: flex; align-items: center; gap: 8px; min-width: 0; }\n.wb-progress-text, .wb-zoom { color: var(--wb-soft); font-variant-numeric: tabular-nums; white-space: nowrap; }\n.wb-meter { width: 90px; height: 6px; border-radius: 3px; background: var(--wb-line); overflow: hidden; flex: none; }\n.wb-meter > span { display: block; height: 100%; background: var(--wb-brand); }\n.wb-spring { flex: 1; }\n.wb-icon {\n  position: relative;\n  display: inline-grid;\n  place-items: center;\n  width: 32px;\n  height: 30px;\n  padding: 0;\n  border: 0;\n  border-radius: 6px;\n  background: none;\n  color: var(--wb-text);\n  cursor: pointer;\n  flex: none;\n}\n.wb-icon:hover { background: var(--wb-soft-back); }\n.wb-icon:disabled { opacity: 0.35; cursor: default; background: none; }\n.wb-icon[aria-pressed="true"] { background: var(--wb-brand); color: var(--wb-back); }\n.wb-banner { padding: 8px 12px; background: #a4341a; color: #fff; }\n.wb-body { flex: 1; display: flex; min-height: 0; }\n\n.wb-tools { display: flex; flex-direction: column; gap: 2px; padding: 6px; border-right: 1px solid var(--wb-line); width: 46px; }\n.wb-tools .wb-icon { width: 34px; height: 40px; align-content: center; gap: 1px; }\n.wb-tools .wb-icon kbd { border: 0; padding: 0; background: none; font-size: 9px; color: inherit; opacity: 0.7; }\n.wb-size { display: flex; flex-direction: column; align-items: center; gap: 4px; padding-top: 6px; border-top: 1px solid var(--wb-line); }\n.wb-size input { writing-mode: vertical-lr; direction: rtl; width: 18px; height: 80px; margin: 0; }\n.wb-size-text { font-size: 10px; color: var(--wb-soft); white-space: nowrap; }\n\n.wb-stage { position: relative; flex: 1; min-width: 0; overflow: hidden; background: var(--wb-stage); touch-action: none; user-select: none; }\n.wb-sheet { position: absolute; left: 0; top: 0; transform-origin: 0 0; pointer-events: none; }\n.wb-sheets { position: absolute; inset: 0; pointer-events: none; }\n.wb-stage.wb-space { cursor: grab !important; }\n.wb-stage.wb-panning { cursor: grabbing !important; }\n.wb-tip {\n  position: absolute;\n  left: 0;\n  top: 0;\n  max-width: 250px;\n  padding: 6px 9px;\n  border-radius: 6px;\n  background: rgba(20, 22, 26, 0.92);\n  color: #f2f3f5;\n  font-size: 12px;\n  pointer-events: none;\n  z-index: 2;\n}\n.wb-tip-head { font-weight: 600; }\n.wb-tip ul { margin: 3px 0 0; padding-left: 16px; }\n.wb-empty { position: absolute; inset: 0; display: grid; place-content: center; justify-items: center; gap: 4px; text-align: center; padding: 20px; color: var(--wb-text); }\n.wb-empty-title { font-size: 18px; font-weight: 600; }\n.wb-empty p { margin: 0 0 8px; color: var(--wb-soft); }\n\n.wb-side { width: 284px; flex: none; display: flex; flex-direction: column; min-height: 0; border-left: 1px solid var(--wb-line); }\n.wb-no-side .wb-side { display: none; }\n.wb-side section { padding: 8px 12px; border-bottom: 1px solid var(--wb-line); }\n.wb-side section:last-child { border-bottom: 0; }\n.wb-section-head { display: flex; align-items: center; gap: 8px; min-height: 20px; }\n.wb h4 { margin: 0; font-size: 12px; font-weight: 600; }\n.wb-count { margin-left: auto; color: var(--wb-soft); font-size: 12px; font-variant-numeric: tabular-nums; }\n.wb-soft { margin: 4px 0 0; color: var(--wb-soft); font-size: 12px; }\n.wb-details { min-height: 150px; max-height: 45%; overflow-y: auto; flex: none; }\n.wb-score { display: grid; grid-template-columns: 102px 1fr 34px; align-items: center; gap: 8px; font-size: 12px; margin-top: 3px; }\n.wb-bar { height: 5px; border-radius: 3px; background: var(--wb-line); overflow: hidden; }\n.wb-bar > span { display: block; height: 100%; background: var(--wb-brand); }\n.wb-value { text-align: right; font-variant-numeric: tabular-nums; }\n.wb-reasons { margin: 6px 0 0; padding-left: 16px; font-size: 12px; }\n.wb-buttons { display: flex; flex-wrap: wrap; gap: 6px; margin-top: 8px; }\n.wb-layers { flex: none; }\n.wb-layer { display: flex; align-items: center; gap: 7px; min-height: 22px; cursor: pointer; }\n.wb-groups { display: grid; grid-template-columns: 1fr 1fr; column-gap: 16px; }\n.wb-layer label { display: flex; align-items: center; gap: 7px; }\n.wb-layer input { margin: 0; accent-color: var(--wb-brand); }\n.wb-layer input[type="range"] { flex: 1; min-width: 0; }\n.wb-labels { display: flex; flex-wrap: wrap; gap: 5px; }\n.wb-labels:not(:empty) { margin-top: 6px; }\n.wb-label { display: inline-flex; align-items: center; gap: 5px; padding: 2px 8px 2px 4px; border: 1px solid var(--wb-line); border-radius: 12px; background: none; color: inherit; font: inherit; font-size: 12px; cursor: pointer; max-width: 100%; }\n.wb-label span { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }\n.wb-label[aria-pressed="true"] { background: var(--wb-brand); border-color: var(--wb-brand); color: var(--wb-back); }\n.wb-list { flex: 1; display: flex; flex-direction: column; min-height: 120px; padding-bottom: 0 !important; }\n.wb-list-tools { display: flex; gap: 6px; margin: 6px 0; }\n.wb-select { flex: 1; min-width: 0; height: 26px; border: 1px solid var(--wb-line); border-radius: 5px; background: var(--wb-back); color: inherit; font: inherit; font-size: 12px; }\n.wb-scroller { flex: 1; min-height: 0; overflow-y: auto; position: relative; margin: 0 -12px; border-top: 1px solid var(--wb-line); contain: strict; }\n.wb-rows { position: relative; }\n.wb-row { position: absolute; left: 0; right: 0; top: 0; height: 28px; display: flex; align-items: center; gap: 7px; padding: 0 12px; cursor: pointer; font-size: 12px; contain: strict; }\n.wb-row:hover { background: var(--wb-soft-back); }\n.wb-row[aria-selected="true"] { background: color-mix(in srgb, var(--wb-brand) 18%, transparent); box-shadow: inset 3px 0 var(--wb-brand); }\n.wb-mark { display: flex; }\n.wb-number { min-width: 26px; color: var(--wb-soft); font-variant-numeric: tabular-nums; }\n.wb-row-text { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }\n\n.wb-button { display: inline-flex; align-items: center; gap: 7px; height: 30px; padding: 0 8px 0 11px; border: 1px solid var(--wb-line); border-radius: 6px; background: var(--wb-back); color: inherit; font: inherit; cursor: pointer; white-space: nowrap; }\n.wb-button:hover { background: var(--wb-soft-back); }\n.wb-button:disabled { opacity: 0.45; cursor: default; }\n.wb-small { height: 26px; font-size: 12px; padding: 0 6px 0 8px; }\n.wb-accept { border-color: #2f8fcb; box-shadow: inset 3px 0 #56b4e9; }\n.wb-reject { border-color: #d55e00; box-shadow: inset 3px 0 #d55e00; }\n.wb-main { background: var(--wb-brand); border-color: var(--wb-brand); color: var(--wb-back); }\n.wb-main:hover { background: color-mix(in srgb, var(--wb-brand) 88%, var(--wb-text)); }\n.wb-main kbd { background: transparent; color: inherit; border-color: color-mix(in srgb, currentColor 45%, transparent); }\n.wb-message { flex: 1; min-width: 120px; color: var(--wb-soft); font-size: 12px; overflow: hidden; display: -webkit-box; -webkit-line-clamp: 2; -webkit-box-orient: vertical; }\n.wb-message[data-kind="error"] { color: #d5481e; font-weight: 600; }\n.wb-message[data-kind="done"] { color: var(--wb-text); }\n\n.wb-dialog {\n  position: absolute;\n  left: 50%;\n  bottom: 14px;\n  transform: translateX(-50%);\n  width: min(460px, calc(100% - 24px));\n  max-height: calc(100% - 28px);\n  overflow-y: auto;\n  padding: 14px 16px;\n  border: 1px solid var(--wb-line);\n  border-radius: 10px;\n  background: var(--wb-back);\n  color: var(--wb-text);\n  box-shadow: 0 8px 30px rgba(0, 0, 0, 0.35);\n  z-index: 3;\n  user-select: text;\n}\n.wb-dialog:focus { outline: none; }\n.wb-wide { width: min(860px, calc(100% - 24px)); bottom: auto; top: 14px; }\n.wb-dialog-title { font-size: 15px; font-weight: 600; }\n.wb-dialog p { margin: 6px 0 0; }\n.wb-dialog input { width: 100%; height: 30px; margin-top: 10px; padding: 0 8px; border: 1px solid var(--wb-line); border-radius: 6px; background: var(--wb-back); color: inherit; font: inherit; }\n.wb-choices { display: flex; flex-wrap: wrap; gap: 8px; margin-top: 12px; }\n.wb-help { columns: 2 300px; column-gap: 28px; margin-top: 8px; }\n.wb-help section { break-inside: avoid; margin-bottom: 10px; }\n.wb-help h4 { margin-bottom: 3px; color: var(--wb-soft); }\n.wb-help-row { display: grid; grid-template-columns: 108px 1fr; gap: 10px; align-items: baseline; padding: 2px 0; font-size: 12px; }\n.wb-help-row kbd { justify-self: start; }\n\n@container (max-width: 860px) {\n  .wb-meter, .wb-zoom { display: none; }\n  .wb-side { width: 220px; }\n  .wb-score { grid-template-columns: 84px 1fr 34px; }\n  .wb-foot .wb-button { padding: 0 6px 0 8px; }\n}\n@media (prefers-reduced-motion: no-preference) {\n  .wb-meter > span { transition: width 0.2s; }\n}\n';
+var annotator_default = '.wb {\n  --wb-back: var(--jp-layout-color1, #ffffff);\n  --wb-soft-back: var(--jp-layout-color2, #f3f4f6);\n  --wb-line: var(--jp-border-color2, #d7dae0);\n  --wb-text: var(--jp-ui-font-color1, #1c2024);\n  --wb-soft: var(--jp-ui-font-color2, #5f6670);\n  --wb-brand: var(--jp-brand-color1, #0b6bcb);\n  --wb-stage: #e4e6ea;\n  --wb-font: var(--jp-ui-font-family, system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif);\n  box-sizing: border-box;\n  display: flex;\n  flex-direction: column;\n  height: clamp(440px, var(--wb-height, 78vh), 1100px);\n  min-width: 0;\n  border: 1px solid var(--wb-line);\n  border-radius: 8px;\n  overflow: hidden;\n  background: var(--wb-back);\n  color: var(--wb-text);\n  font: 13px/1.4 var(--wb-font);\n  container-type: inline-size;\n  color-scheme: light;\n}\n.wb:fullscreen { height: 100vh; border: 0; border-radius: 0; }\n.wb *, .wb *::before { box-sizing: border-box; }\n.wb [hidden] { display: none !important; }\n.wb:focus { outline: none; }\n.wb:focus-visible, .wb:focus-within { border-color: var(--wb-brand); box-shadow: 0 0 0 1px var(--wb-brand); }\n.wb button:focus-visible, .wb input:focus-visible, .wb select:focus-visible, .wb-scroller:focus-visible {\n  outline: 2px solid var(--wb-brand);\n  outline-offset: 1px;\n}\n@media (prefers-color-scheme: dark) {\n  .wb {\n    --wb-back: var(--jp-layout-color1, #16181c);\n    --wb-soft-back: var(--jp-layout-color2, #22252b);\n    --wb-line: var(--jp-border-color2, #353a43);\n    --wb-text: var(--jp-ui-font-color1, #e6e8eb);\n    --wb-soft: var(--jp-ui-font-color2, #a0a7b1);\n    --wb-brand: var(--jp-brand-color1, #5aa9f8);\n    --wb-stage: #0e0f12;\n    color-scheme: dark;\n  }\n}\nbody[data-jp-theme-light="true"] .wb, .wb.wb-light { --wb-stage: #e4e6ea; color-scheme: light; }\nbody[data-jp-theme-light="false"] .wb, .wb.wb-dark { --wb-stage: #0e0f12; color-scheme: dark; }\n\n.wb kbd {\n  font: 11px/1 var(--wb-font);\n  padding: 2px 5px;\n  border: 1px solid var(--wb-line);\n  border-radius: 4px;\n  background: var(--wb-soft-back);\n  color: var(--wb-soft);\n  white-space: nowrap;\n}\n.wb-head, .wb-foot { display: flex; align-items: center; gap: 8px; padding: 6px 10px; min-width: 0; }\n.wb-head { border-bottom: 1px solid var(--wb-line); }\n.wb-foot { border-top: 1px solid var(--wb-line); flex-wrap: wrap; }\n.wb-name { font-weight: 600; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; max-width: 30cqw; }\n.wb-chip { padding: 1px 8px; border-radius: 10px; background: var(--wb-brand); color: var(--wb-back); font-size: 12px; white-space: nowrap; }\n.wb-progress { display: flex; align-items: center; gap: 8px; min-width: 0; overflow: hidden; }\n.wb-progress-text { overflow: hidden; text-overflow: ellipsis; }\n.wb-progress-text, .wb-zoom { color: var(--wb-soft); font-variant-numeric: tabular-nums; white-space: nowrap; }\n.wb-meter { width: 90px; height: 6px; border-radius: 3px; background: var(--wb-line); overflow: hidden; flex: none; }\n.wb-meter > span { display: block; height: 100%; background: var(--wb-brand); }\n.wb-spring { flex: 1; }\n.wb-icon {\n  position: relative;\n  display: inline-grid;\n  place-items: center;\n  width: 32px;\n  height: 30px;\n  padding: 0;\n  border: 0;\n  border-radius: 6px;\n  background: none;\n  color: var(--wb-text);\n  cursor: pointer;\n  flex: none;\n}\n.wb-icon:hover { background: var(--wb-soft-back); }\n.wb-icon:disabled { opacity: 0.35; cursor: default; background: none; }\n.wb-icon[aria-pressed="true"] { background: var(--wb-brand); color: var(--wb-back); }\n.wb-banner { padding: 8px 12px; background: #a4341a; color: #fff; }\n.wb-body { flex: 1; display: flex; min-height: 0; }\n\n.wb-tools { display: flex; flex-direction: column; gap: 2px; padding: 6px; border-right: 1px solid var(--wb-line); width: 46px; }\n.wb-tools .wb-icon { width: 34px; height: 40px; align-content: center; gap: 1px; }\n.wb-tools .wb-icon kbd { border: 0; padding: 0; background: none; font-size: 9px; color: inherit; opacity: 0.7; }\n.wb-size { display: flex; flex-direction: column; align-items: center; gap: 4px; padding-top: 6px; border-top: 1px solid var(--wb-line); }\n.wb-size input { writing-mode: vertical-lr; direction: rtl; width: 18px; height: 80px; margin: 0; }\n.wb-size-text { font-size: 10px; color: var(--wb-soft); white-space: nowrap; }\n\n.wb-stage { position: relative; flex: 1; min-width: 0; overflow: hidden; background: var(--wb-stage); touch-action: none; user-select: none; }\n.wb-sheet { position: absolute; left: 0; top: 0; transform-origin: 0 0; pointer-events: none; }\n.wb-sheets { position: absolute; inset: 0; pointer-events: none; }\n.wb-stage.wb-space { cursor: grab !important; }\n.wb-stage.wb-panning { cursor: grabbing !important; }\n.wb-tip {\n  position: absolute;\n  left: 0;\n  top: 0;\n  max-width: 250px;\n  padding: 6px 9px;\n  border-radius: 6px;\n  background: rgba(20, 22, 26, 0.92);\n  color: #f2f3f5;\n  font-size: 12px;\n  pointer-events: none;\n  z-index: 2;\n}\n.wb-tip-head { font-weight: 600; }\n.wb-tip ul { margin: 3px 0 0; padding-left: 16px; }\n.wb-empty { position: absolute; inset: 0; display: grid; place-content: center; justify-items: center; gap: 4px; text-align: center; padding: 20px; color: var(--wb-text); }\n.wb[data-mode="empty"] :is(.wb-tools, .wb-side, .wb-foot) { display: none; }\n.wb-empty-title { font-size: 18px; font-weight: 600; }\n.wb-empty p { margin: 0 0 8px; color: var(--wb-soft); }\n\n.wb-side { width: 284px; flex: none; display: flex; flex-direction: column; min-height: 0; overflow-y: auto; border-left: 1px solid var(--wb-line); }\n.wb-no-side .wb-side { display: none; }\n.wb-side section { padding: 8px 12px; border-bottom: 1px solid var(--wb-line); }\n.wb-side section:last-child { border-bottom: 0; }\n.wb-section-head { display: flex; align-items: center; gap: 8px; min-height: 20px; }\n.wb h4 { margin: 0; font-size: 12px; font-weight: 600; }\n.wb-count { margin-left: auto; color: var(--wb-soft); font-size: 12px; font-variant-numeric: tabular-nums; }\n.wb-soft { margin: 4px 0 0; color: var(--wb-soft); font-size: 12px; }\n.wb-details { min-height: 128px; flex: none; }\n.wb-score { display: grid; grid-template-columns: 102px 1fr 34px; align-items: center; gap: 8px; font-size: 12px; margin-top: 3px; }\n.wb-bar { height: 5px; border-radius: 3px; background: var(--wb-line); overflow: hidden; }\n.wb-bar > span { display: block; height: 100%; background: var(--wb-brand); }\n.wb-value { text-align: right; font-variant-numeric: tabular-nums; }\n.wb-reasons { margin: 6px 0 0; padding-left: 16px; font-size: 12px; }\n.wb-buttons { display: flex; flex-wrap: wrap; gap: 6px; margin-top: 8px; }\n.wb-layers { flex: none; }\n.wb-layer { display: flex; align-items: center; gap: 7px; min-height: 20px; font-size: 12px; cursor: pointer; }\n.wb-layer label { display: flex; align-items: center; gap: 7px; }\n.wb-layer input { margin: 0; accent-color: var(--wb-brand); }\n.wb-fills { margin-left: auto; min-width: 0; }\n.wb-fills input[type="range"] { width: 92px; min-width: 0; }\n.wb-labels { display: flex; flex-wrap: wrap; gap: 5px; }\n.wb-labels:not(:empty) { margin-top: 6px; }\n.wb-label { display: inline-flex; align-items: center; gap: 5px; padding: 2px 8px 2px 4px; border: 1px solid var(--wb-line); border-radius: 12px; background: none; color: inherit; font: inherit; font-size: 12px; cursor: pointer; max-width: 100%; }\n.wb-label span { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }\n.wb-label[aria-pressed="true"] { background: var(--wb-brand); border-color: var(--wb-brand); color: var(--wb-back); }\n.wb-list { flex: 1 0 150px; display: flex; flex-direction: column; padding-bottom: 0 !important; }\n.wb-list-tools { display: flex; gap: 6px; margin: 6px 0; }\n.wb-select { flex: 1; min-width: 0; height: 26px; border: 1px solid var(--wb-line); border-radius: 5px; background: var(--wb-back); color: inherit; font: inherit; font-size: 12px; }\n.wb-scroller { flex: 1; min-height: 0; overflow-y: auto; position: relative; margin: 0 -12px; border-top: 1px solid var(--wb-line); contain: strict; }\n.wb-rows { position: relative; }\n.wb-row { position: absolute; left: 0; right: 0; top: 0; height: 28px; display: flex; align-items: center; gap: 7px; padding: 0 12px; cursor: pointer; font-size: 12px; contain: strict; }\n.wb-row:hover { background: var(--wb-soft-back); }\n.wb-row[aria-selected="true"] { background: color-mix(in srgb, var(--wb-brand) 18%, transparent); box-shadow: inset 3px 0 var(--wb-brand); }\n.wb-mark { display: flex; }\n.wb-number { min-width: 26px; color: var(--wb-soft); font-variant-numeric: tabular-nums; }\n.wb-row-text { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }\n\n.wb-button { display: inline-flex; align-items: center; gap: 7px; height: 30px; padding: 0 8px 0 11px; border: 1px solid var(--wb-line); border-radius: 6px; background: var(--wb-back); color: inherit; font: inherit; cursor: pointer; white-space: nowrap; }\n.wb-button:hover { background: var(--wb-soft-back); }\n.wb-button:disabled { opacity: 0.45; cursor: default; }\n.wb-small { height: 26px; font-size: 12px; padding: 0 6px 0 8px; }\n.wb-accept { border-color: #2f8fcb; box-shadow: inset 3px 0 #56b4e9; }\n.wb-reject { border-color: #d55e00; box-shadow: inset 3px 0 #d55e00; }\n.wb-main { background: var(--wb-brand); border-color: var(--wb-brand); color: var(--wb-back); }\n.wb-main:hover { background: color-mix(in srgb, var(--wb-brand) 88%, var(--wb-text)); }\n.wb-main kbd { background: transparent; color: inherit; border-color: color-mix(in srgb, currentColor 45%, transparent); }\n.wb-message { flex: 1; min-width: 120px; color: var(--wb-soft); font-size: 12px; overflow: hidden; display: -webkit-box; -webkit-line-clamp: 2; -webkit-box-orient: vertical; }\n.wb-message[data-kind="error"] { color: #d5481e; font-weight: 600; }\n.wb-message[data-kind="done"] { color: var(--wb-text); }\n\n.wb-dialog {\n  position: absolute;\n  left: 50%;\n  bottom: 14px;\n  transform: translateX(-50%);\n  width: min(460px, calc(100% - 24px));\n  max-height: calc(100% - 28px);\n  overflow-y: auto;\n  padding: 14px 16px;\n  border: 1px solid var(--wb-line);\n  border-radius: 10px;\n  background: var(--wb-back);\n  color: var(--wb-text);\n  box-shadow: 0 8px 30px rgba(0, 0, 0, 0.35);\n  z-index: 3;\n  user-select: text;\n}\n.wb-dialog:focus { outline: none; }\n.wb-wide { width: min(1040px, calc(100% - 24px)); bottom: auto; top: 12px; max-height: calc(100% - 24px); }\n.wb-dialog-title { font-size: 15px; font-weight: 600; }\n.wb-dialog p { margin: 6px 0 0; }\n.wb-dialog input { width: 100%; height: 30px; margin-top: 10px; padding: 0 8px; border: 1px solid var(--wb-line); border-radius: 6px; background: var(--wb-back); color: inherit; font: inherit; }\n.wb-choices { display: flex; flex-wrap: wrap; gap: 8px; margin-top: 12px; }\n.wb-help { columns: 3 236px; column-gap: 20px; margin-top: 8px; }\n.wb-help section { break-inside: avoid; margin-bottom: 10px; }\n.wb-help h4 { margin-bottom: 3px; color: var(--wb-soft); }\n.wb-help-row { display: grid; grid-template-columns: 96px 1fr; gap: 8px; align-items: baseline; padding: 1px 0; font-size: 12px; }\n.wb-help-row kbd { justify-self: start; }\n\n@container (max-width: 860px) {\n  .wb-meter, .wb-zoom { display: none; }\n  .wb-side { width: 220px; }\n  .wb-score { grid-template-columns: 84px 1fr 34px; }\n  .wb-foot .wb-button { padding: 0 6px 0 8px; }\n}\n@media (prefers-reduced-motion: no-preference) {\n  .wb-meter > span { transition: width 0.2s; }\n}\n';
 
 // src/protocol.js
 var UNRECORDED = /* @__PURE__ */ new Set(["open", "prompt", "renew"]);
@@ -375,6 +375,7 @@ function runsOfRegion({ x0, y0, w, h: h2, bits }, width, height) {
     }
     if (inside && y0 + h2 < height) turn(column + y0 + h2);
   }
+  if (inside && (x0 + w) * height < width * height) turn((x0 + w) * height);
   if (start < width * height) runs.push(width * height - start);
   return runs;
 }
@@ -474,7 +475,8 @@ var Session = class {
   changes = /* @__PURE__ */ new Map();
   view = { mode: "empty", image: null, labels: [], reasons: {}, settings: {}, progress: {}, message: "" };
   index = new MaskIndex(1, 1);
-  drawn = 0;
+  /** groups that masks had when they were last drawn @type {Map<Mask, string>} */
+  left = /* @__PURE__ */ new Map();
   /** @param {object} view the trait @param {{ends: Uint32Array[], height: number}} wire the masks of the trait `masks` */
   load(view, wire) {
     const again = view.token === this.view.token || view.image?.name && view.image.name === this.view.image?.name;
@@ -484,7 +486,7 @@ var Session = class {
     this.masks = [];
     this.byId = /* @__PURE__ */ new Map();
     this.changes = /* @__PURE__ */ new Map();
-    this.drawn = 0;
+    this.left = /* @__PURE__ */ new Map();
     const columns = view.masks ?? {};
     (columns.id ?? []).forEach((id, i) => {
       const mask = { ...DEFAULTS };
@@ -506,7 +508,7 @@ var Session = class {
   get present() {
     return this.masks.filter((m) => !m.superseded);
   }
-  /** @returns {Record<string, number>} */
+  /** @returns {Record<string, number>} masks of each group */
   counts() {
     const counts = Object.fromEntries(GROUPS.map((g) => [g, 0]));
     for (const mask of this.masks) if (!mask.superseded) counts[groupOf(mask)] += 1;
@@ -592,6 +594,8 @@ var Session = class {
   }
   #set(mask, to) {
     const was = mask.superseded;
+    const group = groupOf(mask);
+    if (!this.left.has(mask)) this.left.set(mask, group);
     Object.assign(mask, to);
     if (was && !mask.superseded) this.index.add(mask);
     if (!was && mask.superseded) this.index.remove(mask);
@@ -769,8 +773,8 @@ var Actions = class {
     const masks = app.session.turn(gesture, undone);
     app.touched(masks);
     this.send(undone ? "undo" : "redo", { gesture }, { phase: kind === "draw" || kind === "edit" ? "draw" : "verdict" });
-    const shown2 = masks.length === 1 ? masks[0] : null;
-    if (shown2) app.select(shown2.superseded ? null : shown2);
+    const [shown2, ...others] = masks.filter((m) => !m.superseded);
+    if (shown2 && !others.length) app.select(shown2);
     app.say(`${undone ? "Undone" : "Done again"}: ${WORDS[kind] ?? kind}.`);
   }
   /** @param {object} dialog of the kernel @param {string} choice @param {string} gesture that it was about */
@@ -814,8 +818,7 @@ var Actions = class {
   }
   #show(gesture, kind, steps) {
     const { app } = this;
-    const groups = steps.map(({ mask }) => groupOf(mask));
-    app.touched(app.session.apply(gesture, kind, steps), groups);
+    app.touched(app.session.apply(gesture, kind, steps));
   }
 };
 var WORDS = {
@@ -866,6 +869,12 @@ function h(tag, given = {}, ...children) {
   element.append(...children.filter((c) => c !== null && c !== false && c !== void 0));
   return element;
 }
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+function setAttribute(element, name, value) {
+  if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+}
 var ICONS = {
   select: ["M5 3l14 8-6 1.5L10 19z"],
   click: ["M12 3v6M12 15v6M3 12h6M15 12h6", "M12 12h.01"],
@@ -874,7 +883,7 @@ var ICONS = {
   brush: ["M14 4l6 6-8 8-6-6z", "M6 12c-3 1-2 5-4 8 4 0 7 0 8-4"],
   eraser: ["M8 20h12M5 14l8-9 6 6-8 9H9z"],
   edit: ["M4 20l1-5L16 4l4 4L9 19z"],
-  fit: ["M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5"],
+  fit: ["M3 5h18v14H3z", "M7.5 9h9v6h-9z"],
   undo: ["M9 7L4 12l5 5", "M4 12h10a5 5 0 0 1 0 10h-2"],
   redo: ["M15 7l5 5-5 5", "M20 12H10a5 5 0 0 0 0 10h2"],
   help: ["M9 9a3 3 0 1 1 4 3c-1 .5-1 1-1 2M12 18h.01"],
@@ -1072,7 +1081,7 @@ var Dialogs = class {
       return dismiss();
     }
     if (event.target instanceof HTMLButtonElement && [" ", "Enter"].includes(event.key)) return;
-    if (event.ctrlKey || event.metaKey || typed && event.key !== "Enter") return;
+    if (event.repeat || event.ctrlKey || event.metaKey || typed && event.key !== "Enter") return;
     const choice = choices.find((c) => c.key.toLowerCase() === event.key.toLowerCase());
     if (!choice) return;
     event.preventDefault();
@@ -1095,6 +1104,7 @@ var Dialogs = class {
   /** What the kernel asks: R5 on leaving an image, R6 after a mask that overlaps another. */
   fromKernel(dialog, gesture) {
     const { actions } = this.app;
+    this.app.say("");
     const title = dialog.kind === "coverage" ? "Is this image complete?" : "This mask overlaps another";
     const masks = [dialog.mask, dialog.other].map((id) => this.app.session.byId.get(id)).filter(Boolean);
     const region = { box: dialog.box ?? around(masks), rle: dialog.rle, masks };
@@ -2063,8 +2073,15 @@ var Details = class {
   refresh() {
     const { app } = this;
     const mask = app.draft?.mask ?? app.selected;
+    const state = JSON.stringify([app.session.view.token, mask?.id, mask && { ...mask, ends: 0, box: 0 }, this.#drawing(), app.session.counts().flagged]);
+    if (state === this.state) return;
+    this.state = state;
     const parts = app.draft ? this.#draft(app.draft) : mask ? this.#mask(mask) : this.#nothing();
     this.element.replaceChildren(...parts);
+  }
+  #drawing() {
+    const { draft, drafting } = this.app;
+    return draft && [draft.mode, draft.label, drafting.waits, drafting.live, draft.points.length, Boolean(draft.box)];
   }
   #nothing() {
     const { session } = this.app;
@@ -2212,31 +2229,31 @@ var Frame = class {
     const { app } = this;
     const { view, gestures } = app.session;
     const { images_done = 0, images = 0, masks_done = 0, masks = 0 } = view.progress ?? {};
-    this.name.textContent = view.image?.name ?? "";
+    setText(this.name, view.image?.name ?? "");
     this.name.title = view.image ? `${view.image.name}, ${view.image.width} × ${view.image.height} px` : "";
     const kind = view.mode === "audit" ? "Audit: judge without scores" : { complete: "Complete image: look again" }[view.queue?.kind];
     this.mode.hidden = !kind;
-    this.mode.textContent = kind ?? "";
+    setText(this.mode, kind ?? "");
     const whole = `${images_done.toLocaleString("en")}/${counted(images, "image")}`;
-    this.images.textContent = masks ? `${whole} · ${masks_done.toLocaleString("en")}/${counted(masks, "mask")}` : whole;
+    setText(this.images, masks ? `${whole} · ${masks_done.toLocaleString("en")}/${counted(masks, "mask")}` : whole);
     this.meter.style.width = `${images ? 100 * images_done / images : 0}%`;
     this.bar.setAttribute("aria-valuenow", String(images_done));
     this.bar.setAttribute("aria-valuemax", String(images));
-    for (const [name, button] of Object.entries(this.buttons)) button.setAttribute("aria-pressed", String(app.tool.name === name));
+    for (const [name, button] of Object.entries(this.buttons)) setAttribute(button, "aria-pressed", String(app.tool.name === name));
     this.sizes.hidden = !["brush", "eraser"].includes(app.tool.name);
     this.size.value = String(Math.log(app.brush_px));
-    this.sizeText.textContent = `${Math.round(app.brush_px)} px`;
+    setText(this.sizeText, `${Math.round(app.brush_px)} px`);
     this.undo.disabled = !app.draft && !gestures.last;
     this.redo.disabled = !app.draft && !gestures.next;
-    this.completing[1].firstChild.textContent = app.draft ? "Save mask" : "Complete";
+    setText(this.completing[1].firstChild, app.draft ? "Save mask" : "Complete");
     for (const button of this.verdicts.slice(0, 2)) button.disabled = !app.selected || Boolean(app.draft);
   }
   zoomed(scale) {
-    this.zoom.textContent = `${Math.round(scale * 100)} %`;
+    setText(this.zoom, `${Math.round(scale * 100)} %`);
   }
   /** @param {string} text @param {""|"error"|"done"} kind */
   say(text, kind = "") {
-    this.message.textContent = text;
+    setText(this.message, text);
     this.message.dataset.kind = kind;
   }
   /** @param {string[]} texts what is wrong now */
@@ -2262,9 +2279,8 @@ var LayersPanel = class {
     this.element = h(
       "section",
       { class: "wb-layers" },
-      h("div", { class: "wb-section-head" }, h("h4", { text: "Shown" })),
-      h("div", { class: "wb-groups" }, ...Object.values(this.rows).map((r) => r.element)),
-      h("div", { class: "wb-layer" }, h("label", {}, this.fills, h("span", { text: "Fill" })), this.opacity),
+      h("div", { class: "wb-section-head" }, h("h4", { text: "Shown" }), h("label", { class: "wb-layer wb-fills" }, this.fills, h("span", { text: "Fill" }), this.opacity)),
+      ...Object.values(this.rows).map((r) => r.element),
       this.labels
     );
   }
@@ -2281,9 +2297,9 @@ var LayersPanel = class {
     const counts = app.session.counts();
     for (const [group, { check, count, name, element }] of Object.entries(this.rows)) {
       check.checked = layers.visible && layers.shown.has(group);
-      count.textContent = counts[group].toLocaleString("en");
+      setText(count, counts[group].toLocaleString("en"));
       element.hidden = app.session.audit && ["discarded", "drawn"].includes(group);
-      if (group === "flagged") name.textContent = app.session.audit ? "To judge" : STYLES.flagged.name;
+      if (group === "flagged") setText(name, app.session.audit ? "To judge" : STYLES.flagged.name);
     }
     this.fills.checked = layers.fills;
     this.#labels();
@@ -2307,10 +2323,10 @@ var LayersPanel = class {
 var ROW_PX = 28;
 var SPARE = 6;
 var SORTS = {
-  order: ["In the image's order", () => 0],
-  "predicted_iou+": ["Predicted IoU, lowest first", (a, b) => low(a.predicted_iou) - low(b.predicted_iou)],
-  "predicted_iou-": ["Predicted IoU, highest first", (a, b) => low(b.predicted_iou) - low(a.predicted_iou)],
-  "jitter_stability+": ["Jitter stability, lowest first", (a, b) => low(a.jitter_stability) - low(b.jitter_stability)],
+  order: ["Image order", () => 0],
+  "predicted_iou+": ["IoU, lowest first", (a, b) => low(a.predicted_iou) - low(b.predicted_iou)],
+  "predicted_iou-": ["IoU, highest first", (a, b) => low(b.predicted_iou) - low(a.predicted_iou)],
+  "jitter_stability+": ["Jitter, lowest first", (a, b) => low(a.jitter_stability) - low(b.jitter_stability)],
   "stability_score+": ["Stability, lowest first", (a, b) => low(a.stability_score) - low(b.stability_score)],
   "area-": ["Largest first", (a, b) => b.area_px - a.area_px],
   "area+": ["Smallest first", (a, b) => a.area_px - b.area_px]
@@ -2356,7 +2372,7 @@ var MaskList = class {
       this.order = [...this.app.session.masks].sort(compare);
     }
     this.rows = this.order.filter((m) => this.holds(m));
-    this.count.textContent = counted(this.rows.length, "mask");
+    setText(this.count, counted(this.rows.length, "mask"));
     this.inner.style.height = `${this.rows.length * ROW_PX}px`;
     this.#paint();
   }
@@ -2383,7 +2399,7 @@ var MaskList = class {
     for (const mask of session.masks) for (const r of mask.reasons) reasons.set(r, (reasons.get(r) ?? 0) + 1);
     const option = (value, text) => h("option", { value, text });
     const groups = session.audit ? ["flagged", "accepted", "rejected"] : GROUPS;
-    this.filter.replaceChildren(option("", "All that are shown"));
+    this.filter.replaceChildren(option("", "All shown"));
     for (const group of groups) this.filter.append(option(`group:${group}`, STYLES[group].name));
     for (const [name, n] of [...reasons].sort((a, b) => b[1] - a[1])) {
       this.filter.append(option(`reason:${name}`, `${session.view.reasons[name] ?? name} (${n})`));
@@ -2416,16 +2432,16 @@ var MaskList = class {
       row.group = group;
     }
     row.element.style.transform = `translateY(${place * ROW_PX}px)`;
-    row.element.dataset.id = mask.id;
-    row.element.setAttribute("aria-selected", String(mask === selected));
-    row.element.setAttribute("aria-posinset", String(place + 1));
-    row.element.setAttribute("aria-setsize", String(this.rows.length));
-    row.number.textContent = String(mask.number);
-    const reasons = mask.reasons.map((r) => session.view.reasons[r] ?? r.replaceAll("_", " "));
-    const verdict = { accept: mask.bulk ? "accepted with all" : "accepted", reject: "rejected", none: "" }[mask.verdict];
-    row.text.textContent = [mask.label, verdict, ...reasons].filter(Boolean).join(" · ") || STYLES[group].name.toLowerCase();
-    row.element.title = row.text.textContent;
-    row.value.textContent = session.audit || mask.predicted_iou === null ? "" : score(mask.predicted_iou);
+    setAttribute(row.element, "data-id", mask.id);
+    setAttribute(row.element, "aria-selected", String(mask === selected));
+    setAttribute(row.element, "aria-posinset", String(place + 1));
+    setAttribute(row.element, "aria-setsize", String(this.rows.length));
+    setText(row.number, String(mask.number));
+    const reasons = reasonsOf(mask, session);
+    const words2 = [mask.label, group === "flagged" && reasons.length ? "" : stateOf(mask, session), ...reasons].filter(Boolean).join(" · ");
+    setText(row.text, words2);
+    setAttribute(row.element, "title", words2);
+    setText(row.value, session.audit || mask.predicted_iou === null ? "" : score(mask.predicted_iou));
   }
   #clicked(event) {
     const id = event.target.closest(".wb-row")?.dataset.id;
@@ -2519,6 +2535,9 @@ var Camera = class {
 
 // src/layers.js
 var SLICE_MS = 6;
+var FIRST_MS = 40;
+var CALM_MS = 90;
+var MANY = 40;
 var AT_ONCE = 60;
 var Layers = class {
   /** @param {HTMLElement} holder @param {import("./camera.js").Camera} camera @param {import("./frames.js").Frames} frames */
@@ -2532,6 +2551,7 @@ var Layers = class {
     this.visible = true;
     this.ratio = 1;
     this.job = null;
+    this.slice_ms = SLICE_MS;
     this.onDone = () => {
     };
     this.sheets = {};
@@ -2549,6 +2569,7 @@ var Layers = class {
   }
   load(session) {
     this.session = session;
+    this.slice_ms = FIRST_MS;
     this.redraw();
   }
   /** Draw all groups that are shown afresh. */
@@ -2570,17 +2591,23 @@ var Layers = class {
   moved() {
     for (const sheet of Object.values(this.sheets)) this.#place(sheet);
     clearTimeout(this.waits);
-    this.waits = setTimeout(() => this.#start(), 60);
+    this.waits = setTimeout(() => this.#start(), CALM_MS);
   }
-  /** Some masks changed what they are: only the boxes around them are drawn again. */
-  touch(masks) {
-    if (this.job || Object.values(this.sheets).some((sheet) => sheet.drawn && !this.#current(sheet))) {
+  /**
+   * Some masks changed what they are: only the boxes around them are drawn again, in the group left and the one entered.
+   * @param {object[]} masks @param {string[]} before their groups before
+   */
+  touch(masks, before = []) {
+    if (masks.length > MANY || this.job || Object.values(this.sheets).some((sheet) => sheet.drawn && !this.#current(sheet))) {
       this.redraw();
       return;
     }
-    for (const mask of masks) {
-      for (const [group, sheet] of Object.entries(this.sheets)) if (sheet.drawn) this.#patch(group, sheet, mask.box);
-    }
+    masks.forEach((mask, i) => {
+      for (const group of /* @__PURE__ */ new Set([before[i] ?? groupOf(mask), groupOf(mask)])) {
+        const sheet = this.sheets[group];
+        if (sheet.drawn) this.#patch(group, sheet, mask.box);
+      }
+    });
     this.#start();
   }
   stop() {
@@ -2618,7 +2645,7 @@ var Layers = class {
     const masksOf = (group) => inSight.filter((m) => groupOf(m) === group);
     this.job = { view, groups: groups.map((group) => ({ group, masks: masksOf(group) })), at: 0 };
     if (inSight.length <= AT_ONCE) this.#work(Infinity);
-    else this.frames.ask("masks", () => this.#work(SLICE_MS));
+    else this.frames.ask("masks", () => this.#work(this.slice_ms));
   }
   /** Draw masks of the job for so many milliseconds. */
   #work(budget) {
@@ -2632,7 +2659,7 @@ var Layers = class {
       while (job.at < masks.length) {
         this.#draw(fill, line, group, masks[job.at++], job.view.scale);
         if (job.at % 8 === 0 && performance.now() > until) {
-          this.frames.ask("masks", () => this.#work(SLICE_MS));
+          this.frames.ask("masks", () => this.#work(budget));
           return;
         }
       }
@@ -2641,6 +2668,7 @@ var Layers = class {
       job.at = 0;
     }
     this.job = null;
+    this.slice_ms = SLICE_MS;
     this.onDone();
   }
   #exchange(group, view) {
@@ -2687,7 +2715,8 @@ var Layers = class {
     const margin = 6 / this.camera.scale;
     const box = [x0 - margin, y0 - margin, x1 + margin, y1 + margin];
     const masks = [...this.session.index.within(box)].filter((m) => groupOf(m) === group);
-    const contexts = [sheet.fill, sheet.line].map((canvas) => this.#context(canvas, sheet.drawn));
+    const canvases = STYLES[group].fills ? [sheet.line, sheet.fill] : [sheet.line];
+    const contexts = canvases.map((canvas) => this.#context(canvas, sheet.drawn));
     for (const context of contexts) {
       context.save();
       context.beginPath();
@@ -2695,7 +2724,7 @@ var Layers = class {
       context.clip();
       context.clearRect(box[0], box[1], box[2] - box[0], box[3] - box[1]);
     }
-    for (const mask of masks) this.#draw(contexts[0], contexts[1], group, mask, sheet.drawn.scale);
+    for (const mask of masks) this.#draw(contexts[1], contexts[0], group, mask, sheet.drawn.scale);
     for (const context of contexts) context.restore();
   }
 };
@@ -2710,6 +2739,7 @@ var Stage = class {
     this.picture = null;
     this.ratio = 1;
     this.space = false;
+    this.pointer = null;
     this.image = h("canvas", { class: "wb-sheet" });
     this.over = h("canvas", { class: "wb-sheet" });
     const sheets = h("div", { class: "wb-sheets" });
@@ -2766,7 +2796,8 @@ var Stage = class {
     clearTimeout(this.calm);
     this.calm = setTimeout(() => this.#paintImage(true), 150);
     this.refresh();
-    this.app.zoomed?.(scale);
+    this.app.zoomed(scale);
+    if (this.pointer) this.app.pointerAt(this.#under(this.pointer));
   }
   /** Hover, selection or drawing changed. */
   refresh() {
@@ -2812,6 +2843,10 @@ var Stage = class {
     const erase = event.altKey || event.button === 2 || (event.buttons & 2) !== 0;
     return { x, y, sx, sy, shift: event.shiftKey, erase, button: event.button };
   }
+  #under({ sx, sy }) {
+    const [x, y] = this.camera.toImage(sx, sy);
+    return { sx, sy, x, y };
+  }
   #listen() {
     const { signal } = this.app;
     const on = (name, call, options = {}) => this.element.addEventListener(name, call, { signal, ...options });
@@ -2819,7 +2854,10 @@ var Stage = class {
     on("pointermove", (event) => this.#move(event));
     on("pointerup", (event) => this.#up(event));
     on("pointercancel", (event) => this.#up(event, true));
-    on("pointerleave", () => this.app.pointerLeft());
+    on("pointerleave", () => {
+      this.pointer = null;
+      this.app.pointerLeft();
+    });
     on("dblclick", (event) => this.app.tool.double?.(this.#event(event)));
     on("contextmenu", (event) => {
       event.preventDefault();
@@ -2857,6 +2895,7 @@ var Stage = class {
     }
     const steps = press && event.getCoalescedEvents ? event.getCoalescedEvents() : [];
     for (const step of steps.length ? steps : [event]) this.app.tool.move?.(this.#event(step), Boolean(press));
+    this.pointer = e;
     this.app.pointerAt(e);
   }
   #up(event, cancelled = false) {
@@ -3164,6 +3203,10 @@ var App = class {
       this.touched(this.session.revert(gesture));
       return;
     }
+    if (message && message.image !== this.session.view.image?.name) {
+      if (reply.progress) this.session.view.progress = reply.progress;
+      return this.changed();
+    }
     const changed = this.session.settle(reply, this.#underWay());
     this.touched([...changed]);
     if (reply.dialog) this.dialogs.fromKernel({ ...reply.dialog, gesture: reply.dialog.gesture ?? gesture }, gesture);
@@ -3177,7 +3220,9 @@ var App = class {
   /** Masks changed what they are. */
   touched(masks) {
     if (!masks.length) return this.changed();
-    this.stage.layers.touch(masks);
+    const { left } = this.session;
+    this.stage.layers.touch(masks, masks.map((m) => left.get(m)));
+    left.clear();
     if (this.selected?.superseded) this.selected = null;
     if (this.hovered?.superseded) this.hovered = null;
     this.changed();
