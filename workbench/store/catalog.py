@@ -11,6 +11,7 @@ import contextlib
 import datetime
 import functools
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,30 @@ class Catalog:
         with self.read() as connection:
             found = connection.exec_driver_sql("PRAGMA quick_check").scalars().all()
         return [f"{FILE}: {line}; restore it from a backup" for line in found if line != "ok"]
+
+    def stamp(self) -> tuple[int, ...]:
+        """Return numbers that change when anybody writes; cheap enough to be asked every second.
+
+        Raises
+        ------
+        StoreError : when the database is gone
+        """
+        if self._log is not None:
+            file = self._log.with_name(self._log.name.removesuffix("-wal"))
+            try:
+                state = file.stat()
+                log = self._log.stat() if self._log.exists() else None
+            except OSError as error:
+                raise StoreError(
+                    f"{file.parent}: the project is not there any more ({error.strerror}); put it back, or open another"
+                ) from None
+            parts = [state, log] if log is not None and log.st_size else [state]
+            return tuple(n for part in parts for n in (part.st_ino, part.st_size, part.st_mtime_ns))
+        if self.engine.dialect.name == "postgresql":
+            counted = "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0) FROM pg_stat_user_tables"
+            with self.read() as connection:
+                return (int(connection.exec_driver_sql(counted).scalar_one()),)
+        return (time.monotonic_ns(),)  # other databases are not known well enough: always taken as changed
 
     def close(self) -> None:
         """Fold the log and let go of the database."""

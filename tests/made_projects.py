@@ -1,0 +1,87 @@
+"""Projects made in a moment: noise for pictures, rectangles for masks, scores from a generator; no model is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import workbench as wb
+from workbench.masks import rle
+from workbench.store import runs
+from workbench.tables.proposals import Proposals
+
+SIZE = (48, 64)  # h, w
+MODEL = "made-000000000000"
+
+
+def write_pictures(folder: Path, n: int, seed: int = 0) -> Path:
+    """Write n pictures of noise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    for k in range(n):
+        pixels = rng.integers(0, 255, (SIZE[0] // 8, SIZE[1] // 8, 3), dtype=np.uint8)
+        Image.fromarray(np.kron(pixels, np.ones((8, 8, 1), np.uint8))).save(folder / f"picture-{k:04d}.png")
+    return folder
+
+
+def made_rows(rng: np.random.Generator, image_id: str, n: int) -> Proposals:
+    """Rows of one image: rectangles, the better scored half right on a grid of true ones."""
+    h, w = SIZE
+    x0, y0 = rng.integers(0, w - 12, n), rng.integers(0, h - 12, n)
+    boxes = np.stack([x0, y0, x0 + rng.integers(6, 13, n), y0 + rng.integers(6, 13, n)], axis=1).astype(np.int32)
+    masks = np.zeros((n, h, w), dtype=bool)
+    for mask, (a, b, c, d) in zip(masks, boxes, strict=True):
+        mask[b:d, a:c] = True
+    quality = rng.beta(6, 1.5, n)
+    return Proposals.make(
+        image_id=image_id,
+        rles=rle.encode(masks) if n else [],
+        boxes_xyxy=boxes,
+        area_px=masks.sum(axis=(1, 2)),
+        sizes_hw=SIZE,
+        predicted_iou=np.clip(quality * 0.5 + 0.5, 0.501, 1.02).astype(np.float32),
+        stability_score=np.clip(quality * 0.3 + 0.7 + rng.normal(0, 0.02, n), 0, 1).astype(np.float32),
+        jitter_stability=np.clip(quality * 0.3 + 0.7 + rng.normal(0, 0.03, n), -1, 1).astype(np.float32),
+        jitter_iou=quality.astype(np.float32),
+        solidity=np.float32(1.0),
+        contrast=np.float32(2.0),
+        roughness=np.float32(0.0),
+        hypothesis_spread=np.float32(0.1),
+        model_id=MODEL,
+    )
+
+
+def made_project(
+    folder: Path,
+    images: int = 4,
+    rows: int = 40,
+    seed: int = 0,
+    truth: bool = True,
+    triaged: bool = True,
+    name: str = "",
+) -> wb.Project:
+    """Return a project with proposals and, where asked, true masks on every second image."""
+    pictures = write_pictures(folder / "pictures", images, seed)
+    project = wb.Project.create(folder / "project", images=str(pictures), name=name or None)
+    rng = np.random.default_rng(seed + 1)
+    config = wb.ProposeConfig()
+    run = runs.begin(project.catalog, MODEL, config.digest, config.to_dict(), wb.__version__)
+    files = runs.image_files(project.catalog, run.id)
+    with runs.writing(project.catalog, project.path, run) as writer:
+        for file in files:
+            found = made_rows(rng, str(file.image_id), rows)
+            writer.done(file.key, SIZE, found, len(found), 0.25)
+    if truth:
+        ids = [str(file.image_id) for file in files[::2]]
+        true = [_true(project.proposals(image_id)) for image_id in ids]
+        project.import_truth(Proposals.concat(true), images=ids)
+    if triaged:
+        project.triage(wb.TriageConfig(min_area_px=30), note="first", author="tests")
+    return project
+
+
+def _true(rows: Proposals) -> Proposals:
+    """Every second row that scores well is a thing that is there."""
+    return rows.select(np.flatnonzero(rows.predicted_iou > 0.85)[::2])

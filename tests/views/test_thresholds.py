@@ -1,0 +1,173 @@
+"""State in, numbers out: what the thresholds page says is what `triage` says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_projects import made_project
+
+import workbench as wb
+from workbench.tables.outcomes import Outcome
+from workbench.triage.limits import PoolError
+from workbench.views.pools import pool_of
+from workbench.views.thresholds import Thresholds, answer, curves, error_map, inside, moved
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    with made_project(tmp_path_factory.mktemp("made"), images=6, rows=50) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def pooled(project):
+    return pool_of(project, "distinct", project.triage_config()).future.result(60)
+
+
+def test_state__knows_no_panel():
+    code = (
+        "import sys, workbench.views.thresholds, workbench.views.pools, workbench.views.campaign, workbench.views.latest;"
+        "print(sorted({'panel', 'holoviews', 'bokeh'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_state__starts_at_the_settings_it_is_given():
+    config = wb.TriageConfig(predicted_iou=0.7, jitter_stability=None, stability_score=0.9, min_area_px=7)
+    assert Thresholds(config).config == config
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    iou=st.floats(0.6, 1.05), margin=st.floats(0, 0.1), jitter=st.none() | st.floats(0.5, 1), area=st.integers(0, 150)
+)
+def test_answer__counts_are_those_of_triage(project, pooled, iou, margin, jitter, area):
+    state = Thresholds(project.triage_config())
+    state.param.update(predicted_iou=iou, predicted_iou_margin=margin, min_area_px=area, by_jitter=jitter is not None)
+    if jitter is not None:
+        state.jitter_stability = jitter
+    found, triaged = answer(pooled, state.config), wb.triage(project.proposals(), state.config)
+    assert found.counts == triaged.counts()
+    assert found.rate == pytest.approx(triaged.auto_accept_rate)
+    assert found.heat.counts.sum() + found.heat.left_out == found.counts["distinct"]
+    assert found.histogram.counts[Outcome.auto_accepted].sum() <= found.counts["auto_accepted"]
+
+
+def test_answer__exact_pool_keeps_what_triage_keeps(project):
+    config = project.triage_config().replace(pool="exact")
+    pooled = pool_of(project, "exact", config).future.result(60)
+    for nms_iou in (0.45, 0.7, 0.9):
+        asked = config.replace(nms_iou=nms_iou)
+        triaged = wb.triage(project.proposals(), asked)
+        found = answer(pooled, asked)
+        assert found.counts["kept"] == int((triaged.auto_accepted | triaged.flagged).sum())
+        assert sum(found.counts.values()) == len(triaged)
+        assert found.heat.counts[2].sum() + found.heat.left_out >= found.counts["kept"]
+
+
+def test_answer__below_the_floor_is_refused_in_words(project, pooled):
+    state = Thresholds(project.triage_config())
+    state.predicted_iou = 0.4
+    with pytest.raises(PoolError, match=r"above a predicted IoU of 0\.5"):
+        answer(pooled, state.config)
+
+
+def test_answer__wrong_and_recall_are_counted_on_images_with_truth(project, pooled):
+    found = answer(pooled, project.triage_config())
+    seen = project.images().dropna(subset="truth")
+    accepted = wb.triage(project.proposals(list(seen["image_id"])), project.triage_config()).auto_accepted
+    assert found.judged == int(accepted.sum())
+    assert found.truths == int(seen["truth"].sum())
+    assert 0 <= found.wrong <= found.judged
+    assert found.recall == pytest.approx((found.judged - found.wrong) / found.truths)
+
+
+def test_error_map__weighs_to_all_wrong_proposals(project, pooled):
+    found = answer(pooled, project.triage_config())
+    share, n = error_map(pooled, found.heat, "jitter_stability")
+    wrong = np.nansum(share * n)
+    assert n.sum() <= pooled.judged.sum()
+    assert wrong == pytest.approx(n.sum() - (n.sum() - wrong))
+    assert set(np.unique(np.isnan(share[n == 0]))) <= {True}
+
+
+def test_curves__end_at_all_proposals(pooled):
+    found = curves(pooled, "predicted_iou")
+    assert found.coverage[-1] == 1
+    assert found.precision[-1] == pytest.approx(pooled.right[pooled.judged].mean())
+    assert found.recall[-1] == pytest.approx(pooled.right.sum() / pooled.truths)
+    assert (np.diff(found.recall) >= 0).all()
+    assert np.allclose(found.risk, 1 - found.precision)
+
+
+def test_moved__names_the_images_whose_outcome_changes(project, pooled):
+    before = project.triage_config()
+    after = before.replace(predicted_iou=0.97)
+    images, rows = moved(pooled, before, after, most=100)
+    told = {row.image_id: (row.gained, row.lost) for row in rows}
+    assert images == len(told) > 0
+    for image_id, proposals in project.each():
+        was, now = (wb.triage(proposals, config).auto_accepted for config in (before, after))
+        assert told.get(image_id, (0, 0)) == (int((now & ~was).sum()), int((was & ~now).sum()))
+    assert moved(pooled, before, before) == (0, [])
+
+
+def test_inside__a_box_and_the_same_box_as_a_lasso(project, pooled):
+    heat = answer(pooled, project.triage_config()).heat
+    x0, x1 = heat.x_edges[[10, 40]]
+    y0, y1 = heat.y_edges[[5, 44]]
+    box = inside(heat, np.array([x0, x1]), np.array([y0, y1]))
+    lasso = inside(heat, np.array([x0, x1, x1, x0]), np.array([y0, y0, y1, y1]))
+    assert box == lasso
+    assert sum(box.counts.values()) == heat.counts[:, 5:44, 10:40].sum()
+    assert (box.x_low, box.y_low) == (x0, y0)
+    assert inside(heat, np.array([5.0, 6.0]), np.array([5.0, 6.0])) is None
+
+
+def test_query__there_and_back():
+    state = Thresholds(wb.TriageConfig())
+    state.param.update(predicted_iou=0.91, by_jitter=False, min_area_px=33, axis="stability_score")
+    query = state.to_query()
+    assert query == {"predicted_iou": "0.91", "by_jitter": "false", "min_area_px": "33", "axis": "stability_score"}
+    other = Thresholds(wb.TriageConfig())
+    assert other.from_query(query) == []
+    assert other.config == state.config
+    assert other.axis == "stability_score"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("predicted_iou", "<script>alert(1)</script>"),
+        ("predicted_iou", "nan"),
+        ("predicted_iou", "1e400"),
+        ("min_area_px", "-1"),
+        ("min_area_px", "9" * 5000),
+        ("pool", "best"),
+        ("by_jitter", "perhaps"),
+        ("max_area_share", "2"),
+        ("axis", "__class__"),
+    ],
+)
+def test_query__nonsense_is_told_and_left(name, text):
+    state = Thresholds(wb.TriageConfig())
+    (problem,) = state.from_query({name: text, "theme": "dark"})
+    assert problem.startswith(f"{name}: the address has")
+    assert state.config == wb.TriageConfig()
+    assert state.to_query() == {}
+
+
+def test_answer__no_proposals(tmp_path):
+    with made_project(tmp_path, images=1, rows=0, truth=False) as project:
+        pooled = pool_of(project, "distinct", project.triage_config()).future.result(60)
+        found = answer(pooled, project.triage_config())
+    assert found.counts == {"distinct": 0, "auto_accepted": 0, "flagged": 0, "discarded": 0}
+    assert np.isnan(found.rate)
+    assert np.isnan(found.fp_rate)
+    assert curves(pooled, "predicted_iou") is None

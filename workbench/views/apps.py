@@ -1,0 +1,49 @@
+"""The apps that `panel serve` and notebooks show: a page for a name and a project, whatever state the project is in."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import panel as pn
+
+from workbench.views import layout
+from workbench.views.campaign import Campaign
+from workbench.views.latest import LOG
+from workbench.views.view import View
+
+_VIEWS = {
+    "cycles": ("workbench.views.page_cycles", "CyclesView"),
+    "thresholds": ("workbench.views.page_thresholds", "ThresholdsView"),
+}
+
+
+def view(name: str, campaign: Campaign) -> View:
+    """Return the main part of a page. Raises ValueError for a name that is no page."""
+    if name not in _VIEWS:
+        raise ValueError(f"page: expected one of {', '.join(_VIEWS)}, got {name!r}")
+    module, kind = _VIEWS[name]
+    made: View = getattr(importlib.import_module(module), kind)(campaign)
+    return made
+
+
+def app(name: str, place: str | None = None, database: str | None = None) -> Any:
+    """Return a whole page for `panel serve`.
+
+    Parameters
+    ----------
+    name : cycles, calibration, thresholds, review or quality
+    place : folder of the project; None for the first argument of the command (`--args PROJECT`)
+    """
+    place = place if place is not None else (sys.argv[1] if len(sys.argv) > 1 else None)
+    database = database or (sys.argv[2] if len(sys.argv) > 2 else None)
+    if place is None:
+        text = "This server was started without a project. Start it with one:"
+        missing = layout.next_step("No project", text, "panel serve dashboards/*.py --index cycles --args PROJECT")
+        return layout.frame(name, "workbench", missing)
+    pn.config.exception_handler = lambda error: LOG.error("a page met an error", exc_info=error)
+    campaign = Campaign(place, database)
+    title = campaign.project.name if not campaign.problem else "workbench"
+    main = view(name, campaign)
+    return layout.frame(name, title, main, main.sidebar)

@@ -1,0 +1,185 @@
+"""What all pages are made of: the frame with its links, cards, tiles, tables with downloads, and words for people."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from workbench.views import downloads
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PAGES = {
+    "cycles": "Cycles",
+    "thresholds": "Thresholds",
+}
+_ACCENT = {
+    "light": {"palette": {"primary": {"main": "#0b5c8f"}}},
+    "dark": {"palette": {"primary": {"main": "#6db7e8"}}},
+}
+_NAV = """
+nav { display: flex; flex-wrap: wrap; gap: .25rem; }
+a { color: #fff; text-decoration: none; padding: .35rem .8rem; border-radius: 6px; font: 500 .95rem/1.4 Roboto, sans-serif; }
+a:hover { background: #fff3; } a:focus-visible { outline: 3px solid #fff; outline-offset: 1px; }
+a[aria-current] { background: #fff2; box-shadow: inset 0 -3px 0 #fff; }
+"""
+_WORDS = """
+:host { color: inherit; font: .95rem/1.5 Roboto, system-ui, sans-serif; }
+.title { font-size: 1.06rem; font-weight: 500; margin: .1rem 0; }
+.tiles { display: flex; flex-wrap: wrap; gap: .75rem 2.2rem; }
+.tile b { display: block; font-size: 1.65rem; font-weight: 500; font-variant-numeric: tabular-nums; line-height: 1.25; }
+.tile span { opacity: .78; } .tile i { font-style: normal; opacity: .78; font-variant-numeric: tabular-nums; font-size: .85rem; display: block; }
+.tile b::before { content: ""; display: inline-block; width: .7rem; height: .7rem; border-radius: 2px; margin-right: .45rem;
+  background: var(--c, none); vertical-align: .1em; } .tile.plain b::before { display: none; }
+.note { opacity: .8; margin: .1rem 0; max-width: 90ch; }
+.box { border: 1px solid; border-radius: 8px; padding: .7rem 1rem; max-width: 100ch; overflow-wrap: anywhere; }
+.box.problem { border-color: #D55E00; box-shadow: inset 5px 0 0 #D55E00; }
+.box.info { border-color: #0072B2; box-shadow: inset 5px 0 0 #0072B2; }
+.next h2 { font-size: 1.3rem; font-weight: 500; margin: .2rem 0 .4rem; }
+code { font: .9rem/1.5 ui-monospace, monospace; background: #8883; border-radius: 4px; padding: .1rem .35rem; }
+pre { margin: .5rem 0 0; } pre code { display: inline-block; padding: .5rem .8rem; }
+.strip { display: grid; grid-template-columns: repeat(auto-fill, minmax(190px, 1fr)); gap: .8rem; }
+figure { margin: 0; border: 1px solid #8885; border-radius: 8px; overflow: hidden; }
+figure img { display: block; width: 100%; aspect-ratio: 4 / 3; object-fit: contain; background: #8882; }
+figcaption { padding: .4rem .7rem .5rem; overflow-wrap: anywhere; font-size: .88rem; } figcaption b { display: block; font-weight: 500; }
+table { border-collapse: collapse; } th, td { text-align: left; padding: .2rem 1.1rem .2rem 0; border-bottom: 1px solid #8884; font-weight: 400; vertical-align: top; }
+td { font-variant-numeric: tabular-nums; } th { opacity: .8; }
+"""
+_CARD = {
+    "border": "1px solid #8886",
+    "border-radius": "10px",
+    "padding": "8px 8px 12px",
+    "min-width": "0",
+    "align-self": "start",
+}
+_GRID = {"display": "grid", "grid-template-columns": "repeat(auto-fit, minmax(min(430px, 100%), 1fr))", "gap": "16px"}
+
+
+def escape(value: object) -> str:
+    """Return a value as text that no browser takes for markup."""
+    return html.escape(str(value), quote=True)
+
+
+def words(markup: str, **settings: Any) -> pn.pane.HTML:
+    """Return a pane of our own markup; whatever comes from people or files goes through `escape` first."""
+    settings.setdefault("sizing_mode", "stretch_width")
+    return pn.pane.HTML(markup, stylesheets=[_WORDS], margin=(4, 8), **settings)
+
+
+def note(text: str) -> pn.pane.HTML:
+    """Return a line of small print."""
+    return words(f'<p class="note">{escape(text)}</p>')
+
+
+def box(text: str, kind: str = "problem") -> str:
+    """Return words in a box, as markup: problem or info."""
+    role = "alert" if kind == "problem" else "status"
+    return f'<div class="box {kind}" role="{role}">{escape(text)}</div>' if text else ""
+
+
+def next_step(title: str, text: str, command: str = "") -> pn.pane.HTML:
+    """Return what stands where there is nothing to show yet: a sentence that says what to do next."""
+    code = f"<pre><code>{escape(command)}</code></pre>" if command else ""
+    return words(f'<div class="box info next"><h2>{escape(title)}</h2>{escape(text)}{code}</div>')
+
+
+def tiles(values: Sequence[tuple[str, str, str, str]]) -> str:
+    """Return large figures side by side, as markup: (value, name, small print, colour or "")."""
+    cells = "".join(
+        f'<div class="tile{"" if colour else " plain"}" style="--c:{colour or "none"}"><b>{escape(value)}</b>'
+        f"<span>{escape(name)}</span><i>{escape(small)}</i></div>"
+        for value, name, small, colour in values
+    )
+    return f'<div class="tiles">{cells}</div>'
+
+
+def facts(values: Mapping[str, object]) -> str:
+    """Return names and values as a two-column table, as markup."""
+    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in values.items())
+    return f"<table>{rows}</table>"
+
+
+def strip(pictures: Sequence[tuple[str, str, str]]) -> str:
+    """Return pictures in a row, as markup: (name, address of the picture, caption)."""
+    figures = "".join(
+        f'<figure><img alt="masks of {escape(name)} that change" src="{escape(source)}">'
+        f"<figcaption><b>{escape(name)}</b>{escape(caption)}</figcaption></figure>"
+        for name, source, caption in pictures
+    )
+    return f'<div class="strip">{figures}</div>'
+
+
+def card(title: str, *objects: Any, text: str = "", wide: bool = False) -> pn.Column:
+    """Return objects in a card under a title."""
+    head = words(f'<h2 class="title">{escape(title)}</h2>' + (f'<p class="note">{escape(text)}</p>' if text else ""))
+    styles = {**_CARD, "grid-column": "1 / -1"} if wide else _CARD
+    return pn.Column(head, *objects, sizing_mode="stretch_width", margin=0, styles=styles)
+
+
+def grid(*cards: Any) -> pn.Column:
+    """Return cards side by side, as many as there is room for."""
+    return pn.Column(*cards, styles=_GRID, sizing_mode="stretch_width", margin=(8, 12))
+
+
+def table(frame: pd.DataFrame, name: str, **settings: Any) -> pn.Column:
+    """Return a table that sorts, filters and can be downloaded."""
+    shown = pn.widgets.Tabulator(
+        frame,
+        show_index=False,
+        disabled=True,
+        header_filters=len(frame) > 8,
+        pagination="local" if len(frame) > 15 else None,
+        page_size=15,
+        layout="fit_data_fill",
+        sizing_mode="stretch_width",
+        theme="simple",
+        **settings,
+    )
+    return pn.Column(shown, saves(lambda: shown.value, name), sizing_mode="stretch_width")
+
+
+def saves(frame: Callable[[], pd.DataFrame], name: str) -> pn.Row:
+    """Return the buttons that save a table."""
+    kinds = {"csv": downloads.csv, "parquet": downloads.parquet}
+    buttons = [
+        pmui.FileDownload(
+            callback=lambda kind=kind: kinds[kind](frame()),
+            filename=f"{name}.{kind}",
+            label={"csv": "CSV", "parquet": "Parquet"}[kind],
+            variant="outlined",
+            size="small",
+            margin=(4, 4),
+        )
+        for kind in kinds
+    ]
+    return pn.Row(*buttons)
+
+
+def navigation(current: str) -> pn.pane.HTML:
+    """Return the links between the pages; they keep to the folder they are served from."""
+    links = "".join(
+        f'<a href="./{name}"{" aria-current=page" if name == current else ""}>{title}</a>'
+        for name, title in PAGES.items()
+    )
+    return pn.pane.HTML(f'<nav aria-label="pages">{links}</nav>', stylesheets=[_NAV], margin=(0, 8))
+
+
+def frame(current: str, project_name: str, main: Any, sidebar: Sequence[Any] = ()) -> Any:
+    """Return a whole page: header with links and light or dark, sidebar where there is one, and the main part."""
+    page: Any = pmui.template.Page
+    return page(
+        title=project_name[:60],
+        meta_title=f"{PAGES[current]} · {project_name}",
+        header=[navigation(current)],
+        main=[main],
+        sidebar=list(sidebar),
+        sidebar_open=bool(sidebar),
+        sidebar_width=330,
+        theme_config=_ACCENT,
+        busy_indicator="linear",
+    )

@@ -1,0 +1,373 @@
+"""The thresholds page: sliders over a whole pool, what they would accept, and what that is worth."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+import numpy as np
+import panel as pn
+import panel_material_ui as pmui
+
+from workbench.config import TriageConfig
+from workbench.views import layout, pool_plots
+from workbench.views.campaign import words
+from workbench.views.latest import Latest
+from workbench.views.pools import KINDS, Pooled, pool_of
+from workbench.views.strip import pictures_of
+from workbench.views.threshold_figures import LiveFigures
+from workbench.views.threshold_saving import Saving
+from workbench.views.threshold_sliders import controls
+from workbench.views.thresholds import (
+    SLIDERS,
+    Answer,
+    Curves,
+    Thresholds,
+    answer,
+    curves,
+    inside,
+    moved,
+)
+from workbench.views.view import View
+
+SETTLED_MS = 350  # after this long without a move the slower parts of the page follow
+BUILDING_MS = 400
+_PR = (
+    "Distinct proposals on images with truth, best first; right means matched at IoU 0.75. "
+    "The diamond: what is accepted now."
+)
+_RC = "How many of the proposals taken are wrong, the more of them are taken. A good score stays low for long."
+NO_PROPOSALS = "There are no proposals yet, so there is nothing to sort by thresholds. Propose masks first:"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Read:
+    """What one look at the project gives."""
+
+    proposals: int
+    config: TriageConfig
+    versions: Any  # DataFrame
+    reference: str
+
+
+class ThresholdsView(View):
+    """Sliders, counts, heat map, curves, the images that change, saved versions."""
+
+    name_of_page = "thresholds"
+
+    def setup(self) -> None:
+        """Make the state, its controls and the figures that follow it."""
+        self.state = Thresholds()
+        self.pooled: Pooled | None = None
+        self.answer: Answer | None = None
+        self.before: dict[str, int] = {}
+        self.known_curves: list[Curves] = []
+        self._built_for: tuple[str, str] = ("", "")
+        self._settling: Any = None
+        self._first = True
+        self.asking: Latest[tuple[TriageConfig, str], Answer] = Latest(self._answered, self._deliver)
+        self.settling: Latest[TriageConfig, tuple[int, str]] = Latest(self._changes, self._strip)
+        self.status = layout.words("", visible=False)
+        self.progress = pmui.LinearProgress(value=0, visible=False, sizing_mode="stretch_width")
+        self.counts = layout.words("")
+        self.refused = layout.words("")
+        self.shown = pmui.RadioButtonGroup(
+            label="heat map shows", options={"accepted": "accepted", "number": "number"}, value="accepted", size="small"
+        )
+        self.chosen = layout.words("")
+        self.use_region = pmui.Button(
+            label="Accept from its lower left corner", size="small", variant="outlined", visible=False
+        )
+        self.changes = layout.words("")
+        self.figures = LiveFigures(self)
+        self.sidebar = controls(self.state)
+        self.saving = Saving(self)
+        self.state.param.watch(self._moved, [*SLIDERS, "by_jitter", "by_stability", "axis"])
+        self.state.param.watch(self.guarded(lambda _: self._build()), "pool")
+        self.shown.param.watch(lambda _: self._draw(), "value")
+        self.use_region.on_click(self.guarded(lambda _: self._take_region()))
+        self._region: tuple[float, float] | None = None
+
+    def close(self) -> None:
+        """Stop working for a page that is gone."""
+        super().close()
+        self.asking.close()
+        self.settling.close()
+
+    # ---- the project ----------------------------------------------------------------------------------------------
+
+    def read(self) -> _Read:
+        """Look at the project: its proposals, and the versions of its triage."""
+        project = self.campaign.project
+        totals, _ = project._totals()
+        versions = project.triages()
+        config = project.triage_config()
+        reference = "the defaults for this model: nothing has been triaged yet"
+        if len(versions):
+            last = versions.loc[versions["settings"].map(lambda s: s == config.to_dict())]
+            number = int(last["id"].iloc[-1]) if len(last) else int(versions["id"].iloc[-1])
+            reference = f"triage version {number}"
+        return _Read(int(totals["proposals"]), config, versions, reference)
+
+    def present(self, data: _Read) -> None:
+        """Follow the project; sliders stay where they are but for the first time."""
+        if not data.proposals:
+            place = self.campaign.place
+            self.body.objects = [layout.next_step("No proposals yet", NO_PROPOSALS, f"workbench propose {place}")]
+            return
+        self.reference, self.reference_name = data.config, data.reference
+        if self._first:
+            self._first = False
+            self.state.take(data.config)
+            self._from_address()
+            self._lay_out()
+        else:
+            self.state.base = data.config.replace(pool=data.config.pool)
+        self.saving.follow(data.versions)
+        self._build()
+
+    def _from_address(self) -> None:
+        location = pn.state.location if self.live else None
+        if location is None:
+            return
+        problems = self.state.from_query({k: str(v) for k, v in location.query_params.items()})
+        if problems:
+            self.say("; ".join(problems), "info")
+
+    def _build(self) -> None:
+        """Ask for the pool that fits; when it is ready, ask it."""
+        building = pool_of(self.campaign.project, self.state.pool, self.reference)
+        key = (self.state.pool, str(id(building)))
+        if key == self._built_for and self.pooled is not None:
+            self._compare()
+            self._moved()
+            return
+        self._built_for = key
+        self.pooled = None
+        if not self.live or building.future.done():
+            self._ready(*_outcome(building.future.result))
+            return
+        self._watch(building, key)
+
+    def _watch(self, building: Any, key: tuple[str, str]) -> None:
+        """Show how far a pool is until it is ready."""
+        self.progress.visible = True
+
+        def look() -> None:
+            if key != self._built_for:
+                callback.stop()
+                return
+            self.progress.value = round(100 * building.share)
+            self.status.visible = True
+            self.status.object = f'<p role="status">Building the {KINDS[key[0]]}: {building.done:,} of {building.total:,} images read …</p>'
+            if building.future.done():
+                callback.stop()
+                self._ready(*_outcome(building.future.result))
+
+        callback = pn.state.add_periodic_callback(self.guarded(look), period=BUILDING_MS)
+
+    def _ready(self, pooled: Pooled | None, error: BaseException | None) -> None:
+        self.progress.visible = self.status.visible = False
+        if pooled is None:
+            self.refused.object = layout.box(words(error) if error else "")
+            if self.state.pool == "exact":
+                self.state.pool = "distinct"
+            return
+        self.pooled = pooled
+        self.known_curves = [
+            c for c in (curves(pooled, n) for n in ("predicted_iou", "jitter_stability")) if c is not None
+        ]
+        options = {"accepted": "accepted", "number": "number"}
+        self.shown.options = {**options, "error": "error"} if pooled.judged.any() else options
+        self._compare()
+        self._moved()
+
+    def _compare(self) -> None:
+        """Count what the project's own triage gives, to show differences from it."""
+        self.before = {}
+        if self.pooled is not None and self.pooled.kind == "distinct":
+            with contextlib.suppress(ValueError):  # it may lie outside of what the pool stores: nothing to compare with
+                self.before = self.pooled.pool.counts(self.reference.replace(pool="distinct"))
+
+    # ---- moves ----------------------------------------------------------------------------------------------------
+
+    def _moved(self, *_: Any) -> None:
+        if self.pooled is None:
+            return
+        try:
+            config = self.state.config
+        except ValueError as error:
+            self.refused.object = layout.box(str(error))
+            return
+        if not self.live:
+            self._deliver((config, self.state.axis), *_outcome(lambda: self._answered((config, self.state.axis))))
+            self._strip(config, *_outcome(lambda: self._changes(config)))
+            return
+        self.asking.ask((config, self.state.axis))
+        if self._settling is not None:
+            self._settling.stop()
+        self._settling = pn.state.add_periodic_callback(self.guarded(self._settled), period=SETTLED_MS, count=1)
+
+    def _answered(self, asked: tuple[TriageConfig, str]) -> Answer:
+        assert self.pooled is not None
+        return answer(self.pooled, *asked)
+
+    def _deliver(self, _asked: Any, found: Answer | None, error: BaseException | None) -> None:
+        def act() -> None:
+            if found is None:
+                self.refused.object = layout.box(words(error) if error else "")
+                return
+            self.refused.object = ""
+            self.answer = found
+            self._draw()
+
+        self.on_page(act)
+
+    def _draw(self) -> None:
+        if self.answer is None or self.pooled is None:
+            return
+        self.counts.object = _counted(self.answer, self.before, self.pooled, self.reference_name)
+        self.figures.send(self.answer)
+
+    def _settled(self) -> None:
+        self._settling = None
+        if self.live and pn.state.location is not None:
+            keep = set(self.state.param)
+            others = {k: v for k, v in pn.state.location.query_params.items() if k not in keep}
+            pn.state.location.search = _search({**others, **self.state.to_query()})
+        if self.pooled is not None:
+            self.figures.send_slow()
+            self.settling.ask(self.state.config)
+
+    def _changes(self, config: TriageConfig) -> tuple[int, str]:
+        assert self.pooled is not None
+        if self.pooled.kind != "distinct":
+            return 0, layout.box("The images that change are told by the distinct pool; choose it to see them.", "info")
+        images, rows = moved(self.pooled, self.reference.replace(pool="distinct"), config)
+        return images, layout.strip(pictures_of(self.campaign.project, rows, self.reference, config))
+
+    def _strip(self, _config: TriageConfig, found: tuple[int, str] | None, error: BaseException | None) -> None:
+        def act() -> None:
+            if found is None:
+                self.changes.object = layout.box(words(error), "info") if error else ""
+                return
+            images, markup = found
+            text = f"{images:,} image{'s' * (images != 1)} change against {self.reference_name}."
+            if not images and self.pooled is not None and self.pooled.kind == "distinct":
+                text = f"No image changes against {self.reference_name}. Move a threshold to see which would."
+            self.changes.object = f'<p class="note" role="status">{layout.escape(text)}</p>{markup}'
+
+        self.on_page(act)
+
+    # ---- the heat map ---------------------------------------------------------------------------------------------
+
+    def tapped(self, x: float | None, y: float | None) -> None:
+        """Put the thresholds where the heat map was clicked."""
+        if x is None or y is None or self.answer is None:
+            return
+        stability = {"jitter_stability": "by_jitter", "stability_score": "by_stability"}[self.state.axis]
+        self.state.param.update(
+            **{"predicted_iou": round(float(x), 3), self.state.axis: round(min(1.0, float(y)), 3), stability: True}
+        )
+
+    def select(self, xs: np.ndarray, ys: np.ndarray) -> None:
+        """Say what lies in a region of the heat map, a box or a lasso."""
+        found = inside(self.answer.heat, xs, ys) if self.answer is not None else None
+        self.use_region.visible = found is not None
+        if found is None:
+            self.chosen.object = ""
+            return
+        self._region = (found.x_low, found.y_low)
+        parts = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in found.counts.items() if n) or "none"
+        self.chosen.object = (
+            f'<p role="status">In the region: {layout.escape(parts)}. Its lower left corner: predicted IoU '
+            f"{found.x_low:.3f}, {layout.escape(pool_plots.NAMES[self.state.axis])} {found.y_low:.3f}.</p>"
+        )
+
+    def _take_region(self) -> None:
+        if self._region is not None:
+            self.tapped(*self._region)
+
+    def _lay_out(self) -> None:
+        figures = self.figures
+        heat = layout.card(
+            "Where proposals lie",
+            pn.Row(self.shown, self.axis_choice(), sizing_mode="stretch_width", height=72),
+            figures.heat,
+            self.chosen,
+            self.use_region,
+            text="A click puts both thresholds there. A box or a lasso says what lies within.",
+        )
+        self.body.objects = [
+            pn.Column(self.status, self.progress, self.refused, sizing_mode="stretch_width"),
+            layout.grid(
+                layout.card("What these thresholds give", self.counts, wide=True),
+                heat,
+                layout.card("Predicted IoU by outcome", figures.histogram),
+                layout.card("Precision and recall", figures.precision_recall, text=_PR),
+                layout.card("Risk and coverage", figures.risk_coverage, text=_RC),
+                layout.card("Images whose outcome changes", self.changes, wide=True),
+                self.saving.card(),
+            ),
+        ]
+
+    def axis_choice(self) -> Any:
+        """Return the choice of what the heat map has upwards."""
+        return pmui.Select.from_param(
+            self.state.param.axis,
+            label="upwards",
+            options={pool_plots.NAMES[a]: a for a in self.state.param.axis.objects},
+            size="small",
+            width=190,
+        )
+
+
+def _counted(found: Answer, before: dict[str, int], pooled: Pooled, reference: str) -> str:
+    """Return the counts as tiles, each with its difference from the project's triage."""
+    images = f"{len(pooled.image_ids):,} image{'s' * (len(pooled.image_ids) != 1)}"
+    if found.kind == "exact":
+        shown = [
+            ("kept", "kept (accepted or flagged)", pool_plots.OUTCOMES["auto_accepted"]),
+            ("discarded", "discarded", pool_plots.OUTCOMES["discarded"]),
+            ("duplicates", "duplicates of a kept one", ""),
+        ]
+        cells = [(f"{found.counts[k]:,}", name, "", colour) for k, name, colour in shown]
+        text = (
+            f"Exact pool: {len(pooled):,} proposals of {images} before NMS. These are the rows that a fresh run keeps."
+        )
+        return layout.tiles(cells) + f'<p class="note">{layout.escape(text)}</p>'
+    cells = []
+    for name in ("auto_accepted", "flagged", "discarded"):
+        n, share = found.counts[name], found.counts[name] / max(1, found.counts["distinct"])
+        change = n - before[name] if before else 0
+        small = f"{share:.1%} of the distinct" + (f", {change:+,}" if change else "")
+        cells.append((f"{n:,}", name.replace("_", "-", 1).replace("_", " "), small, pool_plots.OUTCOMES[name]))
+    if found.judged is not None:
+        small = f"{found.wrong:,} of {found.judged:,} accepted masks on images with truth"
+        cells.append((_percent(found.fp_rate), "wrong among accepted", small, ""))
+        small = f"of {found.truths:,} true masks, by accepted ones at IoU 0.75"
+        cells.append((_percent(found.recall), "recall", small, ""))
+    text = (
+        f"Distinct pool: {len(pooled):,} proposals of {images} after NMS at {found.config.nms_iou:g}. "
+        f"The counts are exactly what triage gives. Differences are against {reference}."
+    )
+    return layout.tiles(cells) + f'<p class="note">{layout.escape(text)}</p>'
+
+
+def _percent(value: float) -> str:
+    return "—" if math.isnan(value) else f"{value:.1%}"
+
+
+def _search(query: dict[str, Any]) -> str:
+    return f"?{urlencode(query)}" if query else ""
+
+
+def _outcome(work: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    try:
+        return work(), None
+    except Exception as error:  # told on the page
+        return None, error

@@ -1,0 +1,141 @@
+"""Serving the dashboards: a free port, loopback unless told otherwise, login as Panel has it, a cookie secret that is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from workbench.store.errors import StoreError
+
+LOOPBACK = "127.0.0.1"
+INDEX = "cycles"
+_SECRET = "cookie-secret"
+_LOGIN_PAGE = Path(__file__).parent / "login.html"
+
+
+@dataclasses.dataclass(frozen=True)
+class Served:
+    """What a server is started with.
+
+    address, port : where it listens; login : a password, or a JSON file of names and passwords; "" for none
+    oauth : name of a provider that Panel knows; key and secret of it are read from PANEL_OAUTH_KEY and PANEL_OAUTH_SECRET
+    origins : further hosts that pages may be opened from; prefix : folder of the address, behind a proxy
+    """
+
+    project: Path
+    address: str = LOOPBACK
+    port: int = 0
+    login: str = ""
+    oauth: str = ""
+    origins: tuple[str, ...] = ()
+    prefix: str = ""
+    database: str | None = None
+
+    @property
+    def url(self) -> str:
+        """The address to open."""
+        host = "127.0.0.1" if self.address in ("0.0.0.0", "::", "") else self.address
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}{self.prefix}/{INDEX}"
+
+    @property
+    def warning(self) -> str:
+        """What to say where others may reach a server that asks for no login; "" where they cannot."""
+        if is_loopback(self.address) or self.login or self.oauth:
+            return ""
+        return (
+            f"anybody who reaches {self.address}:{self.port} can see and change this project: "
+            "add --basic-auth or --oauth-provider, or leave --address away"
+        )
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
+def free_port(address: str, port: int = 0) -> int:
+    """Return a port that nobody listens on: `port`, or for 0 any.
+
+    Raises
+    ------
+    StoreError : when the port is taken, or the address is none of this machine
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            raise StoreError(
+                f"{address}:{port}: cannot be listened on ({error.strerror}); choose another port"
+            ) from None
+        return int(probe.getsockname()[1])
+
+
+def cookie_secret(folder: Path | None = None) -> str:
+    """Return the secret that signs login cookies, made once a user and kept, readable by that user alone."""
+    home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    file = (folder or Path(home) / "workbench") / _SECRET
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        file.chmod(0o600)
+        kept = file.read_text("ascii").strip()
+        if len(kept) >= 32:
+            return kept
+        file.unlink()  # cut short while it was written
+        return cookie_secret(folder)
+    made = secrets.token_hex(32)
+    with os.fdopen(handle, "w", encoding="ascii") as out:
+        out.write(made)
+    return made
+
+
+def arguments(served: Served, apps: Sequence[Path]) -> list[str]:
+    """Return the arguments of `panel serve`; `served.port` is one that is free."""
+    hosts = {f"{host}:{served.port}" for host in _hosts(served.address)} | set(served.origins)
+    given = ["serve", *map(str, apps), "--index", INDEX, "--port", str(served.port), "--address", served.address]
+    given += [part for host in sorted(hosts) for part in ("--allow-websocket-origin", host)]
+    if served.prefix:
+        given += ["--prefix", served.prefix]
+    if served.login:
+        given += ["--basic-auth", served.login, "--basic-login-template", str(_LOGIN_PAGE)]
+    if served.oauth:
+        given += ["--oauth-provider", served.oauth]
+    if served.login or served.oauth:
+        given += ["--cookie-secret", cookie_secret()]
+    return [*given, "--args", str(served.project), *([served.database] if served.database else [])]
+
+
+def _hosts(address: str) -> list[str]:
+    if is_loopback(address):
+        return ["127.0.0.1", "localhost", "[::1]"]
+    if address in ("0.0.0.0", "::"):
+        return ["127.0.0.1", "localhost", socket.gethostname()]
+    return [f"[{address}]" if ":" in address else address]
+
+
+def serve(served: Served, apps: Sequence[Path]) -> None:
+    """Serve the dashboards until interrupted; their address goes to standard error first.
+
+    Raises
+    ------
+    StoreError : when the port is taken
+    """
+    from panel.command import main
+
+    served = dataclasses.replace(served, port=free_port(served.address, served.port))
+    if served.warning:
+        print(f"workbench: warning: {served.warning}", file=sys.stderr)
+    print(f"{served.url}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    main(["panel", *arguments(served, apps)])

@@ -1,0 +1,343 @@
+"""The state of the thresholds page: sliders in, exact outcomes of a pool out. It knows no Panel."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import param
+from numpy.typing import NDArray
+
+from workbench.config import TriageConfig
+from workbench.tables.outcomes import Outcome
+from workbench.triage.histogram import HeatMap, Histogram, cells_of, count
+from workbench.triage.limits import PoolError
+from workbench.triage.pool import DistinctPool, ExactPool
+from workbench.views.pools import Pooled
+
+BINS = 48
+SLIDERS = (
+    "predicted_iou",
+    "predicted_iou_margin",
+    "jitter_stability",
+    "jitter_stability_margin",
+    "stability_score",
+    "stability_score_margin",
+    "min_area_px",
+    "max_area_share",
+    "nms_iou",
+)
+AXES = ("jitter_stability", "stability_score")
+_COUNTED = ("distinct", "auto_accepted", "flagged", "discarded")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answer:
+    """What a pool says to some thresholds, as `triage` would.
+
+    counts : of the distinct pool distinct, auto_accepted, flagged, discarded; of the exact pool kept, discarded, duplicates
+    heat : rows by predicted IoU (x), a stability (y) and outcome; histogram : by predicted IoU and outcome
+    judged, wrong : auto-accepted masks on images with truth, and those of them that match no true mask; None without truth
+    found : right ones among them, of `truths` true masks
+    """
+
+    config: TriageConfig
+    kind: str
+    counts: dict[str, int]
+    heat: HeatMap
+    histogram: Histogram
+    judged: int | None
+    wrong: int | None
+    truths: int
+
+    @property
+    def rate(self) -> float:
+        """Auto-accepted ÷ distinct, or kept ÷ given for the exact pool; NaN without any."""
+        whole = self.counts["distinct"] if self.kind == "distinct" else sum(self.counts.values())
+        part = self.counts["auto_accepted" if self.kind == "distinct" else "kept"]
+        return part / whole if whole else math.nan
+
+    @property
+    def fp_rate(self) -> float:
+        """Wrong among the auto-accepted masks that truth can judge; NaN without any."""
+        return self.wrong / self.judged if self.judged and self.wrong is not None else math.nan
+
+    @property
+    def recall(self) -> float:
+        """Share of true masks matched by an auto-accepted one; NaN without truth."""
+        if not self.truths or self.judged is None or self.wrong is None:
+            return math.nan
+        return (self.judged - self.wrong) / self.truths
+
+
+class Thresholds(param.Parameterized):
+    """Positions of the sliders; what is off has a switch of its own."""
+
+    pool: Any = param.Selector(default="distinct", objects=["distinct", "exact"], doc="which pool answers")
+    predicted_iou = param.Number(default=0.88, bounds=(-10, 10))
+    predicted_iou_margin = param.Number(default=0.08, bounds=(0, 10))
+    by_jitter = param.Boolean(default=True, doc="whether the stability under moved prompts counts")
+    jitter_stability = param.Number(default=0.92, bounds=(-100, 1))
+    jitter_stability_margin = param.Number(default=0.07, bounds=(0, 10))
+    by_stability = param.Boolean(default=False, doc="whether SAM's stability score counts")
+    stability_score = param.Number(default=0.95, bounds=(0, 1))
+    stability_score_margin = param.Number(default=0.0, bounds=(0, 1))
+    min_area_px = param.Integer(default=100, bounds=(0, None))
+    max_area_share = param.Number(default=0.9, bounds=(0, 1))
+    nms_iou = param.Number(default=0.7, bounds=(0, 1))
+    axis: Any = param.Selector(default="jitter_stability", objects=list(AXES), doc="what the heat map has upwards")
+
+    def __init__(self, base: TriageConfig | None = None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.base = base if base is not None else TriageConfig()
+        self.take(self.base)
+
+    def take(self, config: TriageConfig) -> None:
+        """Move all sliders to where settings have them; what else the settings say is the base from now on."""
+        self.base = config
+        self.param.update(**_positions(config))
+
+    @property
+    def config(self) -> TriageConfig:
+        """Settings with the sliders as they stand. Raises SettingError."""
+        values: dict[str, Any] = {name: getattr(self, name) for name in SLIDERS}
+        values["jitter_stability"] = self.jitter_stability if self.by_jitter else None
+        values["stability_score"] = self.stability_score if self.by_stability else None
+        if self.pool == "distinct":
+            values["nms_iou"] = self.base.nms_iou  # duplicates are settled when the pool is built
+        return self.base.replace(**values, pool=self.pool)
+
+    def to_query(self) -> dict[str, str]:
+        """Return what differs from the base, for the address of the page."""
+        now, was = {**_state(self)}, {**_positions(self.base), "pool": "distinct", "axis": self.param.axis.default}
+        return {name: _text(value) for name, value in now.items() if value != was.get(name)}
+
+    def from_query(self, query: Mapping[str, str]) -> list[str]:
+        """Move sliders to where an address has them; return a line for each part of it that makes no sense."""
+        problems = []
+        for name, text in query.items():
+            if name not in _state(self):
+                continue
+            before = getattr(self, name)
+            try:
+                value = _parsed(self, name, text)
+                with param.discard_events(
+                    self
+                ):  # tried in silence first: two values that fit alone may not fit together
+                    setattr(self, name, value)
+                    self.config  # noqa: B018 - refuses what no settings may have
+                    setattr(self, name, before)
+                setattr(self, name, value)
+            except (ValueError, TypeError, OverflowError):  # SettingError is a ValueError
+                with param.discard_events(self):
+                    setattr(self, name, before)
+                problems.append(
+                    f"{name}: the address has {text[:40]!r}, which is no value for it; it was left as it is"
+                )
+        return problems
+
+
+def _positions(config: TriageConfig) -> dict[str, Any]:
+    values = {name: getattr(config, name) for name in SLIDERS}
+    switches = {"by_jitter": config.jitter_stability is not None, "by_stability": config.stability_score is not None}
+    return {**{name: value for name, value in values.items() if value is not None}, **switches}
+
+
+def _state(state: Thresholds) -> dict[str, Any]:
+    names = (*SLIDERS, "by_jitter", "by_stability", "pool", "axis")
+    return {name: getattr(state, name) for name in names}
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _parsed(state: Thresholds, name: str, text: str) -> Any:
+    kind = state.param[name]
+    if isinstance(kind, param.Boolean):
+        return {"true": True, "false": False}[text.lower()] if text.lower() in ("true", "false") else text
+    if isinstance(kind, param.Integer):
+        return int(text)
+    if isinstance(kind, param.Number):
+        value = float(text)
+        if not math.isfinite(value):
+            raise ValueError(text)
+        return value
+    return text
+
+
+def answer(pooled: Pooled, config: TriageConfig, axis: str = "jitter_stability", bins: int = BINS) -> Answer:
+    """Return what a pool says to thresholds.
+
+    Raises
+    ------
+    PoolError : when the thresholds reach outside of what is stored, with what to do
+    """
+    if isinstance(pooled.pool, ExactPool):
+        return _exact(pooled, pooled.pool, config, axis, bins)
+    pool = pooled.pool
+    counts = pool.counts(config)
+    # every row of the histogram is a row of the heat map: one pass for both would save little
+    heat = pool.heat_map(
+        "predicted_iou", axis, (edges(pool.column("predicted_iou"), bins), edges(pool.column(axis), bins)), config
+    )
+    histogram = pool.histogram("predicted_iou", heat.x_edges, config)
+    judged = wrong = None
+    if pooled.judged.any():
+        accepted = pool.outcome(config)[pool.rows] == Outcome.auto_accepted
+        judged = int((accepted & pooled.judged).sum())
+        wrong = judged - int((accepted & pooled.right).sum())
+    return Answer(config, "distinct", counts, heat, histogram, judged, wrong, pooled.truths)
+
+
+def _exact(pooled: Pooled, pool: ExactPool, config: TriageConfig, axis: str, bins: int) -> Answer:
+    counts, keep = pool.counts(config), pool.keep(config)
+    x, y = edges(pooled.columns["predicted_iou"], bins), edges(pooled.columns[axis], bins)
+    codes = np.where(keep, np.uint8(Outcome.auto_accepted), np.uint8(Outcome.discarded))
+    cells = np.zeros(len(keep), np.int32)
+    cells_of(pooled.columns[axis], y, cells)
+    cells_of(pooled.columns["predicted_iou"], x, cells)
+    found = count(cells, codes, bins * bins).astype(np.int64)
+    heat = HeatMap(x, y, found[:, 1:].reshape(3, bins, bins), int(found[:, 0].sum()))
+    alone = np.zeros(len(keep), np.int32)
+    cells_of(pooled.columns["predicted_iou"], x, alone)
+    bars = count(alone, codes, bins).astype(np.int64)
+    return Answer(config, "exact", counts, heat, Histogram(x, bars[:, 1:], int(bars[:, 0].sum())), None, None, 0)
+
+
+def edges(values: NDArray[np.float32], bins: int) -> NDArray[np.float64]:
+    """Return edges of equal bins over the middle 99.8 % of values, to two decimals outward; [0, 1] where there is none.
+
+    A few values far off (a jitter stability of −3) must not press all others into one bin.
+    """
+    finite = values[np.isfinite(values)] if len(values) < 200_000 else values[:: len(values) // 100_000]
+    finite = finite[np.isfinite(finite)]
+    if not len(finite):
+        return np.linspace(0, 1, bins + 1)
+    low, high = np.quantile(finite, [0.001, 0.999])
+    low, high = math.floor(low * 100) / 100, math.ceil(high * 100) / 100
+    return np.linspace(low, high if high > low else low + 0.01, bins + 1)
+
+
+def error_map(pooled: Pooled, heat: HeatMap, axis: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the share of wrong ones among judged distinct proposals by cell, NaN where none is, and their number."""
+    pool = pooled.pool
+    shape = (len(heat.y_edges) - 1, len(heat.x_edges) - 1)
+    if not isinstance(pool, DistinctPool):
+        return np.full(shape, np.nan), np.zeros(shape, np.int64)
+    x, y = pool.column("predicted_iou")[pooled.judged], pool.column(axis)[pooled.judged]
+    wrong = ~pooled.right[pooled.judged]
+    n, _, _ = np.histogram2d(y, x, bins=(heat.y_edges, heat.x_edges))
+    bad, _, _ = np.histogram2d(y[wrong], x[wrong], bins=(heat.y_edges, heat.x_edges))
+    with np.errstate(invalid="ignore"):
+        return bad / n, n.astype(np.int64)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Curves:
+    """Precision and recall, risk and coverage of distinct proposals taken in order of a score, best first.
+
+    score, precision, recall, coverage, risk : (K,) each
+    """
+
+    name: str
+    score: NDArray[np.float64]
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    coverage: NDArray[np.float64]
+    risk: NDArray[np.float64]
+
+
+def curves(pooled: Pooled, name: str, points: int = 200) -> Curves | None:
+    """Return the curves over the distinct proposals that truth can judge, by one score; None without any.
+
+    Source: Geifman and El-Yaniv 2017, Selective classification for deep neural networks, for risk and coverage.
+    """
+    pool = pooled.pool
+    if not isinstance(pool, DistinctPool) or not pooled.judged.any():
+        return None
+    score = pool.column(name)[pooled.judged].astype(np.float64)
+    right = pooled.right[pooled.judged][np.isfinite(score)]
+    score = score[np.isfinite(score)]
+    if not len(score):
+        return None
+    order = np.argsort(-score, kind="stable")
+    hits, n = np.cumsum(right[order]), np.arange(1, len(score) + 1)
+    ends = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))  # equal scores go together
+    ends = ends[np.unique(np.linspace(0, len(ends) - 1, min(points, len(ends))).astype(int))]
+    precision = hits[ends] / n[ends]
+    recall = hits[ends] / pooled.truths if pooled.truths else np.full(len(ends), np.nan)
+    return Curves(name, score[order][ends], precision, recall, n[ends] / len(score), 1 - precision)
+
+
+@dataclasses.dataclass(frozen=True)
+class Moved:
+    """An image whose outcome changes: how many masks are accepted now that were not, and the other way round."""
+
+    image_id: str
+    gained: int
+    lost: int
+    other: int  # changes between flagged and discarded
+
+
+def moved(pooled: Pooled, before: TriageConfig, after: TriageConfig, most: int = 12) -> tuple[int, list[Moved]]:
+    """Return on how many images an outcome changes, and those where most do.
+
+    Raises
+    ------
+    PoolError : as `answer`
+    """
+    pool = pooled.pool
+    if not isinstance(pool, DistinctPool) or not len(pooled.image_ids):
+        raise PoolError("which masks change is told by the distinct pool; choose it to see the images")
+    a, b = pool.outcome(before), pool.outcome(after)
+    starts, accepted = pooled.starts[:-1], np.uint8(Outcome.auto_accepted)
+    changes = [(b == accepted) & (a != accepted), (a == accepted) & (b != accepted), a != b]
+    gained, lost, all_ = (np.add.reduceat(c.astype(np.int32), starts) for c in changes)
+    order = np.argsort(-(all_ + (gained + lost) * 1000), kind="stable")[:most]
+    rows = [
+        Moved(str(pooled.image_ids[m]), int(gained[m]), int(lost[m]), int(all_[m] - gained[m] - lost[m]))
+        for m in order
+        if all_[m]
+    ]
+    return int((all_ > 0).sum()), rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """What lies in a region of the heat map: rows by outcome, and the corner of lowest scores."""
+
+    counts: dict[str, int]
+    x_low: float
+    y_low: float
+
+
+def inside(heat: HeatMap, xs: NDArray[np.float64], ys: NDArray[np.float64]) -> Chosen | None:
+    """Return what lies in a polygon, by cells whose middle is in it; two points mean a box. None where no cell is."""
+    x = (heat.x_edges[:-1] + heat.x_edges[1:]) / 2
+    y = (heat.y_edges[:-1] + heat.y_edges[1:]) / 2
+    if len(xs) == 2:
+        xs, ys = np.array([xs[0], xs[1], xs[1], xs[0]]), np.array([ys[0], ys[0], ys[1], ys[1]])
+    within = _within(x[None, :], y[:, None], np.asarray(xs, float), np.asarray(ys, float))
+    if not within.any():
+        return None
+    sums = heat.counts[:, within].sum(axis=1)
+    rows, columns = np.nonzero(within)
+    names = ("discarded", "flagged", "auto_accepted")
+    counts = {name: int(n) for name, n in zip(names, sums, strict=True)}
+    return Chosen(counts, float(heat.x_edges[columns.min()]), float(heat.y_edges[rows.min()]))
+
+
+def _within(x: NDArray[Any], y: NDArray[Any], xs: NDArray[Any], ys: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether points lie in a polygon, by the even-odd rule."""
+    found = np.zeros(np.broadcast(x, y).shape, bool)
+    for k in range(len(xs)):
+        x0, y0, x1, y1 = xs[k - 1], ys[k - 1], xs[k], ys[k]
+        if y0 == y1:
+            continue
+        crosses = (y0 > y) != (y1 > y)
+        found ^= crosses & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
+    return found

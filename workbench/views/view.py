@@ -1,0 +1,140 @@
+"""What the views of all pages share: read in a thread, show on the page, look for changes, say errors in words."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import panel as pn
+from bokeh.document import Document
+from panel.io.state import set_curdoc
+
+from workbench.views import layout
+from workbench.views.campaign import Campaign, words
+from workbench.views.latest import LOG, Latest
+
+POLL_MS = 2_000
+
+pn.extension("tabulator", inline=True, notifications=False)
+
+
+class View(pn.viewable.Viewer):
+    """A page's main part over a campaign. `read` works in a thread, `present` changes the page.
+
+    Without a session (in a notebook, in a test, for a file) both are called at once, in turn.
+    """
+
+    name_of_page = ""
+    waiting = "Reading the project …"
+
+    def __init__(self, campaign: Campaign, **params: Any) -> None:
+        super().__init__(**params)  # type: ignore[no-untyped-call]
+        self.campaign = campaign
+        doc = pn.state.curdoc
+        self._doc: Document | None = doc if doc is not None and doc.session_context is not None else None
+        self.banner = layout.words("")
+        self.body = pn.Column(layout.words(f'<p role="status">{self.waiting}</p>'), sizing_mode="stretch_width")
+        self.sidebar: list[Any] = []
+        self.reading: Latest[int, Any] = Latest(lambda _: self.read(), self._heard)
+        self.setup()
+        campaign.param.watch(lambda _: self.refresh(), "changed")
+        self.refresh()
+        if self._doc is not None:
+            pn.state.add_periodic_callback(self._poll, period=POLL_MS)
+            pn.state.on_session_destroyed(lambda _: self.close())
+
+    @property
+    def live(self) -> bool:
+        """Whether a browser is connected; else work is done at once, in turn."""
+        return self._doc is not None
+
+    def setup(self) -> None:
+        """Make what stays through all refreshes; called once, before the first `read`."""
+
+    def read(self) -> Any:
+        """Return all that `present` needs; called in a thread."""
+        raise NotImplementedError
+
+    def present(self, data: Any) -> None:
+        """Put what was read on the page."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Stop working for a page that nobody sees any more."""
+        self.reading.close()
+
+    def refresh(self) -> None:
+        """Read the project again and show it."""
+        if self.campaign.problem:
+            self._tell(self.campaign.problem)
+            return
+        if self._doc is None:
+            self._heard(0, *_tried(self.read))
+        else:
+            self.reading.ask(self.campaign.changed)
+
+    def on_page(self, action: Callable[[], None]) -> None:
+        """Change the page from a thread; nothing happens when the page is gone."""
+        doc = self._doc
+        if doc is None:
+            action()
+            return
+        if doc.session_context is None or getattr(doc.session_context, "destroyed", False):
+            return
+        doc.add_next_tick_callback(functools.partial(_within, doc, self._guarded(action)))
+
+    def guarded(self, action: Callable[..., None]) -> Callable[..., None]:
+        """Return an action whose errors become words on the page."""
+        return self._guarded(action)
+
+    def _guarded(self, action: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(action)
+        def safe(*args: Any, **settings: Any) -> None:
+            try:
+                action(*args, **settings)
+            except Exception as error:  # whatever it is, the page goes on
+                self.say(words(error))
+
+        return safe
+
+    def say(self, text: str, kind: str = "problem") -> None:
+        """Show words above the page; "" takes them away."""
+        self.banner.object = layout.box(text, kind)
+
+    def _heard(self, _request: int, data: Any, error: Exception | None) -> None:
+        def act() -> None:
+            if error is not None:
+                self._tell(words(error))
+                return
+            self.say("")
+            self.present(data)
+
+        self.on_page(self._guarded(act))
+
+    def _tell(self, text: str) -> None:
+        """Show why there is nothing to show; what was on the page stays."""
+        self.say(text)
+        if len(self.body) == 1 and isinstance(self.body[0], pn.pane.HTML) and self.waiting in str(self.body[0].object):
+            self.body.objects = []
+
+    def _poll(self) -> None:
+        try:
+            self.campaign.poll()
+        except Exception:
+            LOG.exception("looking for changes failed")
+
+    def __panel__(self) -> pn.viewable.Viewable:
+        return pn.Column(self.banner, self.body, sizing_mode="stretch_width")
+
+
+def _within(doc: Document, action: Callable[[], None]) -> None:
+    with set_curdoc(doc):
+        action()
+
+
+def _tried(work: Callable[[], Any]) -> tuple[Any, Exception | None]:
+    try:
+        return work(), None
+    except Exception as error:  # told on the page
+        return None, error
