@@ -151,7 +151,7 @@ def saves(frame: Callable[[], pd.DataFrame], name: str) -> pn.Row:
             callback=lambda kind=kind: kinds[kind](frame()),
             filename=f"{name}.{kind}",
             label={"csv": "CSV", "parquet": "Parquet"}[kind],
-            variant="outlined",
+            color="default",
             size="small",
             margin=(4, 4),
         )

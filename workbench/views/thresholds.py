@@ -112,8 +112,9 @@ class Thresholds(param.Parameterized):
 
     def to_query(self) -> dict[str, str]:
         """Return what differs from the base, for the address of the page."""
-        now, was = {**_state(self)}, {**_positions(self.base), "pool": "distinct", "axis": self.param.axis.default}
-        return {name: _text(value) for name, value in now.items() if value != was.get(name)}
+        now = _state(self)
+        was = {**{name: self.param[name].default for name in now}, **_positions(self.base)}
+        return {name: _text(value) for name, value in now.items() if value != was[name]}
 
     def from_query(self, query: Mapping[str, str]) -> list[str]:
         """Move sliders to where an address has them; return a line for each part of it that makes no sense."""
