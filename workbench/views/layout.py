@@ -151,7 +151,6 @@ def saves(frame: Callable[[], pd.DataFrame], name: str) -> pn.Row:
             callback=lambda kind=kind: kinds[kind](frame()),
             filename=f"{name}.{kind}",
             label={"csv": "CSV", "parquet": "Parquet"}[kind],
-            color="default",
             size="small",
             margin=(4, 4),
         )
@@ -171,7 +170,7 @@ def navigation(current: str) -> pn.pane.HTML:
 
 def frame(current: str, project_name: str, main: Any, sidebar: Sequence[Any] = ()) -> Any:
     """Return a whole page: header with links and light or dark, sidebar where there is one, and the main part."""
-    page: Any = pmui.template.Page
+    page: Any = pmui.Page  # type: ignore[attr-defined]
     return page(
         title=project_name[:60],
         meta_title=f"{PAGES[current]} · {project_name}",

@@ -1,0 +1,187 @@
+"""Dashboards in Chromium: nothing is asked of other hosts, numbers are those of `triage`, work is seen by others."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # tests are imported by path
+
+from made_projects import made_project, write_pictures
+from serving import Watched, dashboard
+
+import workbench as wb
+from workbench.views.apps import _VIEWS
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+PAGES = list(_VIEWS)
+EVIL = "<img src=x onerror=alert(1)>"
+# a text that is on each page when it has something to show, and when it has not
+SHOWN = {"cycles": "Where the campaign stands", "thresholds": "What these thresholds give"}
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args):
+    args = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    return {**browser_type_launch_args, "executable_path": shutil.which("chromium"), "args": args}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small")
+    with made_project(folder, images=6, rows=40, name=EVIL) as project:
+        project.triage(wb.TriageConfig(predicted_iou=0.87), note=EVIL, author=EVIL)
+    with dashboard(folder / "project", folder / "log.txt") as server:
+        yield server, folder / "project"
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("empty")
+    wb.Project.create(folder / "project", images=str(write_pictures(folder / "pictures", 1))).close()
+    with dashboard(folder / "project", folder / "log.txt") as server:
+        yield server
+
+
+def tile(page, name: str) -> int:
+    """The large figure above a name."""
+    text = page.locator(".tile", has_text=name).locator("b").first.inner_text()
+    return int(text.replace(",", ""))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page__of_a_small_project_is_clean(small, page, name):
+    watched = Watched(page, small[0])
+    watched.open(name, until=SHOWN[name])
+    page.wait_for_timeout(1000)
+    watched.is_clean()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page__of_an_empty_project_says_what_to_do(empty, page, name):
+    watched = Watched(page, empty)
+    watched.open(name, until="workbench propose")
+    watched.is_clean()
+
+
+def test_thresholds__keyboard_moves_a_slider_and_counts_are_those_of_triage(small, page):
+    server, folder = small
+    watched = Watched(page, server)
+    watched.open("thresholds", "?predicted_iou=0.9", until=SHOWN["thresholds"])
+    page.get_by_text("auto-accepted").first.wait_for()
+    slider = page.get_by_role("slider").first
+    slider.focus()
+    for _ in range(6):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function("location.search.includes('predicted_iou=0.93')")
+    with wb.Project.open(folder) as project:
+        triaged = wb.triage(project.proposals(), project.triage_config().replace(predicted_iou=0.93))
+    page.locator(".tile b", has_text=f"{triaged.counts()['auto_accepted']:,}").first.wait_for()
+    assert tile(page, "auto-accepted") == triaged.counts()["auto_accepted"]
+    assert tile(page, "flagged") == triaged.counts()["flagged"]
+    assert tile(page, "discarded") == triaged.counts()["discarded"]
+    watched.is_clean()
+
+
+def test_thresholds__nonsense_in_the_address_is_words(small, page):
+    watched = Watched(page, small[0])
+    query = "?predicted_iou=%3Cscript%3Ealert(1)%3C/script%3E&pool=best&min_area_px=-5"
+    watched.open("thresholds", query, until="which is no value for it")
+    watched.is_clean()
+
+
+def test_thresholds__a_box_on_the_heat_map_says_what_lies_within(small, page):
+    watched = Watched(page, small[0])
+    watched.open("thresholds", until=SHOWN["thresholds"])
+    canvas = page.locator(".bk-Figure").first
+    canvas.wait_for()
+    page.wait_for_timeout(1500)
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.35, box["y"] + box["height"] * 0.3)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] * 0.7, steps=8)
+    page.mouse.up()
+    page.get_by_text("In the region:").wait_for()
+    watched.is_clean()
+
+
+def test_thresholds__a_version_saved_in_one_session_is_seen_in_another(small, page, context):
+    server, folder = small
+    one, two = Watched(page, server), Watched(context.new_page(), server)
+    one.open("thresholds", "?predicted_iou=0.91", until=SHOWN["thresholds"])
+    two.open("thresholds", until=SHOWN["thresholds"])
+    one.page.get_by_label("author").fill("ann")
+    one.page.get_by_label("note: why these thresholds").fill("seen by two")
+    one.page.keyboard.press("Tab")
+    one.page.get_by_role("button", name="Make this the project's triage").click()
+    one.page.get_by_text("masks are auto-accepted").wait_for()
+    two.page.get_by_text("seen by two").first.wait_for()
+    with wb.Project.open(folder) as project:
+        last = project.triages().iloc[-1]
+        assert (last["author"], last["note"]) == ("ann", "seen by two")
+        assert last["settings"]["predicted_iou"] == 0.91
+    one.is_clean()
+    two.is_clean()
+
+
+def test_login__wrong_password_and_foreign_origin_are_refused(tmp_path, page):
+    with made_project(tmp_path, images=1, rows=5):
+        pass
+    (tmp_path / "users.json").write_text(json.dumps({"ann": "right"}))
+    with dashboard(tmp_path / "project", tmp_path / "log.txt", "--basic-auth", str(tmp_path / "users.json")) as server:
+        watched = Watched(page, server)
+        page.goto(server.page("cycles"))
+        for password, expected in (("wrong", "Invalid"), ("right", SHOWN["cycles"])):
+            page.get_by_label("name", exact=True).fill("ann")
+            page.get_by_label("password").fill(password)
+            page.get_by_role("button", name="Log in").click()
+            page.get_by_text(expected).first.wait_for()
+        watched.is_clean()
+        request = urllib.request.Request(f"{server.url}/cycles/ws", headers=_foreign())
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request)
+        assert refused.value.code == 403
+
+
+def _foreign() -> dict[str, str]:
+    return {
+        "Origin": "http://elsewhere.example",
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+        "Sec-WebSocket-Version": "13",
+    }
+
+
+def test_server__survives_a_session_that_dies_while_a_large_pool_is_built(tmp_path, page, context):
+    made_project(tmp_path, images=250, rows=400, truth=False).close()
+    with dashboard(tmp_path / "project", tmp_path / "log.txt") as server:
+        dying = context.new_page()
+        dying.goto(server.page("thresholds"), wait_until="commit")
+        dying.close()
+        watched = Watched(page, server)
+        watched.open("thresholds", until="proposals of 250 images")
+        page.get_by_role("slider").first.focus()
+        for _ in range(20):
+            page.keyboard.press("ArrowLeft")
+        page.wait_for_function("location.search.includes('predicted_iou=0.78')")
+        with wb.Project.open(tmp_path / "project") as project:
+            triaged = wb.triage(project.proposals(), project.triage_config().replace(predicted_iou=0.78))
+        page.locator(".tile b", has_text=f"{triaged.counts()['auto_accepted']:,}").first.wait_for()
+        watched.is_clean()
+
+
+def test_page__of_a_project_deleted_meanwhile_says_so(tmp_path, page):
+    made_project(tmp_path, images=2, rows=10).close()
+    with dashboard(tmp_path / "project", tmp_path / "log.txt") as server:
+        watched = Watched(page, server)
+        watched.open("cycles", until=SHOWN["cycles"])
+        (tmp_path / "project").rename(tmp_path / "elsewhere")
+        page.get_by_text("is not there any more").wait_for()
+        watched.is_clean()
