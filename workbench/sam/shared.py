@@ -107,8 +107,9 @@ class SharedDecoder:
         q = _split(attention.q_proj(queries), heads)  # (N, H, T, d)
         # the bias of k_proj adds the same to every position, which softmax ignores
         asked = (q @ _split_weight(attention.k_proj, heads)).flatten(1, 2) / math.sqrt(q.shape[-1])  # (N, H·T, C)
-        scores = (asked.flatten(0, 1) @ self._pe.T).view(n, heads * t, -1).baddbmm_(asked, keys.mT)
-        seen = (torch.softmax(scores, dim=-1) @ keys).view(n, heads, t, c)
+        at_places = (asked.flatten(0, 1) @ self._pe.T).view(n, 1, heads * t, -1)
+        keys = keys[:, None]
+        seen = F.scaled_dot_product_attention(asked[:, None], keys, keys, at_places, scale=1.0).view(n, heads, t, c)
         values = seen @ _split_weight(attention.v_proj, heads).mT + attention.v_proj.bias.view(heads, 1, -1)
         out: Tensor = attention.out_proj(values.transpose(1, 2).reshape(n, t, -1))
         return out
