@@ -51,6 +51,8 @@ def propose(
     model: Annotated[str, typer.Option(help="bundled, vit_b, vit_l, vit_h, mobile_sam or transformers")] = "bundled",
     checkpoint: Annotated[Path | None, typer.Option(help="weights of the model")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")] = "auto",
+    dtype: Annotated[str, typer.Option(help="of the image encoder: auto, float32, bfloat16, float16")] = "auto",
+    compiled: Annotated[bool, typer.Option("--compiled", help="torch.compile the image encoder")] = False,
     preset_name: PresetName = None,
     changes: Changes = None,
     embedding_cache: Annotated[Path | None, typer.Option(help="keep image embeddings in this folder")] = None,
@@ -66,7 +68,7 @@ def propose(
         from workbench.sam.load import load_sam
 
         cache = EmbeddingCache(embedding_cache) if embedding_cache is not None else None
-        sam = load_sam(model, checkpoint=checkpoint, device=device, cache=cache)
+        sam = load_sam(model, checkpoint=checkpoint, device=device, dtype=dtype, cache=cache, compiled=compiled)
         pair = preset(preset_name) if preset_name else preset_for(sam.model_id)
         config = changed(pair.propose, changes)
         summary = project.propose(sam, config, limit=limit, retry_failed=retry_failed)
