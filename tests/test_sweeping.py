@@ -251,7 +251,7 @@ def test_adopt__makes_a_version_of_triage(project):
 def test_adopt__what_is_not_there_is_refused(project):
     project.sweep(GRID, name="first", progress=False)
     for row in (-1, 6, True):
-        with pytest.raises(IndexError, match="from 0 to 5"):
+        with pytest.raises(ValueError, match="from 0 to 5"):
             project.adopt("first", row)
     project.propose(stub_sam.StubSam("other-0000"), progress=False)
     with pytest.raises(StoreError, match="made on run 1, the latest is run 2"):
@@ -296,7 +296,7 @@ def test_compare__what_cannot_be_is_refused(project):
     ):
         with pytest.raises(ValueError, match=words):
             project.compare(a, b, metrics)
-    with pytest.raises(IndexError, match="from 0 to 5"):
+    with pytest.raises(ValueError, match="from 0 to 5"):
         project.compare(("a", 6), "b")
     with pytest.raises(StoreError, match="none is called"):
         project.compare("a", "c")

@@ -37,6 +37,7 @@ class Sweeping(Reviewing):
         images: Iterable[str] | None = None,
         role: str | None = None,
         base: TriageConfig | Preset | str | None = None,
+        labels: str | None = None,
         exhaustive: bool = False,
         wrong_iou: float = 0.75,
         seed: int = 0,
@@ -52,6 +53,8 @@ class Sweeping(Reviewing):
         name, note, author : kept under a name as an experiment, see `experiment`; None keeps nothing
         images, role : ids or paths, and one of train, calibration, test; None for all images with proposals
         base : settings that the grid does not move; None for those used last
+        labels : what recall is counted against: truth, or review, the final masks of images that were reviewed to the
+            end (not those decided in bulk); None for truth, and for review where no image has truth
         exhaustive : whether truth holds every object of its images; false positives need that
         wrong_iou : from this IoU on, a mask matched one to one with a true one is right
         seed : of the bootstrap over images
@@ -79,15 +82,19 @@ class Sweeping(Reviewing):
         run = self._run_to_sweep()
         points = Grid.of(grid, triage_config(base) if base is not None else self.triage_config())
         chosen = self._images_to_sweep(run, images, role)
-        labelled = frozenset(chosen.loc[chosen["truth"].notna(), "image_id"])
         ids = chosen["image_id"].tolist()
-        names = loop.choose_metrics(metrics, len(labelled), len(ids), exhaustive)
+        labels, labelled = self._labelled(chosen, labels)
+        verdicts = self._verdicts(ids)
+        known = loop.Known(len(ids), labels, len(labelled), len(verdicts), exhaustive)
+        names = loop.choose_metrics(metrics, known)
+        truth_of = self._true_image if labels == "truth" else self._final_image
         with tqdm(total=len(points), desc="sweeping", unit="point", disable=not progress) as bar:
             counted = loop.count(
                 functools.partial(self.each, ids, run.id),
                 points,
                 names,
-                lambda image: self._true_image(image) if image in labelled else None,
+                lambda image: truth_of(image) if image in labelled else None,
+                verdicts.get,
                 ProposeConfig.from_dict(run.settings),
                 wrong_iou=wrong_iou,
                 images=len(ids),
@@ -95,7 +102,7 @@ class Sweeping(Reviewing):
             )
         figures = loop.figures(counted, seed)
         if name is not None:
-            about = {"exhaustive": exhaustive, "wrong_iou": wrong_iou, "seed": seed, "labelled": len(labelled)}
+            about = {**known._asdict(), "wrong_iou": wrong_iou, "seed": seed}
             store.save(self.catalog, name, run.id, about, counted, figures, note=note, author=author)
         return counted.frame(figures)
 
@@ -137,8 +144,8 @@ class Sweeping(Reviewing):
 
         Raises
         ------
-        StoreError : for an unknown name; IndexError : for a row that is not there; ValueError : for another number of
-            points, no image in common, or a figure that one side lacks
+        StoreError : for an unknown name; ValueError : for a row that is not there, another number of points, no image
+            in common, or a figure that one side lacks
         """
         from workbench.loop import experiments as loop
 
@@ -153,7 +160,7 @@ class Sweeping(Reviewing):
 
         Raises
         ------
-        StoreError : for an unknown name, or an experiment on another run than the latest; IndexError : for another row
+        StoreError : for an unknown name, or an experiment on another run than the latest; ValueError : for another row
         """
         experiment = self.experiment(name)
         config, run = experiment.config(row), self._find_run(None)
@@ -194,6 +201,39 @@ class Sweeping(Reviewing):
 
         (true,) = self._truth(image)
         return TrueImage.of(true.masks, true.crowd)
+
+    def _labelled(self, chosen: pd.DataFrame, labels: str | None) -> tuple[str, frozenset[str]]:
+        """Return which labels are used, and the images that have them."""
+        if labels not in (None, "truth", "review"):
+            raise ValueError(f"labels: expected truth, review or None, got {labels!r}")
+        true = frozenset(chosen.loc[chosen["truth"].notna(), "image_id"])
+        if labels == "truth" or (labels is None and true):
+            return "truth", true
+        reviewed = self.reviewed()
+        complete = frozenset(reviewed.loc[reviewed["status"] == "complete", "image_id"])
+        final = complete & set(chosen["image_id"])
+        return ("review", final) if labels == "review" or final else ("truth", true)
+
+    def _final_image(self, image: str) -> TrueImage:
+        """Return the final masks of an image, those decided in bulk to be ignored."""
+        from workbench.loop.comparison import TrueImage
+
+        review = self.image_review(image)
+        decided = review.final | (review.bulk & ~review.superseded)
+        return TrueImage.of(review.masks.select(decided), ignore=review.bulk[decided])
+
+    def _verdicts(self, ids: Sequence[str]) -> dict[str, dict[str, int]]:
+        """Return the verdicts of people by image and mask: of masks looked at one by one."""
+        found = {}
+        for image in self.reviewed()["image_id"]:
+            if image not in ids:
+                continue
+            review = self.image_review(image, latest=True)
+            looked = (review.verdict != 0) & ~review.bulk & ~review.drawn
+            verdicts = dict(zip(review.masks.mask_id[looked].tolist(), review.verdict[looked].tolist(), strict=True))
+            if verdicts:
+                found[image] = verdicts
+        return found
 
     def _side(self, point: str | tuple[str, int]) -> Side:
         from workbench.loop.experiments import Side

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ SMALL_COCO_PX = 32**2
 _MATCHINGS_KEPT = 16
 
 Flags = NDArray[np.bool_]
+NONE, ACCEPT, REJECT = range(3)  # verdicts of people on masks
 
 
 class Verdicts(NamedTuple):
@@ -60,10 +61,16 @@ class ComparedImage(NamedTuple):
     area_px: NDArray[np.int64]  # (T,)
     image_px: int
     on_grid: Flags  # (T,) holds a point of the grid
+    reviewed: bool  # people gave verdicts
+    verdict: NDArray[np.uint8]  # (rows,) NONE, ACCEPT or REJECT
 
 
 def compare_image(
-    image_id: str, proposals: Proposals, true: TrueImage | None, floors: ProposeConfig | None = None
+    image_id: str,
+    proposals: Proposals,
+    true: TrueImage | None,
+    floors: ProposeConfig | None = None,
+    verdicts: Mapping[str, int] | None = None,
 ) -> ComparedImage:
     """Find which proposals of an image overlap which true masks.
 
@@ -72,19 +79,23 @@ def compare_image(
     proposals : rows of this image
     true : its truth; None where there is none
     floors : how the proposals were made, for the grid that the ceiling asks for
+    verdicts : ACCEPT or REJECT by mask id, of what people looked at one by one; None where nobody reviewed the image
 
     Raises
     ------
     ValueError : if masks have different sizes, or the columns of the truth different lengths
     """
     none = np.zeros(0, bool)
+    given = verdicts or {}
+    said = verdicts is not None, np.array([given.get(mask, NONE) for mask in proposals.mask_id], np.uint8)
     if true is None or not len(true.masks):
         overlaps = Overlaps.of_image([], [], (1, 1), LEAST_IOU)
         overlaps = dataclasses.replace(overlaps, n_a=len(proposals))
         no_share = np.zeros(len(proposals))
         pixels = int(proposals.sizes_hw[0].prod()) if len(proposals) else 0
+        areas = none.astype(np.int64)
         return ComparedImage(
-            image_id, true is not None, len(proposals), overlaps, no_share, none, none.astype(np.int64), pixels, none
+            image_id, true is not None, len(proposals), overlaps, no_share, none, areas, pixels, none, *said
         )
     size_hw = _size(image_id, proposals, true)
     masks, crowds = (list(true.masks.rles[chosen]) for chosen in (~true.crowd, true.crowd))
@@ -99,6 +110,7 @@ def compare_image(
         rle.area(masks, size_hw),
         size_hw[0] * size_hw[1],
         _on_grid(masks, size_hw, floors),
+        *said,
     )
 
 
@@ -147,6 +159,7 @@ class Comparison:
     image_ids : M names; labelled : (M,) which have truth; image_of_row : (N,); image_of_truth : (T,)
     ignore, area_px, on_grid : (T,); image_px : (M,) pixels of each image; crowd_share : (N,)
     small_px : the largest area that counts as small: the lowest quartile of the areas of the truth
+    reviewed : (M,) which have verdicts of people; verdict : (N,) NONE, ACCEPT or REJECT
     """
 
     image_ids: tuple[str, ...]
@@ -160,6 +173,8 @@ class Comparison:
     image_px: NDArray[np.int64]
     on_grid: Flags
     small_px: float
+    reviewed: Flags
+    verdict: NDArray[np.uint8]
 
     @classmethod
     def of(cls, images: Iterable[ComparedImage], small_px: float | None = None) -> Comparison:
@@ -186,6 +201,8 @@ class Comparison:
             np.array([image.image_px for image in found], np.int64),
             _joined([image.on_grid for image in found], bool),
             quartile if small_px is None else small_px,
+            np.array([image.reviewed for image in found], bool),
+            _joined([image.verdict for image in found], np.uint8),
         )
 
     @classmethod

@@ -26,37 +26,67 @@ _COMPARED = ["a", "row_a", "b", "row_b", "metric", "value_a", "value_b", "differ
 _AT_ONCE = 256  # points whose intervals are drawn together
 
 
-def choose_metrics(names: Sequence[str] | None, labelled: int, images: int, exhaustive: bool) -> list[str]:
-    """Return the figures of a sweep: those asked for and those that always stand beside them.
+class Known(NamedTuple):
+    """What people know of the images of a sweep.
 
-    Parameters
-    ----------
-    names : None for all that can be counted
-    labelled : how many of the images have truth
+    labels : truth, or review: the final masks of images that were reviewed to the end
+    labelled, reviewed : how many of the images have these labels, and verdicts of people
+    exhaustive : whether labels hold every object, whatever was accepted by itself
+    """
+
+    images: int
+    labels: str
+    labelled: int
+    reviewed: int
+    exhaustive: bool
+
+
+def choose_metrics(names: Sequence[str] | None, known: Known) -> list[str]:
+    """Return the figures of a sweep: those asked for and those that always stand beside them; None for all there are.
 
     Raises
     ------
     ValueError : for an unknown name, or one that needs what is not there
     """
-    lacking = {"proposals": False, "truth": not labelled, "exhaustive truth": not labelled or not exhaustive}
-    able = [name for name, metric in METRICS.items() if not lacking[metric.needs]]
+    exhaustive = known.labelled and known.exhaustive and known.labels == "truth"
+    there = {
+        "proposals": True,
+        "verdicts": known.reviewed > 0,
+        "truth": known.labelled > 0,
+        "exhaustive truth": exhaustive,
+    }
+    able = [name for name, metric in METRICS.items() if there[metric.needs]]
     if names is None:
         return able
     asked = known_metrics(names)
     for name in asked:
-        if name in able:
-            continue
-        if not labelled:
-            raise ValueError(
-                f"{name} needs truth, and none of the {images} images has any: import it (project.import_coco),"
-                f" review images to the end, or ask for {', '.join(able)}"
-            )
-        raise ValueError(
-            f"{name} needs truth that is exhaustive: every object of every labelled image, so that a mask without a"
-            " partner is wrong. Say exhaustive=True where it is; recall needs no more than truth"
-        )
-    together = [*ALWAYS, "recall_auto"] if labelled else ALWAYS  # an acceptance rate alone says nothing
+        if name not in able:
+            raise ValueError(f"{name} {_lacks(METRICS[name].needs, known, able)}")
+    together = [*ALWAYS, "recall_auto"] if known.labelled else ALWAYS  # an acceptance rate alone says nothing
     return list(dict.fromkeys([*together, *asked]))
+
+
+def _lacks(needs: str, known: Known, able: Sequence[str]) -> str:
+    """Say why a figure cannot be counted, and what to do."""
+    if needs == "verdicts":
+        return (
+            f"needs verdicts, and nobody has given one, except in bulk, on any of the {known.images} images;"
+            f" review some, or ask for {', '.join(able)}"
+        )
+    if not known.labelled:
+        return (
+            f"needs truth, and none of the {known.images} images has any: import it (project.import_coco),"
+            f" review images to the end, or ask for {', '.join(able)}"
+        )
+    if known.labels == "review":
+        return (
+            "needs truth from elsewhere: among final masks are those that were accepted by themselves, which would all"
+            " be right. Import truth and say labels='truth', or ask for rejection_rate, or audit what was accepted"
+        )
+    return (
+        "needs truth that is exhaustive: every object of every labelled image, so that a mask without a partner is"
+        " wrong. Say exhaustive=True where it is; recall needs no more than truth"
+    )
 
 
 def count(
@@ -64,6 +94,7 @@ def count(
     grid: Grid,
     names: Sequence[str],
     truth_of: Callable[[str], TrueImage | None],
+    verdicts_of: Callable[[str], Mapping[str, int] | None],
     floors: ProposeConfig,
     *,
     wrong_iou: float,
@@ -75,7 +106,7 @@ def count(
     Parameters
     ----------
     proposals : returns image ids with their proposals anew whenever it is called, always in one order
-    truth_of : the truth of an image, None where there is none
+    truth_of, verdicts_of : truth and verdicts of an image as `compare_image` takes them, None where there are none
     images : how many there are; told : called after each point
 
     Raises
@@ -89,7 +120,8 @@ def count(
     def parts() -> Iterator[Proposals]:
         for image_id, rows in proposals():
             if image_id not in compared:
-                compared[image_id] = compare_image(image_id, rows, truth_of(image_id), floors)
+                said = verdicts_of(image_id)
+                compared[image_id] = compare_image(image_id, rows, truth_of(image_id), floors, said)
             yield rows
 
     values = np.full((len(names), len(grid), images), np.nan, np.float32)

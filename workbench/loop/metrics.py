@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.config import TriageConfig
 from workbench.loop.comparison import (
     LEAST_IOU,
+    NONE,
+    REJECT,
     SMALL_COCO_PX,
     WRONG_IOU,
     ComparedImage,
@@ -50,7 +52,7 @@ __all__ = [
     "precision_recall",
 ]
 
-Needs = Literal["proposals", "truth", "exhaustive truth"]
+Needs = Literal["proposals", "verdicts", "truth", "exhaustive truth"]
 Counts = NDArray[np.float64]
 
 
@@ -88,21 +90,25 @@ class Point:
         """Which auto-accepted rows are right, and which are wrong."""
         return self.comparison.verdicts(self.auto, self.wrong_iou)
 
-    def of_rows(self, rows: Flags, per: Flags, labelled: bool = True) -> Measured:
-        """Count rows of each image among others."""
+    def of_rows(self, rows: Flags, per: Flags, known: Flags | None = None) -> Measured:
+        """Count rows of each image among others, of the images that are known, (M,); those with truth for None."""
         c = self.comparison
         counts = [np.bincount(c.image_of_row[some], minlength=len(c.image_ids)) for some in (rows, per)]
-        return self._known(counts, labelled)
+        return self._known(counts, self.comparison.labelled if known is None else known)
 
     def of_truth(self, found: Flags, among: Flags | None = None) -> Measured:
         """Count true masks that are found, among those to be found, of each image."""
         c = self.comparison
         wanted = ~c.ignore if among is None else ~c.ignore & among
         counts = [np.bincount(c.image_of_truth[some], minlength=len(c.image_ids)) for some in (found & wanted, wanted)]
-        return self._known(counts, labelled=True)
+        return self._known(counts, self.comparison.labelled)
 
-    def _known(self, counts: list[NDArray[np.intp]], labelled: bool) -> Measured:
-        known = self.comparison.labelled if labelled else np.ones(len(self.comparison.image_ids), bool)
+    @property
+    def every(self) -> Flags:
+        """All images, (M,)."""
+        return np.ones(len(self.comparison.image_ids), bool)
+
+    def _known(self, counts: list[NDArray[np.intp]], known: Flags) -> Measured:
         return Measured(*(np.where(known, some, np.nan) for some in counts))
 
 
@@ -158,6 +164,11 @@ def _automatic_share(p: Point) -> Measured:
     return p.of_truth(p.comparison.found(p.auto | p.flagged, p.wrong_iou))
 
 
+def _rejection_rate(p: Point) -> Measured:
+    c = p.comparison
+    return p.of_rows(p.auto & (c.verdict == REJECT), p.auto & (c.verdict != NONE), c.reviewed)
+
+
 def _ceiling(p: Point) -> Measured:
     c = p.comparison
     allowed = c.on_grid.copy()
@@ -169,7 +180,7 @@ def _ceiling(p: Point) -> Measured:
 
 def _an_image(rows: str) -> Callable[[Point], Measured]:
     def count(p: Point) -> Measured:
-        values = p.of_rows(getattr(p, rows), p.distinct, labelled=False).values
+        values = p.of_rows(getattr(p, rows), p.distinct, p.every).values
         return Measured(values, np.ones(len(values)))
 
     return count
@@ -177,10 +188,15 @@ def _an_image(rows: str) -> Callable[[Point], Measured]:
 
 METRICS: Mapping[str, Metric] = {
     "auto_accept_rate": Metric(
-        "auto-accepted ÷ distinct proposals", "proposals", lambda p: p.of_rows(p.auto, p.distinct, labelled=False)
+        "auto-accepted ÷ distinct proposals", "proposals", lambda p: p.of_rows(p.auto, p.distinct, p.every)
     ),
     "masks_per_image": Metric("auto-accepted ÷ images", "proposals", _an_image("auto"), of_events=False),
     "flagged_per_image": Metric("flagged ÷ images", "proposals", _an_image("flagged"), of_events=False),
+    "rejection_rate": Metric(
+        "rejected ÷ auto-accepted masks that a person looked at one by one; verdicts given in bulk do not count",
+        "verdicts",
+        _rejection_rate,
+    ),
     "recall_proposals": Metric(
         "true masks matched at IoU >= 0.5 by a distinct proposal ÷ true masks", "truth", _recall("distinct", 0.5)
     ),

@@ -50,9 +50,9 @@ class Counted:
         return len(self.changes)
 
     def config(self, row: int) -> TriageConfig:
-        """Return the settings of a point. Raises IndexError for a row that the grid does not have."""
+        """Return the settings of a point. Raises ValueError for a row that the grid does not have."""
         if isinstance(row, bool) or not 0 <= row < len(self):
-            raise IndexError(f"row: expected a point from 0 to {len(self) - 1}, got {row!r}")
+            raise ValueError(f"row: expected a point from 0 to {len(self) - 1}, got {row!r}")
         return TriageConfig.from_dict({**self.base, **self.changes[row]})
 
     def frame(self, figures: Mapping[str, NDArray[Any]]) -> pd.DataFrame:
@@ -102,7 +102,7 @@ class Experiment:
         return self.counted.frame(self.figures)
 
     def config(self, row: int) -> TriageConfig:
-        """Return the settings of a point. Raises IndexError."""
+        """Return the settings of a point. Raises ValueError."""
         return self.counted.config(row)
 
     def adopt(self, row: int, *, author: str = "", note: str = "") -> Triage:
