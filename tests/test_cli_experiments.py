@@ -102,6 +102,7 @@ def test_sweep__of_some_images_and_other_settings(folder):
         (["--grid", "predicted_iou=0.2"], 1, "predicted_iou_floor=0.1"),
         ([*GRID, "--metrics", "recal_auto"], 1, "did you mean 'recall_auto'"),
         ([*GRID, "--metrics", "fp_rate"], 1, "exhaustive"),
+        ([*GRID, "--labels", "review", "--metrics", "recall_auto"], 1, "needs truth, and none"),
         ([*GRID, "--show", "first"], 2, "got --grid and --show"),
         (["--show", "first"], 1, "none is called 'first'"),
         (["--compare", "first"], 2, "given twice"),

@@ -14,6 +14,7 @@ from workbench.loop.metrics import Comparison, measure
 from workbench.masks import rle
 from workbench.store import experiments as store
 from workbench.store.errors import StoreError
+from workbench.tables.events import ReviewEvent
 from workbench.tables.proposals import Proposals
 from workbench.triage.pool import PoolError
 
@@ -300,3 +301,63 @@ def test_compare__what_cannot_be_is_refused(project):
         project.compare(("a", 6), "b")
     with pytest.raises(StoreError, match="none is called"):
         project.compare("a", "c")
+
+
+# ---- labels from reviews ----------------------------------------------------------------------------------------------
+
+
+def reviewed(project):
+    """The first two images with masks: one accepted and rejected mask by mask, one in bulk; both complete."""
+    project.add_annotator("a1")
+    frame = project.images()
+    one, other = frame.loc[frame["distinct"] >= 2, "image_id"].head(2)
+    masks = project.image_review(one).masks.mask_id.tolist()
+    for k, mask in enumerate(masks):
+        say(project, one, k, "verdict", mask, {"verdict": "accept" if k % 2 else "reject"})
+    bulk = {"verdict": "accept", "masks": project.image_review(other).masks.mask_id.tolist()}
+    say(project, other, 0, "verdict", "", bulk, bulk=True)
+    for image in (one, other):
+        say(project, image, 99, "complete", "", {})
+    return one, other, len(masks)
+
+
+def say(project, image, k, kind, mask, payload, **more):
+    project.record(ReviewEvent(f"{image}-{k}", image, kind, mask, payload=payload, annotator="a1", **more))
+
+
+def test_sweep__verdicts_given_one_by_one_count_and_bulk_ones_do_not(project):
+    _, _, n = reviewed(project)
+    accept_all = {"predicted_iou": [0.6], "jitter_stability": [None]}
+    plain = dict.fromkeys(("unusual_solidity", "overlap", "border_px", "unusual_size_z"))
+    base = project.triage_config().replace(**plain)
+    table = project.sweep(accept_all, metrics=["rejection_rate"], base=base, name="x", progress=False)
+    assert table.loc[0, "rejection_rate"] == pytest.approx(-(-n // 2) / n)
+    assert table.loc[0, "rejection_rate_n"] == n
+    settings = project.experiment("x").settings
+    assert (settings["labels"], settings["labelled"], settings["reviewed"]) == ("review", 2, 1)
+
+
+def test_sweep__recall_of_final_masks_leaves_bulk_ones_aside(project):
+    one, _, _ = reviewed(project)
+    table = project.sweep(GRID, progress=False)
+    final = project.image_review(one).final.sum()
+    assert table["recall_proposals_n"].eq(final).all()
+    assert table["recall_proposals"].eq(1).all()
+    assert "fp_rate" not in table
+
+
+def test_sweep__truth_goes_before_reviews_unless_told(project):
+    one, _, _ = reviewed(project)
+    with pytest.raises(ValueError, match="labels: expected truth, review or None"):
+        project.sweep(GRID, labels="people", progress=False)
+    with pytest.raises(ValueError, match=r"needs truth from elsewhere.*ask for rejection_rate"):
+        project.sweep(GRID, metrics=["fp_rate"], exhaustive=True, progress=False)
+    take_truth(project)
+    assert "fp_rate" in project.sweep(GRID, exhaustive=True, progress=False)
+    final = project.image_review(one).final.sum()
+    assert project.sweep(GRID, labels="review", progress=False)["recall_auto_n"].eq(final).all()
+
+
+def test_sweep__rejections_without_a_verdict_are_refused(project):
+    with pytest.raises(ValueError, match="rejection_rate needs verdicts, and nobody has given one"):
+        project.sweep(GRID, metrics=["rejection_rate"], progress=False)

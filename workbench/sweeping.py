@@ -224,9 +224,9 @@ class Sweeping(Reviewing):
 
     def _verdicts(self, ids: Sequence[str]) -> dict[str, dict[str, int]]:
         """Return the verdicts of people by image and mask: of masks looked at one by one."""
-        found = {}
+        found, chosen = {}, set(ids)
         for image in self.reviewed()["image_id"]:
-            if image not in ids:
+            if image not in chosen:
                 continue
             review = self.image_review(image, latest=True)
             looked = (review.verdict != 0) & ~review.bulk & ~review.drawn

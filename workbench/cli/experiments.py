@@ -24,6 +24,13 @@ _MOST_ROWS = 60  # shown to people
 Row = Mapping[str, Any]
 
 
+class Labels(StrEnum):
+    """What recall is counted against."""
+
+    truth = "truth"
+    review = "review"
+
+
 class Role(StrEnum):
     """Which images are swept over."""
 
@@ -59,6 +66,7 @@ def sweep(
     role: Annotated[Role | None, typer.Option(help="only images of this role")] = None,
     preset_name: PresetName = None,
     changes: Changes = None,
+    labels: Annotated[Labels | None, typer.Option(help="count recall against these; truth where there is any")] = None,
     exhaustive: Annotated[
         bool, typer.Option("--exhaustive", help="truth holds every object: wrong masks count")
     ] = False,
@@ -87,6 +95,7 @@ def sweep(
                     images=images,
                     role=role.value if role else None,
                     base=changed(pair.triage if pair else project.triage_config(), changes),
+                    labels=labels.value if labels else None,
                     exhaustive=exhaustive,
                     progress=not as_json,
                 )
