@@ -6,6 +6,7 @@ import { Dialogs } from "./dialogs.js";
 import { h, score } from "./dom.js";
 import { Drafting } from "./drafting.js";
 import { Frames } from "./frames.js";
+import { Keeping } from "./keeping.js";
 import { listen } from "./keys.js";
 import { Loader } from "./loader.js";
 import { paintOver } from "./overlay.js";
@@ -55,6 +56,7 @@ export class App {
     this.tool = this.tools.select;
     this.#build(el, css);
     this.post = new Post(model, { reply: (m, r) => this.#reply(m, r), state: (s) => this.#posted(s) }, { storage: storage(), elapsed: () => this.clock.take() });
+    this.keeping = new Keeping(this, storage());
     this.loader = new Loader(this);
     this.#listen();
     this.use("select");
@@ -287,8 +289,8 @@ export class App {
 
   #tell(mask) {
     const { hint } = this.stage;
-    hint.hidden = !mask;
-    if (!mask) return;
+    hint.hidden = !mask || mask === this.selected; // what is chosen is told in the panel
+    if (hint.hidden) return;
     const { session } = this;
     const scores = session.audit ? [] : SCORES.filter(([name]) => mask[name] !== null).map(([name, words]) => `${words} ${score(mask[name])}`);
     const lines = [`Mask ${mask.number}, ${stateOf(mask, session)}${mask.label ? `, ${mask.label}` : ""}`, scores.join(" · ")];

@@ -152,7 +152,9 @@ export class Drafting {
     if (whole) this.rings = null;
     this.stroking = !whole;
     this.app.stage.refresh();
-    if (whole) this.app.changed();
+    if (!whole) return;
+    this.app.keeping.keep();
+    this.app.changed();
   }
 
   /** @param {CanvasRenderingContext2D} context in image px */

@@ -20,7 +20,6 @@ export class Layers {
     this.session = null;
     this.shown = new Set(["flagged", "accepted", "drawn", "rejected"]);
     this.fills = true;
-    this.lines = true;
     this.opacity = 0.35;
     this.visible = true;
     this.ratio = 1;
@@ -58,8 +57,8 @@ export class Layers {
   restyle() {
     for (const [group, { fill, line }] of Object.entries(this.sheets)) {
       const on = this.visible && this.shown.has(group);
-      fill.style.display = on && this.fills && STYLES[group].fills ? "" : "none";
-      line.style.display = on && this.lines ? "" : "none";
+      fill.style.visibility = on && this.fills && STYLES[group].fills ? "" : "hidden"; // needs no layout, as display does
+      line.style.visibility = on ? "" : "hidden";
       fill.style.opacity = String(this.opacity);
     }
     this.#start();

@@ -66,9 +66,20 @@ export class Loader {
     app.stage.layers.load(app.session);
     app.trouble("page", "");
     app.say(view.message ?? "");
+    if (!same) this.#resume();
     app.zoomed(app.stage.camera.scale);
     app.changed();
     app.root.dataset.ready = view.token ?? "";
+  }
+
+  /** A drawing that a reload interrupted. */
+  #resume() {
+    const { app } = this;
+    app.draft = app.keeping.found();
+    if (!app.draft) return;
+    app.use("brush");
+    app.drafting.changed();
+    app.say("The drawing that was not finished is here again: Enter saves it, Esc drops it.");
   }
 
   /** What belonged to the image before. */

@@ -29,10 +29,24 @@ export class Stage {
   /** @param {ImageBitmap|null} picture @param {{width: number, height: number}|null} size @param {boolean} keep the view */
   load(picture, size, keep) {
     if (this.picture && this.picture !== picture) this.picture.close();
+    if (picture !== this.picture) this.#halve(picture);
     this.picture = picture;
     this.camera.image = size ?? { width: 1, height: 1 };
     this.resize();
     if (!keep) this.fit();
+  }
+
+  /** A picture of half the size, for views from afar: drawn in a quarter of the time, and smoother. */
+  #halve(picture) {
+    this.half?.close();
+    this.half = null;
+    if (!picture) return;
+    const size = { resizeWidth: Math.ceil(picture.width / 2), resizeHeight: Math.ceil(picture.height / 2), resizeQuality: "medium" };
+    const keep = (half) => {
+      if (this.picture === picture && !this.app.signal.aborted) this.half = half;
+      else half.close();
+    };
+    createImageBitmap(picture, size).then(keep, () => {}); // closed meanwhile: another image was opened
   }
 
   resize() {
@@ -91,6 +105,7 @@ export class Stage {
     clearTimeout(this.calm);
     this.layers.stop();
     this.picture?.close();
+    this.half?.close();
   }
 
   /** Set a context to image pixels. */
@@ -109,7 +124,8 @@ export class Stage {
     context.imageSmoothingEnabled = this.camera.scale * this.ratio < 3;
     context.imageSmoothingQuality = best ? "high" : "low";
     const { width, height } = this.camera.image;
-    context.drawImage(this.picture, 0, 0, width, height);
+    const small = this.camera.scale * this.ratio <= 0.5 * (this.picture.width / width);
+    context.drawImage((small && this.half) || this.picture, 0, 0, width, height);
   }
 
   #paintOver() {

@@ -11,6 +11,7 @@ export const STYLES = {
 export const DRAFT = { color: "#F0E442", fill: "rgba(240, 228, 66, 0.45)" };
 export const POSITIVE = "#009E73";
 export const NEGATIVE = "#D55E00";
+const FAR = 0.6; // CSS px an image pixel
 const CASING = "rgba(0, 0, 0, 0.6)";
 
 /**
@@ -18,15 +19,16 @@ const CASING = "rgba(0, 0, 0, 0.6)";
  * @param {CanvasRenderingContext2D} context whose unit is 1 / zoom CSS px @param {Path2D} path
  */
 export function strokeAs(context, style, path, zoom, { wider = 0, cased = true } = {}) {
-  const width = (style.width + wider) / zoom;
+  const fine = zoom < FAR ? 0.7 : 1; // of afar, lines and dashes must leave room for small masks
+  const width = (style.width * fine + wider) / zoom;
   context.lineJoin = "round";
   if (cased) {
     context.setLineDash([]);
-    context.lineWidth = width + 1.5 / zoom;
+    context.lineWidth = width + (1.5 * fine) / zoom;
     context.strokeStyle = CASING;
     context.stroke(path);
   }
-  context.setLineDash(style.dash.map((d) => d / zoom));
+  context.setLineDash(style.dash.map((d) => (d * fine) / zoom));
   context.lineWidth = width;
   context.strokeStyle = style.color;
   context.stroke(path);

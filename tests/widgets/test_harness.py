@@ -331,6 +331,22 @@ def test_reload__goes_on_where_the_kernel_did_not_answer(annotator):
     annotator.page.wait_for_function("localStorage.length === 0")
 
 
+def test_reload__brings_an_unfinished_drawing_back(annotator):
+    annotator.open().press("b")
+    annotator.drag((300, 300), (420, 300))
+    annotator.page.reload()
+    annotator.ready("made-1.png")
+    annotator.page.wait_for_function("document.querySelector('.wb').dataset.draft === 'new'")
+    annotator.page.evaluate("document.querySelector('.wb').focus()")
+    annotator.press("Enter")
+    drawn = annotator.last(1)
+    from workbench.masks import rle
+
+    assert drawn["kind"] == "draw"
+    assert rle.area([drawn["rle"].encode()], (900, 1200))[0] > 24 * 120
+    assert annotator.page.evaluate("localStorage.length") == 0
+
+
 def test_refused__in_words_and_taken_back(annotator):
     annotator.open().press("n")
     mask = annotator.state("selected")

@@ -1554,17 +1554,19 @@ var STYLES = {
 var DRAFT = { color: "#F0E442", fill: "rgba(240, 228, 66, 0.45)" };
 var POSITIVE = "#009E73";
 var NEGATIVE = "#D55E00";
+var FAR = 0.6;
 var CASING = "rgba(0, 0, 0, 0.6)";
 function strokeAs(context, style, path, zoom, { wider = 0, cased = true } = {}) {
-  const width = (style.width + wider) / zoom;
+  const fine = zoom < FAR ? 0.7 : 1;
+  const width = (style.width * fine + wider) / zoom;
   context.lineJoin = "round";
   if (cased) {
     context.setLineDash([]);
-    context.lineWidth = width + 1.5 / zoom;
+    context.lineWidth = width + 1.5 * fine / zoom;
     context.strokeStyle = CASING;
     context.stroke(path);
   }
-  context.setLineDash(style.dash.map((d) => d / zoom));
+  context.setLineDash(style.dash.map((d) => d * fine / zoom));
   context.lineWidth = width;
   context.strokeStyle = style.color;
   context.stroke(path);
@@ -1786,7 +1788,9 @@ var Drafting = class {
     if (whole) this.rings = null;
     this.stroking = !whole;
     this.app.stage.refresh();
-    if (whole) this.app.changed();
+    if (!whole) return;
+    this.app.keeping.keep();
+    this.app.changed();
   }
   /** @param {CanvasRenderingContext2D} context in image px */
   paint(context, zoom) {
@@ -1837,6 +1841,62 @@ var Frames = class {
     cancelAnimationFrame(this.id);
     this.id = 0;
     this.asked.clear();
+  }
+};
+
+// src/keeping.js
+var PREFIX2 = "workbench-draft:";
+var MODES = ["new", "edit", "replace"];
+var TOOLS = ["click", "box", "polygon", "brush"];
+var Keeping = class {
+  /** @param {object} app @param {Storage|null} storage */
+  constructor(app, storage2) {
+    Object.assign(this, { app, storage: storage2 });
+  }
+  get #key() {
+    const key = this.app.session.view.store_key;
+    return key ? PREFIX2 + key : "";
+  }
+  /** Keep the drawing as it is now, or forget the one that was kept. */
+  keep() {
+    const { draft, session } = this.app;
+    if (!this.storage || !this.#key || session.audit) return;
+    try {
+      if (!draft?.begun || draft.empty) this.storage.removeItem(this.#key);
+      else {
+        const { rle, label, tool } = draft.result();
+        const { mode, mask, points, box, polygons } = draft;
+        const kept = { image: session.view.image.name, mode, mask: mask?.id ?? null, rle, label, tool, points, box, polygons };
+        this.storage.setItem(this.#key, JSON.stringify(kept));
+      }
+    } catch {
+    }
+  }
+  /** @returns {Draft|null} the drawing kept for the image that was opened */
+  found() {
+    const { session } = this.app;
+    if (!this.storage || !this.#key || session.audit) return null;
+    try {
+      const kept = JSON.parse(this.storage.getItem(this.#key) ?? "null");
+      if (kept?.image !== session.view.image?.name) return null;
+      return this.#draft(kept, session);
+    } catch {
+      return null;
+    }
+  }
+  #draft({ mode, mask: id, rle, label, tool, points, box, polygons }, session) {
+    const ends = endsOfRuns(runsOfString(rle));
+    const { width, height } = session;
+    const mask = id ? session.byId.get(id) : null;
+    if (ends.at(-1) !== width * height || mode !== "new" && !mask) return null;
+    if (!MODES.includes(mode) || !TOOLS.includes(tool)) return null;
+    const draft = new Draft(width, height, { mode, mask, label: String(label ?? "") });
+    const end = draft.open(tool);
+    if (mode === "edit") draft.put(pixels(mask.ends, height, mask.box), false);
+    draft.put(pixels(ends, height, boxOf(ends, height)), true);
+    Object.assign(draft, { points: points ?? [], box: box ?? null, polygons: polygons ?? [] });
+    end();
+    return draft;
   }
 };
 
@@ -1937,9 +1997,19 @@ var Loader = class {
     app.stage.layers.load(app.session);
     app.trouble("page", "");
     app.say(view.message ?? "");
+    if (!same) this.#resume();
     app.zoomed(app.stage.camera.scale);
     app.changed();
     app.root.dataset.ready = view.token ?? "";
+  }
+  /** A drawing that a reload interrupted. */
+  #resume() {
+    const { app } = this;
+    app.draft = app.keeping.found();
+    if (!app.draft) return;
+    app.use("brush");
+    app.drafting.changed();
+    app.say("The drawing that was not finished is here again: Enter saves it, Esc drops it.");
   }
   /** What belonged to the image before. */
   #leave() {
@@ -2146,7 +2216,7 @@ function stateOf(mask, session) {
 }
 
 // src/panel/frame.js
-var TOOLS = [
+var TOOLS2 = [
   ["select", "Choose and move", "V"],
   ["click", "Clicks: inside, outside", "C"],
   ["box", "Box", "O"],
@@ -2193,7 +2263,7 @@ var Frame = class {
     const { app } = this;
     this.tools = h("div", { class: "wb-tools", role: "toolbar", "aria-label": "Tools", "aria-orientation": "vertical" });
     this.buttons = {};
-    for (const [name, words2, key] of TOOLS) {
+    for (const [name, words2, key] of TOOLS2) {
       const run = () => {
         app.use(name);
         app.focus();
@@ -2546,7 +2616,6 @@ var Layers = class {
     this.session = null;
     this.shown = /* @__PURE__ */ new Set(["flagged", "accepted", "drawn", "rejected"]);
     this.fills = true;
-    this.lines = true;
     this.opacity = 0.35;
     this.visible = true;
     this.ratio = 1;
@@ -2581,8 +2650,8 @@ var Layers = class {
   restyle() {
     for (const [group, { fill, line }] of Object.entries(this.sheets)) {
       const on = this.visible && this.shown.has(group);
-      fill.style.display = on && this.fills && STYLES[group].fills ? "" : "none";
-      line.style.display = on && this.lines ? "" : "none";
+      fill.style.visibility = on && this.fills && STYLES[group].fills ? "" : "hidden";
+      line.style.visibility = on ? "" : "hidden";
       fill.style.opacity = String(this.opacity);
     }
     this.#start();
@@ -2753,10 +2822,24 @@ var Stage = class {
   /** @param {ImageBitmap|null} picture @param {{width: number, height: number}|null} size @param {boolean} keep the view */
   load(picture, size, keep) {
     if (this.picture && this.picture !== picture) this.picture.close();
+    if (picture !== this.picture) this.#halve(picture);
     this.picture = picture;
     this.camera.image = size ?? { width: 1, height: 1 };
     this.resize();
     if (!keep) this.fit();
+  }
+  /** A picture of half the size, for views from afar: drawn in a quarter of the time, and smoother. */
+  #halve(picture) {
+    this.half?.close();
+    this.half = null;
+    if (!picture) return;
+    const size = { resizeWidth: Math.ceil(picture.width / 2), resizeHeight: Math.ceil(picture.height / 2), resizeQuality: "medium" };
+    const keep = (half) => {
+      if (this.picture === picture && !this.app.signal.aborted) this.half = half;
+      else half.close();
+    };
+    createImageBitmap(picture, size).then(keep, () => {
+    });
   }
   resize() {
     const { clientWidth: width, clientHeight: height } = this.element;
@@ -2808,6 +2891,7 @@ var Stage = class {
     clearTimeout(this.calm);
     this.layers.stop();
     this.picture?.close();
+    this.half?.close();
   }
   /** Set a context to image pixels. */
   #inImage(context) {
@@ -2824,7 +2908,8 @@ var Stage = class {
     context.imageSmoothingEnabled = this.camera.scale * this.ratio < 3;
     context.imageSmoothingQuality = best ? "high" : "low";
     const { width, height } = this.camera.image;
-    context.drawImage(this.picture, 0, 0, width, height);
+    const small = this.camera.scale * this.ratio <= 0.5 * (this.picture.width / width);
+    context.drawImage(small && this.half || this.picture, 0, 0, width, height);
   }
   #paintOver() {
     const context = this.over.getContext("2d");
@@ -3107,6 +3192,7 @@ var App = class {
     this.tool = this.tools.select;
     this.#build(el, css);
     this.post = new Post(model, { reply: (m, r) => this.#reply(m, r), state: (s) => this.#posted(s) }, { storage: storage(), elapsed: () => this.clock.take() });
+    this.keeping = new Keeping(this, storage());
     this.loader = new Loader(this);
     this.#listen();
     this.use("select");
@@ -3313,8 +3399,8 @@ var App = class {
   }
   #tell(mask) {
     const { hint } = this.stage;
-    hint.hidden = !mask;
-    if (!mask) return;
+    hint.hidden = !mask || mask === this.selected;
+    if (hint.hidden) return;
     const { session } = this;
     const scores = session.audit ? [] : SCORES.filter(([name]) => mask[name] !== null).map(([name, words2]) => `${words2} ${score(mask[name])}`);
     const lines = [`Mask ${mask.number}, ${stateOf(mask, session)}${mask.label ? `, ${mask.label}` : ""}`, scores.join(" · ")];
