@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import desk
 import numpy as np
@@ -152,6 +153,7 @@ def test_queue__complete_images_are_not_handed_out(project):
 def test_record__under_a_lost_claim_is_stale(project):
     quick = project.queue(claim_s=0.001)
     lost = quick.claim("a")
+    time.sleep(0.02)
     taken = quick.claim("b")
     assert taken.image_id == lost.image_id
     assert taken.token > lost.token
@@ -393,3 +395,85 @@ def test_quality_report__of_nothing(project):
     assert (report.masks, report.overlaps, report.gestures) == (0, (), 0)
     assert "not known" in str(report)
     json.dumps(report.to_dict(), allow_nan=False)
+
+
+# ---- bad input --------------------------------------------------------------------------------------------------------
+
+
+def test_undo__of_anothers_gesture_or_image_or_twice_is_refused(project, image):
+    other = project.images()["image_id"][1]
+    project.record(event("complete", image, gesture="done"))
+    for refused, says in (
+        (desk.undo(image, "done", by="b"), "is by 'a'"),
+        (desk.undo(other, "done"), "no gesture"),
+        (desk.undo(image, "nothing"), "no gesture"),
+        (desk.undo(image, "done", purpose="second"), "was for review"),
+    ):
+        with pytest.raises(EventError, match=says):
+            project.record(refused)
+    project.record(desk.undo(image, "done"))
+    with pytest.raises(EventError, match="undone already"):
+        project.record(desk.undo(image, "done"))
+    assert len(project.journal()) == 2
+
+
+def test_record__a_batch_with_one_bad_event_leaves_nothing(project, image):
+    ids = masks(project, image)
+    with pytest.raises(EventError):
+        project.record([event("verdict", image, ids[0], verdict="reject"), event("label", image, "nothing", label="x")])
+    assert len(project.journal()) == 0
+
+
+def test_record__unknown_run_or_triage_is_refused(project, image):
+    with pytest.raises(StoreError, match="run: expected one of"):
+        project.record(event("verdict", image, masks(project, image)[0], verdict="accept", run_id=7, triage_id=1))
+    with pytest.raises(EventError, match="triage_id: expected"):
+        project.record(event("complete", image, run_id=1, triage_id=99))
+
+
+def test_record__order_is_the_sequence_whatever_the_clock_says(project, image, monkeypatch):
+    from workbench.store import journal
+
+    ids = masks(project, image)
+    project.record(event("verdict", image, ids[0], verdict="accept"))
+    monkeypatch.setattr(journal, "_now_ms", lambda: "1999-01-01T00:00:00.000Z")
+    project.record(event("verdict", image, ids[0], verdict="reject"))
+    assert project.image_review(image).verdict[0] == 2
+    assert project.journal()["recorded_at"].iloc[1] < project.journal()["recorded_at"].iloc[0]
+
+
+def test_add_annotator__names_are_text_and_roles_are_known(project):
+    project.add_annotator("<b>x</b>")
+    assert "<b>x</b>" in project.annotators()["name"].tolist()
+    for name in ("", "x" * 10_000, "a\nb"):
+        with pytest.raises(ValueError, match="annotator: expected a name"):
+            project.add_annotator(name)
+    with pytest.raises(ValueError, match="role: expected one of annotator, senior, owner"):
+        project.add_annotator("c", "king")
+    assert project.add_annotator("a", "senior").role == "senior"
+
+
+def test_draw__the_pixels_of_a_mask_that_is_there_accept_it(project, image):
+    ids = masks(project, image)
+    (told,) = project.record(desk.draw(image, desk.BLOCKS[3]))
+    assert told.mask_id == ids[3]
+    review = project.image_review(image)
+    assert len(review) == 4
+    assert review.final[3]
+
+
+def test_draw__in_place_of_a_rejected_mask(project, image):
+    ids = masks(project, image)
+    (told,) = project.record(desk.draw(image, (0, 0, 5, 5), replaces=ids[0]))
+    review = project.image_review(image)
+    assert review.verdict[0] == 2
+    assert review.masks.parent_id[review.at(told.mask_id)] == ids[0]
+
+
+def test_verdict__in_bulk_is_marked(project, image):
+    ids = masks(project, image)
+    project.record(
+        [event("verdict", image, verdict="accept", masks=ids[:3]), event("verdict", image, ids[1], verdict="accept")]
+    )
+    assert project.image_review(image).bulk.tolist() == [True, False, True, False]
+    assert project.final_labels().empty

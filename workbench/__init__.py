@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from workbench.quality import combine as combine
     from workbench.quality import coverage as coverage
     from workbench.quality import overlaps as overlaps
+    from workbench.review.config import ReviewConfig as ReviewConfig
     from workbench.sam.load import load_sam as load_sam
+    from workbench.tables.events import ReviewEvent as ReviewEvent
     from workbench.tables.outcomes import Triage as Triage
     from workbench.tables.proposals import Proposals as Proposals
     from workbench.triage.rules import triage as triage
@@ -26,6 +28,8 @@ _HOMES = {
     "Project": "workbench.project",
     "ProposeConfig": "workbench.config",
     "Proposals": "workbench.tables.proposals",
+    "ReviewConfig": "workbench.review.config",
+    "ReviewEvent": "workbench.tables.events",
     "Triage": "workbench.tables.outcomes",
     "TriageConfig": "workbench.config",
     "combine": "workbench.quality",

@@ -196,6 +196,9 @@ def record(shown: Shown, events: Sequence[ReviewEvent], claim: Claim | None, cla
     with catalog.read() as connection:
         places = journal.places(connection, (event.image_id for event in events))
         versions = {image: _version_of(connection, place.key) for image, place in places.items()}
+    if any(event.run_id is None or event.triage_id is None for event in events):
+        now = shown.latest()
+        versions = {image: version or now for image, version in versions.items()}
     prepared = [_prepared(shown, event, claim, places, versions) for event in events]
     places |= {place.image_id: place for _, place, _ in prepared}
     with catalog.write() as connection:  # looks and writes in one turn; nothing slow is done in it
@@ -233,8 +236,8 @@ def _prepared(
     if claim is not None:
         changes["purpose"] = _PURPOSE_OF.get(claim.kind, "review")
     if event.run_id is None or event.triage_id is None:
-        version = versions[event.image_id] or shown.latest()
-        if event.run_id in (None, version.run_id):
+        version = versions[event.image_id]
+        if version is not None and event.run_id in (None, version.run_id):
             changes |= {"run_id": version.run_id, "triage_id": version.triage_id}
     if event.triage_id is not None:
         shown.config(event.triage_id)  # refuses an unknown one

@@ -14,7 +14,9 @@ def check_claim(event: ReviewEvent, claim: Claim | None) -> None:
     if claim is None:
         return
     if event.annotator != claim.annotator:
-        raise EventError(f"annotator: the claim is {short(claim.annotator)}'s, the event is {short(event.annotator)}'s")
+        raise EventError(
+            f"annotator: the claim belongs to {short(claim.annotator)}, the event is by {short(event.annotator)}"
+        )
     if event.image_id != claim.image_id:
         raise EventError(f"image_id: the claim is on image {claim.image_id}, the event is on {event.image_id}")
 
@@ -72,7 +74,7 @@ def check_undo(event: ReviewEvent, gestures: Sequence[ReviewEvent]) -> None:
         raise EventError(f"gesture: image {event.image_id} has no gesture {short(wanted)} to undo")
     if found.annotator != event.annotator:
         raise EventError(
-            f"gesture: {short(wanted)} was {short(found.annotator)}'s; undo your own, and decide anew about others'"
+            f"gesture: {short(wanted)} is by {short(found.annotator)}; undo your own, and decide anew about others'"
         )
     if found.purpose != event.purpose:
         raise EventError(f"gesture: {short(wanted)} was for {found.purpose}, the undo is for {event.purpose}")

@@ -43,7 +43,7 @@ class ImageReview:
     reasons : (N,) uint32 of `Reason`; verdict : (N,) uint8, 0 none, 1 accept, 2 reject; bulk : (N,) bool
     label, by : (N,) str, "" for none; prompts : (N,) mappings; superseded : (N,) bool, by an edit
     suggested : (N,) uint8, verdicts on masks of other runs with IoU >= 0.9, for masks without a verdict
-    history : all gestures in order
+    history : all gestures in order; of one annotator where only theirs are counted
     """
 
     image_id: str
@@ -180,7 +180,7 @@ def fold(
         outcome=_padded(triaged.outcome[chosen], len(masks)),
         reasons=_padded(triaged.reasons[chosen], len(masks)),
         suggested=_suggested(masks, state, elsewhere, others),
-        history=_history(events),
+        history=_history(events if by is None else [e for e in events if e.annotator == by]),
         **_columns(state),
     )
 

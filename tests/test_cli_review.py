@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import json
+
+import desk
+import pytest
+from typer.testing import CliRunner
+
+from workbench.cli import app
+
+run = CliRunner().invoke
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    desk.install(monkeypatch)
+    with desk.make(tmp_path) as project:
+        for image in project.images()["image_id"][:2]:
+            project.record(desk.event("complete", image))
+    return str(project.path)
+
+
+def test_audit__draws_and_shows(folder):
+    drawn = json.loads(run(app, ["audit", folder, "--draw", "--seed", "3", "--share", "0.5", "--json"]).stdout)
+    assert (drawn["seed"], drawn["masks"], drawn["images"]) == (3, 4, 2)
+    shown = json.loads(run(app, ["audit", folder, "--senior", "new", "--json"]).stdout)
+    assert shown["audits"]["1"] == {
+        "masks": 4,
+        "answered": 0,
+        "wrong": 0,
+        "wrong_share": {"value": None, "low": None, "high": None, "n": 0, "how": "none"},
+    }
+    assert shown["disagreements"] == []
+    assert run(app, ["audit", folder]).exit_code == 0
+
+
+def test_audit__bad_share_fails_in_words(folder):
+    done = run(app, ["audit", folder, "--draw", "--share", "7", "--json"])
+    assert done.exit_code == 1
+    assert "share" in json.loads(done.stdout)["error"]
+
+
+def test_agreement__as_one_object(folder):
+    found = json.loads(run(app, ["agreement", folder, "--json"]).stdout)
+    assert (found["images_twice"], found["masks_judged_twice"], found["cohens_kappa"]) == (0, 0, {})
+    assert run(app, ["agreement", folder]).exit_code == 0
+
+
+def test_export__final(folder, tmp_path):
+    done = run(app, ["export", folder, "-o", str(tmp_path / "f.json"), "--outcome", "final", "--json"])
+    assert json.loads(done.stdout)["masks"] == 6
