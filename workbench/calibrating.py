@@ -2,8 +2,254 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import workbench
 from workbench.reviewing import Reviewing
+from workbench.store import calibrations, records
+from workbench.store.calibrations import Record
+from workbench.store.errors import StoreError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.loop.calibration import Calibration
+    from workbench.loop.certification import Certificates
+    from workbench.loop.gate import GateConfig, GateReport
+    from workbench.loop.stage3 import Annotation, Verified
+    from workbench.sam.segmenter import Segmenter
 
 
 class Calibrating(Reviewing):
-    """The part of `Project` that checks confidence and decides what may go on without people."""
+    """The part of `Project` that checks confidence and decides what may go on without people.
+
+    Labels come from matching proposals with the truth of their images, or with the final masks of images whose review is
+    complete. Every result is kept as a record with its settings, model and images; records are never changed.
+    """
+
+    def calibrate(self, *, share: float = 0.5, draws: int = 500) -> Calibration:
+        """Judge and recalibrate the confidence of the latest run on labelled calibration images.
+
+        Parameters
+        ----------
+        share : of the calibration images, drawn by content; the others are kept for `certify`
+        draws : of the bootstrap over images
+
+        Returns
+        -------
+        Calibration; where it is undefined (no labels, one image, all right, all wrong) it says so in words
+
+        Raises
+        ------
+        StoreError : when there are no proposals; ValueError : for a share outside (0, 1]
+        """
+        from workbench.loop import calibration, labelling
+
+        if not 0 < share <= 1:
+            raise ValueError(f"share: expected a share in (0, 1], got {share}")
+        run_id, model_id = self._measured_run("calibrate")
+        images = [i for i in self._of_role("calibration") if calibration.is_for_fitting(i, self.seed, share)]
+        found = calibration.calibrate(labelling.label(self, images), run_id, model_id, self.seed, draws)
+        number = self._keep("calibration", {"share": share, "draws": draws}, found.images, found.to_dict())
+        return self._calibration_of(found.to_dict(), found.images, number)
+
+    def calibration(self) -> Calibration | None:
+        """Return the latest calibration of the latest run; None before the first."""
+        kept = calibrations.latest(self.catalog, "calibration", self._run_id())
+        return self._calibration_of(kept.result, kept.images, kept.id) if kept else None
+
+    def certify(self, alpha: float = 0.05, delta: float = 0.05, *, labels: int = 300) -> Certificates:
+        """Certify that at most `alpha` of what is accepted is wrong, with confidence 1 − `delta`: of this pool, of images to come.
+
+        For the pool, masks are drawn with equal probability, once for a calibration; each needs a label before there can
+        be a certificate (`masks_to_verify` lists them). For images to come, the calibration images that had no part in
+        the recalibration are used.
+
+        Parameters
+        ----------
+        labels : masks to draw from the pool, where none were drawn yet
+
+        Raises
+        ------
+        StoreError : without a calibration; ValueError : for alpha or delta outside (0, 1), or fewer than 1 label
+        """
+        from workbench.loop import calibration, certification
+
+        kept = self.calibration()
+        if kept is None or kept.recalibration is None:
+            why = "run project.calibrate() (workbench calibrate) first" if kept is None else kept.note
+            raise StoreError(f"certify: expected a calibration of the latest run; {why}")
+        if labels < 1:
+            raise ValueError(f"labels: expected 1 or more, got {labels}")
+        pool = certification.pool_of(self, kept.recalibration)
+        drawn = self._drawn(pool, labels, kept.id)
+        verdicts = certification.labels_of(self, pool.image[drawn].tolist(), pool.mask_id[drawn].tolist())
+        others = [i for i in self._of_role("calibration") if i not in set(kept.images)]
+        share = self._calibration_share()
+        others = [i for i in others if not calibration.is_for_fitting(i, self.seed, share)]
+        found = certification.Certificates(
+            certification.of_pool(pool, drawn, verdicts, alpha, delta),
+            certification.of_images(self, kept.recalibration, others, alpha, delta, self.seed),
+            len(drawn),
+            sum(verdict == "" for verdict in verdicts),
+        )
+        self._keep("certificate", {"alpha": alpha, "delta": delta, "calibration": kept.id}, others, found.to_dict())
+        return found
+
+    def masks_to_verify(self) -> pd.DataFrame:
+        """Return image_id, mask_id and label ("right", "wrong" or "" for none yet) of the masks drawn for `certify`."""
+        from workbench.loop import certification
+
+        kept = calibrations.latest(self.catalog, "sample", self._run_id())
+        rows = kept.result["masks"] if kept else []
+        return self._verdicts_frame(rows, certification.labels_of(self, [r[0] for r in rows], [r[1] for r in rows]))
+
+    def gate(self, config: GateConfig | None = None, *, declared: Mapping[str, str] | None = None) -> GateReport:
+        """Hold the project's figures on its test images against the bounds of the gate to Stage 3.
+
+        Parameters
+        ----------
+        config : bounds, and whether they are read at the worse end of the interval (default) or at the point
+        declared : checks that do not apply, each with a reason; kept, and used again by the next call that names none
+        """
+        from workbench.loop import readiness
+        from workbench.loop.gate import GateConfig
+
+        last = calibrations.latest(self.catalog, "gate", self._run_id())
+        words = dict(last.settings["declared"] if declared is None and last else declared or {})
+        config = config or GateConfig()
+        report = readiness.gate(self, self.calibration(), config, words)
+        images = self._of_role("test")
+        self._keep("gate", {"config": config.to_dict(), "declared": words}, images, report.to_dict())
+        return report
+
+    def annotate_automatically(
+        self,
+        images: Iterable[str] | None = None,
+        *,
+        override: str | None = None,
+        sam: Segmenter | None = None,
+        sample: int = 200,
+        delta: float = 0.05,
+    ) -> Annotation:
+        """Accept masks without a person (Stage 3), and draw a sample of them by which they are verified.
+
+        Masks with a confidence above the certified threshold are accepted; without a certificate, what triage accepts.
+
+        Parameters
+        ----------
+        images : ids or paths; None for all that have proposals
+        override : a reason to go on while the gate is shut; it is kept in the record
+        sam : proposes on images that have no proposals yet
+        sample : masks drawn with equal probability for verification; delta : of the bound that they give
+
+        Raises
+        ------
+        GateShutError : while the gate is shut, naming the checks; StoreError : for images without proposals
+        """
+        from workbench.loop import certification, stage3
+
+        report = self.gate()
+        stage3.refuse_shut(report, override)
+        chosen = None if images is None else [str(name) for name in images]
+        if sam is not None:
+            self.propose(sam, images=chosen, progress=False)
+        run_id, _ = self._measured_run("annotate")
+        names = self._proposed(chosen, run_id)
+        kept, calibrated = calibrations.latest(self.catalog, "certificate", run_id), self.calibration()
+        current = kept is not None and calibrated is not None and kept.settings["calibration"] == calibrated.id
+        threshold, rule = stage3.rule_of(kept.result if kept and current else None)
+        masks = stage3.accept(self, names, calibrated.recalibration if calibrated else None, threshold)
+        rows = np.sort(np.random.default_rng(self.seed).choice(len(masks), min(sample, len(masks)), replace=False))
+        verdicts = certification.labels_of(self, masks.image_id[rows].tolist(), masks.mask_id[rows].tolist())
+        verified = stage3.verify_by(verdicts, len(masks), delta)
+        reason = "" if report.open else override or ""
+        found = stage3.Annotation(masks, tuple(names), rows, rule, report.open, reason, verified)
+        settings = {"override": override, "threshold": threshold, "sample": sample, "delta": delta}
+        number = self._keep("annotation", settings, names, found.to_dict())
+        return stage3.Annotation(masks, tuple(names), rows, rule, report.open, reason, verified, number)
+
+    def verify_annotation(self) -> Verified:
+        """Return what the sample of the latest automatic annotation says by the labels that there are now.
+
+        Raises
+        ------
+        StoreError : before the first automatic annotation
+        """
+        from workbench.loop import certification, stage3
+
+        kept = calibrations.latest(self.catalog, "annotation", self._run_id())
+        if kept is None:
+            raise StoreError("verify: nothing was annotated automatically yet; see project.annotate_automatically")
+        rows = kept.result["sample"]
+        verdicts = certification.labels_of(self, [r[0] for r in rows], [r[1] for r in rows])
+        return stage3.verify_by(verdicts, kept.result["masks"], kept.settings["delta"])
+
+    def calibration_records(self) -> pd.DataFrame:
+        """Return a row for each calibration, sample, certificate, gate and annotation, the oldest first."""
+        return calibrations.frame(self.catalog)
+
+    # ---- what the above share -------------------------------------------------------------------------------------
+
+    def _of_role(self, role: str) -> list[str]:
+        frame = self.images()
+        return [str(i) for i in frame["image_id"][(frame["role"] == role) & (frame["status"] == "done")]]
+
+    def _measured_run(self, what: str) -> tuple[int, str]:
+        run = self._find_run(None)
+        if run is None:
+            raise StoreError(
+                f"{what}: expected proposals, there are none yet; run `workbench propose` (project.propose) first"
+            )
+        return run.id, run.model_id
+
+    def _proposed(self, names: list[str] | None, run_id: int) -> list[str]:
+        files = self._chosen(names, run_id)
+        missing = [file.path for file in files if file.status != "done"]
+        if names is not None and missing:
+            raise StoreError(
+                f"annotate: {len(missing)} of the images have no proposals by the latest run ({missing[0]} ...); "
+                "give sam=..., or run `workbench propose` first"
+            )
+        return [str(file.image_id) for file in files if file.status == "done"]
+
+    def _keep(self, kind: calibrations.Kind, settings: dict[str, Any], images: Iterable[str], result: Any) -> int:
+        run_id, model_id = self._run_id(), self.model_id or ""
+        triage = records.latest_triage(self.catalog, run_id) if run_id is not None else None
+        record = Record(kind, run_id, model_id, settings, list(images), result, triage.id if triage else None)
+        return calibrations.keep(self.catalog, record, workbench.__version__)
+
+    def _calibration_of(self, values: Mapping[str, Any], images: Iterable[str], number: int) -> Calibration:
+        from workbench.loop.calibration import Calibration
+
+        run_id, model_id = self._measured_run("calibrate")
+        return Calibration.from_dict(values, run_id, model_id, list(images), number)
+
+    def _calibration_share(self) -> float:
+        kept = calibrations.latest(self.catalog, "calibration", self._run_id())
+        return float(kept.settings["share"]) if kept else 1.0
+
+    def _drawn(self, pool: Any, labels: int, calibration_id: int) -> np.ndarray:
+        """Positions in the pool of the masks drawn for this calibration; drawn at its first certificate."""
+        from workbench.loop import certification
+
+        kept = calibrations.latest(self.catalog, "sample", self._run_id())
+        places = {key: k for k, key in enumerate(zip(pool.image, pool.mask_id, strict=True))}
+        if kept is not None and kept.settings["calibration"] == calibration_id and kept.settings["pool"] == len(pool):
+            rows = [places.get((image, mask)) for image, mask in kept.result["masks"]]
+            if None not in rows:
+                return np.array(rows, np.int64)
+        drawn = certification.draw(pool, labels, self.seed)
+        masks = [[str(pool.image[k]), str(pool.mask_id[k])] for k in drawn]
+        settings = {"calibration": calibration_id, "pool": len(pool), "labels": labels, "seed": self.seed}
+        self._keep("sample", settings, dict.fromkeys(image for image, _ in masks), {"masks": masks})
+        return drawn
+
+    def _verdicts_frame(self, rows: list[list[str]], verdicts: Iterable[str]) -> pd.DataFrame:
+        import pandas as pd
+
+        columns = {"image_id": [r[0] for r in rows], "mask_id": [r[1] for r in rows], "label": list(verdicts)}
+        return pd.DataFrame(columns)

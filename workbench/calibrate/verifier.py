@@ -108,6 +108,14 @@ class Verification:
         model = self.verifier.to_dict() if self.verifier else None
         return {**plain, "brier": dict(self.brier), "verifier": model}
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Verification:
+        """Build it from what `to_dict` gave, without the held-out probabilities."""
+        nan = float("nan")
+        plain: dict[str, Any] = {k: nan if v is None else v for k, v in values.items() if k != "verifier"}
+        model = Verifier.from_dict(values["verifier"]) if values["verifier"] else None
+        return cls(**plain, verifier=model, held_out=np.zeros(0))
+
 
 def _standard(values: Floats, mean: Floats, scale: Floats) -> Floats:
     z = (values - mean) / scale

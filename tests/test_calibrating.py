@@ -1,0 +1,315 @@
+"""Calibration, certificates, gate and Stage 3 of a project whose masks are right with a known probability."""
+
+from __future__ import annotations
+
+import json
+
+import judged
+import numpy as np
+import pytest
+import sqlalchemy as sa
+import stub_sam
+from desk import event
+from typer.testing import CliRunner
+
+from workbench.cli import app
+from workbench.loop.gate import GateConfig
+from workbench.loop.labelling import label
+from workbench.loop.stage3 import GateShutError
+from workbench.store.errors import StoreError
+from workbench.store.schema.calibration import calibration_records
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    with judged.make(tmp_path, monkeypatch) as made:
+        yield made
+
+
+def of_role(project, role):
+    frame = project.images()
+    return frame["image_id"][frame["role"] == role].tolist()
+
+
+# ---- labels -----------------------------------------------------------------------------------------------------------
+
+
+def test_label__right_are_those_that_match_the_truth(project):
+    image = of_role(project, "calibration")[0]
+    rows = label(project, [image])
+    _, scores, right = judged.drawn(project.image(image))
+    assert rows.right.tolist() == right.tolist()
+    assert rows.known.all()
+    assert rows.features.score == pytest.approx(scores, abs=1e-6)
+    assert set(np.round(rows.true_iou, 3)) <= {1.0, 0.333}
+
+
+def test_label__final_masks_that_nobody_looked_at_are_no_labels(tmp_path, monkeypatch):
+    with judged.make(tmp_path, monkeypatch, n=2, truth=False) as project:
+        project.add_annotator("a")
+        image = of_role(project, "calibration")[0] if of_role(project, "calibration") else of_role(project, "test")[0]
+        review = project.image_review(image)
+        auto = review.masks.mask_id[review.outcome == 2].tolist()
+        flagged = review.masks.mask_id[review.outcome == 1].tolist()
+        events = [event("verdict", image, mask, verdict="accept") for mask in [*auto[:1], *flagged[:1]]]
+        project.record([*events, event("complete", image)])
+        rows = label(project, [image])
+        known = dict(zip(rows.mask_id.tolist(), rows.known.tolist(), strict=True))
+        assert known[auto[0]]
+        assert not any(known[mask] for mask in auto[1:])
+        assert all(known[mask] for mask in flagged)  # looked at, or matched by nothing that is final
+        assert rows.unseen == len(auto) - 1
+
+
+def test_label__bulk_verdicts_are_no_labels(tmp_path, monkeypatch):
+    with judged.make(tmp_path, monkeypatch, n=2, truth=False) as project:
+        project.add_annotator("a")
+        image = project.images()["image_id"][0]
+        review = project.image_review(image)
+        chosen = review.masks.mask_id[review.outcome > 0].tolist()
+        project.record([event("verdict", image, verdict="accept", masks=chosen, bulk=True), event("complete", image)])
+        rows = label(project, [image])
+        assert not rows.right.any()
+        assert rows.unseen == len(chosen)
+
+
+# ---- calibrate --------------------------------------------------------------------------------------------------------
+
+
+def test_calibrate__before_and_after_are_kept_and_read_back(project):
+    found = project.calibrate(draws=50)
+    assert found.before["smooth_ece"].value > 0.08
+    assert found.after["smooth_ece"].value < found.before["smooth_ece"].value
+    assert found.recalibration.method != "none"
+    assert "auto-accepted masks" in str(found)
+    again = project.calibration()
+    assert again.to_dict() == found.to_dict()
+    assert (again.id, again.images) == (found.id, found.images)
+    rows = label(project, list(found.images))
+    assert np.array_equal(again.recalibration.predict(rows.features), found.recalibration.predict(rows.features))
+    assert not set(found.images) & set(of_role(project, "test"))
+
+
+def test_calibrate__verifier_is_reported_and_not_used_where_it_says_no_more(project):
+    found = project.calibrate(draws=50)
+    assert not found.good.useful
+    assert found.good.baseline_auroc == pytest.approx(found.good.auroc, abs=0.1)
+    assert found.complete.question == "is this image complete?"
+
+
+@pytest.mark.parametrize(("always", "word"), [(True, "are right"), (False, "are wrong")])
+def test_calibrate__one_class_is_undefined_and_said_so(tmp_path, monkeypatch, always, word):
+    with judged.make(tmp_path, monkeypatch, n=10, always=always) as project:
+        found = project.calibrate(draws=20)
+        assert found.recalibration is None
+        assert word in found.note
+        assert word in str(found)
+        with pytest.raises(StoreError, match=word):
+            project.certify()
+        assert project.gate()["calibration_error"].verdict == "insufficient"
+        assert word in project.gate()["calibration_error"].note
+
+
+def test_calibrate__without_truth_or_proposals_says_what_to_do(tmp_path, monkeypatch):
+    with judged.make(tmp_path, monkeypatch, n=4, truth=False) as project:
+        assert "no labelled masks" in project.calibrate(draws=20).note
+    import workbench as wb
+
+    with wb.Project.create(tmp_path / "empty.wb", images=str(tmp_path / "images")) as project:
+        assert project.calibration() is None
+        with pytest.raises(StoreError, match="workbench propose"):
+            project.calibrate()
+        assert not project.gate().open
+
+
+def test_records__are_never_changed(project):
+    project.calibrate(draws=20)
+    for change in (sa.update(calibration_records).values(model_id="x"), sa.delete(calibration_records)):
+        with pytest.raises(sa.exc.IntegrityError, match="append-only"), project.catalog.write() as connection:
+            connection.execute(change)
+    assert project.calibration_records()["kind"].tolist() == ["calibration"]
+
+
+# ---- certify ----------------------------------------------------------------------------------------------------------
+
+
+def test_certify__pool_is_certified_by_masks_drawn_from_it(tmp_path, monkeypatch):
+    with judged.make(tmp_path, monkeypatch, n=80) as project:
+        project.calibrate(draws=20)
+        both = project.certify(alpha=0.2, labels=200)
+        assert both.unlabelled == 0
+        assert both.drawn == 200
+        assert both.pool.granted
+        assert both.images.labels > 20  # calibration images that had no part in the recalibration
+        strict = project.certify(alpha=0.01)
+        assert not strict.images.granted
+        assert strict.images.note
+        frame = project.masks_to_verify()
+        assert len(frame) == 200
+        assert set(frame["label"]) == {"right", "wrong"}
+        drawn_again = project.certify(alpha=0.2, labels=100)
+        assert drawn_again.to_dict() == both.to_dict()  # the sample is drawn once
+
+
+def test_certify__masks_without_a_label_are_asked_for(tmp_path, monkeypatch):
+    with judged.make(tmp_path, monkeypatch, n=30) as project:
+        project.calibrate(draws=20)
+        some = project.images()["image_id"].tolist()
+        with project.catalog.write() as connection:  # as if only calibration images had truth
+            keep = set(of_role(project, "calibration"))
+            from workbench.store.schema import images, truth_images
+
+            keys = sa.select(images.c.key).where(images.c.image_id.in_([i for i in some if i not in keep]))
+            connection.execute(sa.delete(truth_images).where(truth_images.c.image_key.in_(keys)))
+        both = project.certify(alpha=0.2, labels=100)
+        assert not both.pool.granted
+        assert 0 < both.unlabelled < 100
+        assert "have no label yet" in both.pool.sentence
+        assert (project.masks_to_verify()["label"] == "").sum() == both.unlabelled
+
+
+def test_certify__needs_a_calibration(project):
+    with pytest.raises(StoreError, match="calibrate"):
+        project.certify()
+    project.calibrate(draws=20)
+    with pytest.raises(ValueError, match="alpha"):
+        project.certify(alpha=0)
+
+
+# ---- gate -------------------------------------------------------------------------------------------------------------
+
+
+def test_gate__figures_are_of_test_images(project):
+    project.calibrate(draws=20)
+    report = project.gate()
+    rows = label(project, of_role(project, "test"))
+    assert report["auto_accept_rate"].value == pytest.approx(rows.auto.mean())
+    assert report["auto_accept_rate"].verdict == "fail"
+    assert report["domains"].n == 2
+    assert report["category_diversity"].n == 2
+    assert "one model so far" in report["improvement"].note
+    assert "two annotators" in report["consistency"].note
+    assert not report.open
+
+
+def test_gate__improvement_is_between_the_last_two_models(project):
+    project.propose(stub_sam.StubSam("stub-2"), stub_sam.PLAIN, progress=False)
+    project.triage(judged.PLAIN)
+    check = project.gate()["improvement"]
+    assert check.value > 0.05
+    assert check.verdict == "fail"
+    assert check.interval[0] <= check.value <= check.interval[1]
+
+
+def test_gate__declarations_are_kept(project):
+    project.gate(declared={"consistency": "one annotator"})
+    assert project.gate()["consistency"].verdict == "not applicable"
+    assert project.gate(declared={})["consistency"].verdict == "insufficient"
+
+
+def test_gate__too_few_test_images_is_insufficient(project):
+    report = project.gate(GateConfig(least_images=1000))
+    assert report["recall"].verdict == "insufficient"
+    assert "at least 1000 are needed" in report["recall"].note
+
+
+# ---- Stage 3 ----------------------------------------------------------------------------------------------------------
+
+
+def test_annotate__is_refused_while_the_gate_is_shut(project):
+    with pytest.raises(GateShutError, match="auto_accept_rate"):
+        project.annotate_automatically()
+    with pytest.raises(ValueError, match="reason"):
+        project.annotate_automatically(override=" ")
+    assert "annotation" not in project.calibration_records()["kind"].tolist()
+
+
+def test_annotate__override_is_kept_and_a_sample_verifies(project):
+    project.calibrate(draws=20)
+    found = project.annotate_automatically(override="a trial", sample=50)
+    assert not found.gate_open
+    assert len(found.sample) == found.verified.drawn == 50
+    assert found.verified.labelled == 50
+    wrong = found.verified.wrong / 50
+    assert wrong < found.verified.bound < wrong + 0.2
+    assert "a trial" in str(found)
+    kept = project.calibration_records().iloc[-1]
+    assert kept["kind"] == "annotation"
+    assert kept["settings"]["override"] == "a trial"
+    assert str(project.verify_annotation()) == str(found.verified)
+    assert len(found.masks) == len(project.proposals(outcome="auto_accepted"))
+
+
+def test_annotate__certified_threshold_is_used_when_there_is_one(tmp_path, monkeypatch):
+    with judged.make(tmp_path, monkeypatch, n=80) as project:
+        calibration = project.calibrate(draws=20)
+        both = project.certify(alpha=0.2, labels=200)
+        found = project.annotate_automatically(override="a trial")
+        assert "certified for images to come" in found.rule
+        assert both.images.threshold == both.pool.threshold
+        assert len(found.masks) == both.pool.accepted
+        project.calibrate(draws=20)  # its confidence is another one: the certificate holds no more
+        assert "no certificate" in project.annotate_automatically(override="a trial").rule
+        assert calibration.id < project.calibration().id
+
+
+def test_annotate__images_without_proposals_are_named(project, tmp_path):
+    from PIL import Image
+
+    Image.fromarray(np.zeros((*judged.SIZE, 3), np.uint8)).save(tmp_path / "images" / "new.png")
+    project.add_images(str(tmp_path / "images"))
+    with pytest.raises(StoreError, match="no proposals"):
+        project.annotate_automatically(["new.png"], override="a trial")
+    sam = stub_sam.StubSam("stub-1")
+    assert len(project.annotate_automatically(["new.png"], override="a trial", sam=sam).images) == 1
+
+
+def test_annotate__open_gate_needs_no_override(project, monkeypatch):
+    from workbench.loop import readiness
+    from workbench.loop.gate import CHECKS, evaluate
+
+    monkeypatch.setattr(readiness, "gate", lambda *_: evaluate({}, declared=dict.fromkeys(CHECKS, "a test")))
+    found = project.annotate_automatically()
+    assert found.gate_open
+    assert found.override == ""
+
+
+def test_verify__before_an_annotation_says_so(project):
+    with pytest.raises(StoreError, match="nothing was annotated"):
+        project.verify_annotation()
+
+
+# ---- command line -----------------------------------------------------------------------------------------------------
+
+
+def run(*words):
+    return CliRunner().invoke(app, list(map(str, words)))
+
+
+def test_cli__calibrate_gate_annotate(project, tmp_path):
+    folder = project.path
+    answer = run("calibrate", folder, "--json")
+    assert answer.exit_code == 0, answer.output
+    values = json.loads(answer.output)
+    assert values["calibration"]["recalibration"]["method"] == values["recalibration"]
+    assert values["certificates"]["pool"]["sentence"] == values["pool"]
+    answer = run("gate", folder, "--json", "--declare", "consistency=one annotator", "--set", "least_images=5")
+    values = json.loads(answer.output)
+    assert answer.exit_code == 0
+    assert values["open"] is False
+    assert {c["name"]: c["verdict"] for c in values["checks"]}["consistency"] == "not applicable"
+    answer = run("annotate", folder)
+    assert answer.exit_code == 1
+    assert "the gate to fully automatic annotation is shut" in answer.stderr
+    file = tmp_path / "masks.json"
+    answer = run("annotate", folder, "--override", "a trial", "-o", file, "--json")
+    assert answer.exit_code == 0, answer.output
+    assert len(json.loads(file.read_text())["annotations"]) == json.loads(answer.output)["masks"]
+
+
+def test_cli__tables_for_people_and_wrong_use(project):
+    assert "smooth ece" in run("calibrate", project.path).output
+    assert "The gate is shut" in run("gate", project.path).output
+    assert run("gate", project.path, "--declare", "consistency").exit_code == 2
+    assert run("gate", project.path, "--set", "recall=2").exit_code == 2
+    assert "a trial" in run("annotate", project.path, "--override", "a trial").output

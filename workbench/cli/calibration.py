@@ -1,0 +1,105 @@
+"""Commands on confidence and what it allows: calibrate, gate, annotate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from workbench.cli.answering import AsJson, Changes, Folder, UsageError, answering, app, changed, show
+
+
+@app.command()
+def calibrate(
+    folder: Folder,
+    alpha: Annotated[float, typer.Option(help="the largest share wrong that is certified")] = 0.05,
+    delta: Annotated[float, typer.Option(help="1 − the confidence of the certificates")] = 0.05,
+    share: Annotated[float, typer.Option(help="calibration images to fit on; the rest is for certificates")] = 0.5,
+    labels: Annotated[int, typer.Option(min=1, help="masks drawn from the pool for its certificate")] = 300,
+    as_json: AsJson = False,
+) -> None:
+    """Judge and recalibrate the confidence of the latest run, and certify what can be."""
+    from workbench.project import Project
+
+    with answering(as_json), Project.open(folder) as project:
+        found = project.calibrate(share=share)
+        values: dict[str, Any] = {"images": len(found.images), "note": found.note or None}
+        values["recalibration"] = found.recalibration.method if found.recalibration else "undefined"
+        for name in ("before", "after", "before_auto", "after_auto"):
+            table = getattr(found, name)
+            values[name] = {m.name: _rounded(m.value) for m in table.figures.values()}
+        values |= {"verifier_of_masks": repr(found.good), "verifier_of_images": repr(found.complete)}
+        if found.recalibration is not None:
+            both = project.certify(alpha, delta, labels=labels)
+            values |= {"pool": both.pool.sentence, "images_to_come": both.images.sentence}
+            values |= {"drawn": both.drawn, "unlabelled": both.unlabelled}
+            if as_json:
+                values["certificates"] = both.to_dict()
+        if as_json:
+            values["calibration"] = found.to_dict()
+        show(values, as_json, f"calibrated {folder}")
+
+
+@app.command()
+def gate(
+    folder: Folder,
+    changes: Changes = None,
+    declare: Annotated[
+        list[str] | None, typer.Option("--declare", metavar="CHECK=REASON", help="a check that does not apply, and why")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show which checks keep the gate to fully automatic annotation shut."""
+    from workbench.loop.gate import GateConfig
+    from workbench.project import Project
+
+    with answering(as_json), Project.open(folder) as project:
+        declared = dict(_declared(text) for text in declare) if declare else None
+        report = project.gate(changed(GateConfig(), changes), declared=declared)
+        if as_json:
+            show(report.to_dict(), as_json, str(folder))
+        else:
+            typer.echo(str(report))
+
+
+@app.command()
+def annotate(
+    folder: Folder,
+    override: Annotated[
+        str | None, typer.Option(metavar="REASON", help="go on while the gate is shut; kept in the record")
+    ] = None,
+    sample: Annotated[int, typer.Option(min=1, help="masks drawn for verification")] = 200,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="write the masks as COCO")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Annotate fully automatically, if the gate is open, and draw masks by which that is verified."""
+    from workbench.project import Project
+
+    with answering(as_json), Project.open(folder) as project:
+        found = project.annotate_automatically(override=override, sample=sample)
+        values = found.to_dict()
+        if output is not None:
+            from workbench.formats import coco
+            from workbench.formats.entry import ImageEntry
+
+            sizes = project.images().set_index("image_id")
+            entries = [ImageEntry(sizes["path"][i], (sizes["height"][i], sizes["width"][i]), i) for i in found.images]
+            coco.write(output.expanduser(), found.masks, entries)
+            values["file"] = str(output)
+        if not as_json:
+            values = {k: v for k, v in values.items() if k not in ("sample", "drawn", "labelled", "wrong", "bound")}
+        show(values, as_json, f"annotated {folder}")
+
+
+def _declared(text: str) -> tuple[str, str]:
+    name, equals, reason = text.partition("=")
+    if not equals or not reason.strip():
+        raise UsageError(f"--declare: expected CHECK=REASON, got {text!r}")
+    return name.strip(), reason.strip()
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 4) if value == value else None

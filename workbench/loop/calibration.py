@@ -1,0 +1,155 @@
+"""Calibration of a run: confidence before and after recalibration on labelled images, and the verifier beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from workbench.calibrate.recalibrate import Recalibration, Tried, choose
+from workbench.calibrate.reliability import ReliabilityTable, reliability
+from workbench.calibrate.verifier import COMPLETE, GOOD, Verification, verify
+from workbench.images import assign_role
+from workbench.loop.labelling import Labelled
+from workbench.plotted import Plotted
+from workbench.tables.outcomes import Outcome
+
+TABLES = ("before", "after", "before_auto", "after_auto")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Calibration(Plotted):
+    """Confidence of a run's distinct proposals, judged on labelled images.
+
+    before, after : predicted IoU read as a probability, and p(right) by recalibrations that had not seen the image, on
+        distinct proposals; before_auto, after_auto : on the auto-accepted ones
+    tried : the methods compared by cross-validation over images; recalibration : the chosen one, None where undefined
+    good, complete : the verifier of masks and of images, beside predicted IoU and beside coverage
+    images : it was made from; note : what is undefined or left out
+    """
+
+    run_id: int
+    model_id: str
+    before: ReliabilityTable
+    after: ReliabilityTable
+    before_auto: ReliabilityTable
+    after_auto: ReliabilityTable
+    tried: tuple[Tried, ...]
+    recalibration: Recalibration | None
+    good: Verification
+    complete: Verification
+    images: tuple[str, ...]
+    note: str = ""
+    id: int = 0
+
+    def __str__(self) -> str:
+        method = self.recalibration.method if self.recalibration else "undefined"
+        lines = [f"Calibration of run {self.run_id} on {len(self.images):,} images; recalibration: {method}"]
+        for name in TABLES:
+            table: ReliabilityTable = getattr(self, name)
+            figures = [f"{k} {table[k].value:.3f}" for k in ("ece", "smooth_ece", "brier_skill", "auroc")]
+            shown = ", ".join(figures) if np.isfinite(table["ece"].value) else f"undefined: {table.note}"
+            lines.append(f"  {name.replace('_', ', '):12} {table.what}: {shown}")
+        lines += [f"  {self.good!r}", f"  {self.complete!r}"]
+        return "\n".join([*lines, *([self.note] if self.note else [])])
+
+    __repr__ = __str__
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values for JSON; recalibration and verifiers as arrays, to the bit."""
+        return {
+            **{name: getattr(self, name).to_dict() for name in TABLES},
+            "tried": [t._asdict() for t in self.tried],
+            "recalibration": self.recalibration.to_dict() if self.recalibration else None,
+            "good": self.good.to_dict(),
+            "complete": self.complete.to_dict(),
+            "note": self.note,
+        }
+
+    @classmethod
+    def from_dict(
+        cls, values: Mapping[str, Any], run_id: int, model_id: str, images: Sequence[str], number: int
+    ) -> Calibration:
+        """Build it from what `to_dict` gave and its record."""
+        tables = {name: ReliabilityTable.from_dict(values[name]) for name in TABLES}
+        kept = values["recalibration"]
+        return cls(
+            run_id,
+            model_id,
+            **tables,
+            tried=tuple(Tried(**row) for row in values["tried"]),
+            recalibration=Recalibration.from_dict(kept) if kept else None,
+            good=Verification.from_dict(values["good"]),
+            complete=Verification.from_dict(values["complete"]),
+            images=tuple(images),
+            note=values["note"],
+            id=number,
+        )
+
+
+def is_for_fitting(image_id: str, seed: int, share: float) -> bool:
+    """Whether a calibration image is for fitting; the others are kept for certificates. Drawn by content, as roles."""
+    return assign_role(image_id, seed + 1, (share, 1 - share, 0)) == "train"
+
+
+def calibrate(rows: Labelled, run_id: int, model_id: str, seed: int, draws: int = 500) -> Calibration:
+    """Judge and recalibrate the confidence of labelled proposals."""
+    rng, known = np.random.default_rng(seed), rows.known
+    right, image = rows.right[known], rows.image[known]
+    features, auto = rows.features.select(known), rows.auto[known]
+    choice = choose(features, right, image, seed=seed)
+    ious = {"predicted_iou": features.score, "true_iou": rows.true_iou[known]}
+    tables = []
+    for some, what in ((np.ones(len(right), bool), "distinct proposals"), (auto, "auto-accepted masks")):
+        of = {name: column[some] for name, column in ious.items()}
+        for p in (features.score, choice.held_out):
+            chosen = p[some] if choice.chosen or p is features.score else p[:0]
+            labels = (right[some], image[some]) if len(chosen) == some.sum() else (right[:0], image[:0])
+            also = of if p is features.score else {}
+            tables.append(reliability(chosen, *labels, rng, what=what, draws=draws, **also))
+    columns, values = features.names, features.values
+    good = verify(columns, values, right, image, features.score, rng, question=GOOD, draws=draws, seed=seed)
+    notes = [choice.note] if choice.note else []
+    if rows.unseen:
+        notes.append(f"{rows.unseen:,} final masks that nobody looked at are no labels")
+    return Calibration(
+        run_id,
+        model_id,
+        tables[0],
+        tables[1],
+        tables[2],
+        tables[3],
+        choice.tried,
+        choice.chosen,
+        good,
+        _of_images(rows, rng, draws, seed),
+        rows.images,
+        "; ".join(notes),
+    )
+
+
+IMAGE_COLUMNS = ("auto_accepted", "flagged", "discarded", "flagged_score", "best_discarded", "covered")
+
+
+def _of_images(rows: Labelled, rng: np.random.Generator, draws: int, seed: int) -> Verification:
+    """Verify "is this image complete?": whether the auto-accepted masks match every true one; beside coverage."""
+    c = rows.comparison
+    images = len(c.image_ids)
+    of = c.image_of_row
+    counts = [np.bincount(of[rows.outcome == code], minlength=images) for code in (2, 1, 0)]
+    score = np.nan_to_num(rows.features.score)
+    flagged = np.bincount(of, score * (rows.outcome == Outcome.flagged), images)
+    discarded = np.zeros(images)
+    np.maximum.at(discarded, of, score * (rows.outcome == Outcome.discarded))
+    share = np.exp(rows.features.values[:, rows.features.names.index("log_area_share")])
+    covered = np.minimum(np.bincount(of, share * rows.auto, images), 1.0)
+    missed = np.bincount(c.image_of_truth[~c.found(rows.auto, 0.5) & ~c.ignore], minlength=images)
+    values = np.stack([*counts, flagged, discarded, covered], axis=1).astype(np.float64)
+    yes, ids = missed == 0, np.array(c.image_ids, dtype=object)
+    some = c.labelled
+    return verify(
+        IMAGE_COLUMNS, values[some], yes[some], ids[some].astype(str), covered[some], rng,
+        question=COMPLETE, draws=draws, seed=seed,
+    )  # fmt: skip

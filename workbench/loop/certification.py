@@ -1,0 +1,133 @@
+"""Certificates of a project: masks drawn from its pool with equal probability, and images kept for the purpose."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+import workbench
+from workbench.calibrate.certify import GRID, Certificate, certify_images, certify_pool
+from workbench.calibrate.recalibrate import Recalibration
+from workbench.loop.labelling import Candidates, candidates, label
+from workbench.plotted import Plotted
+
+if TYPE_CHECKING:
+    from workbench.reviewing import Reviewing
+
+Floats = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Certificates(Plotted):
+    """Both promises: of the masks of this pool, and of images to come.
+
+    unlabelled : masks drawn from the pool that have no label yet; drawn : all of them
+    """
+
+    pool: Certificate
+    images: Certificate
+    drawn: int
+    unlabelled: int
+
+    def __str__(self) -> str:
+        left = f"{self.unlabelled:,} of the {self.drawn:,} masks drawn have no label yet: project.masks_to_verify()"
+        return "\n".join([self.pool.sentence, self.images.sentence, *([left] if self.unlabelled else [])])
+
+    __repr__ = __str__
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return both as plain values for JSON."""
+        counts = {"drawn": self.drawn, "unlabelled": self.unlabelled}
+        return {"pool": self.pool.to_dict(), "images": self.images.to_dict(), **counts}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Certificates:
+        """Build both from what `to_dict` gave."""
+        pool, images = Certificate.from_dict(values["pool"]), Certificate.from_dict(values["images"])
+        return cls(pool, images, values["drawn"], values["unlabelled"])
+
+
+def each_candidate(
+    project: Reviewing, images: Sequence[str] | None = None, run: int | None = None
+) -> Iterator[Candidates]:
+    """Yield the distinct proposals of each image that a run has done."""
+    config = project.triage_config(run)
+    for image_id, rows in project.each(images, run):
+        yield candidates(image_id, rows, workbench.triage(rows, config))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pool:
+    """The masks of a run that a threshold on confidence can accept: distinct and within the area limits.
+
+    image, mask_id : (N,); confidence : (N,) p(right), NaN without a score
+    """
+
+    image: NDArray[np.object_]
+    mask_id: NDArray[np.object_]
+    confidence: Floats
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+
+def pool_of(project: Reviewing, recalibration: Recalibration, images: Sequence[str] | None = None) -> Pool:
+    """Return the pool of the latest run."""
+    nothing = np.zeros(0, object)
+    image, mask_id, confidence = [nothing], [nothing], [np.zeros(0)]
+    for own in each_candidate(project, images):
+        image.append(own.rows.image_id[own.within])
+        mask_id.append(own.rows.mask_id[own.within])
+        confidence.append(recalibration.predict(own.features)[own.within])
+    return Pool(np.concatenate(image), np.concatenate(mask_id), np.concatenate(confidence))
+
+
+def draw(pool: Pool, labels: int, seed: int, least: float = GRID[-1]) -> NDArray[np.int64]:
+    """Draw masks of the pool above the loosest threshold with equal probability; positions, ascending."""
+    above = np.flatnonzero(pool.confidence > least)
+    return np.sort(np.random.default_rng(seed).choice(above, min(labels, len(above)), replace=False))
+
+
+Verdict = Literal["right", "wrong", ""]
+
+
+def labels_of(
+    project: Reviewing, image: Sequence[str], mask_id: Sequence[str], run: int | None = None
+) -> list[Verdict]:
+    """Return the label of each mask by the truth or the final masks of its image; "" where there is none yet."""
+    rows = label(project, list(dict.fromkeys(image)), run)
+    pairs = zip(rows.image, rows.mask_id, rows.known, rows.right, strict=True)
+    found: dict[tuple[str, str], Verdict] = {(i, m): "right" if ok else "wrong" for i, m, known, ok in pairs if known}
+    return [found.get(key, "") for key in zip(image, mask_id, strict=True)]
+
+
+def of_pool(
+    pool: Pool, drawn: NDArray[np.int64], verdicts: Sequence[Verdict], alpha: float, delta: float
+) -> Certificate:
+    """Certify the pool, once every mask drawn has its label."""
+    p = pool.confidence[drawn]
+    missing = sum(verdict == "" for verdict in verdicts)
+    if not missing:
+        return certify_pool(p, [verdict == "right" for verdict in verdicts], pool.confidence, alpha, delta)
+    waiting = certify_pool(p[:0], [], pool.confidence, alpha, delta)
+    said = f"{missing:,} of the {len(drawn):,} masks that were drawn have no label yet."
+    return dataclasses.replace(waiting, note=said, labels=len(drawn) - missing, needed=len(drawn))
+
+
+def of_images(
+    project: Reviewing,
+    recalibration: Recalibration,
+    images: Sequence[str],
+    alpha: float,
+    delta: float,
+    seed: int,
+) -> Certificate:
+    """Certify images to come, from labelled images that had no part in the recalibration."""
+    rows = label(project, images)
+    use = rows.known & rows.within
+    p = recalibration.predict(rows.features)[use]
+    return certify_images(p, rows.right[use], rows.image[use].astype(str), np.random.default_rng(seed), alpha, delta)

@@ -1,0 +1,192 @@
+"""Proposals with labels: which are right, by matching with the true or the final masks of their images.
+
+Never by bulk verdicts, and never against itself: a final mask that nobody looked at, or that was accepted in bulk, is no
+label; what matches it is neither right nor wrong.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+import workbench
+from workbench.calibrate.recalibrate import Features
+from workbench.config import ProposeConfig
+from workbench.loop.comparison import ComparedImage, Comparison, TrueImage, compare_image
+from workbench.masks import rle
+from workbench.store import runs
+from workbench.tables.outcomes import DOUBTS, Reason, Triage
+from workbench.tables.proposals import Proposals
+
+if TYPE_CHECKING:
+    from workbench.reviewing import Reviewing
+
+SCORES = (
+    "predicted_iou",
+    "stability_score",
+    "jitter_stability",
+    "jitter_iou",
+    "hypothesis_spread",
+    "solidity",
+    "roughness",
+    "contrast",
+)
+_TOO = Reason.too_small | Reason.too_large
+
+
+class Truths(dict[str, TrueImage]):
+    """What is known of images: their truth where it was imported, else their final masks where they are complete."""
+
+    unseen = 0  # final masks that are no labels, since nobody looked at them
+    labels: dict[str, NDArray[np.object_]]
+
+
+def truths(project: Reviewing, images: Sequence[str]) -> Truths:
+    """Return what is known of the given images; those without truth that nobody completed are missing."""
+    found, frame = Truths(), project.images().set_index("image_id")
+    found.labels = {}
+    known = [name for name in images if not np.isnan(frame["truth"].astype(float)[name])]
+    if known:
+        _add_truth(project, found, known)
+    done = project.reviewed()
+    complete = set(done["image_id"][done["status"] == "complete"]) if len(done) else set()
+    left = [name for name in images if name in complete and name not in found]
+    if left:
+        _add_final(project, found, left)
+    return found
+
+
+def _add_truth(project: Reviewing, found: Truths, images: Sequence[str]) -> None:
+    masks, words = project.truth(images), project.truth_labels(images)
+    crowd, labels = words["crowd"].to_numpy(bool), words["label"].to_numpy(object)
+    rows, nothing = dict(masks.by_image()), np.zeros(0, np.int64)
+    for name in images:
+        own = rows.get(name, nothing)
+        found[name] = TrueImage.of(masks.select(own), crowd[own])
+        found.labels[name] = labels[own][~crowd[own]]
+
+
+def _add_final(project: Reviewing, found: Truths, images: Sequence[str]) -> None:
+    masks, words = project.final_masks(images), project.final_labels(images)
+    seen = (words["by"].astype(str).to_numpy() != "") & ~words["bulk"].to_numpy(bool)
+    labels, rows, nothing = words["label"].to_numpy(object), dict(masks.by_image()), np.zeros(0, np.int64)
+    for name in images:
+        own = rows.get(name, nothing)
+        found[name] = TrueImage.of(masks.select(own), ignore=~seen[own])
+        found.labels[name] = labels[own]
+        found.unseen += int((~seen[own]).sum())
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Labelled:
+    """Distinct proposals of images whose truth is known, and what triage makes of them.
+
+    image, mask_id : (n,); features : (n, F); outcome : (n,) of `Outcome`; within : (n,) within the area limits
+    known, right : (n,) which have a label, and which are right; true_iou : (n,) best IoU with a mask of the truth
+    comparison : the rows beside the truth; images : ids; truth_labels : (T,) categories of the true masks
+    unseen : final masks that are no labels
+    """
+
+    image: NDArray[np.object_]
+    mask_id: NDArray[np.object_]
+    features: Features
+    outcome: NDArray[np.uint8]
+    within: NDArray[np.bool_]
+    known: NDArray[np.bool_]
+    right: NDArray[np.bool_]
+    true_iou: NDArray[np.float64]
+    comparison: Comparison
+    images: tuple[str, ...]
+    truth_labels: NDArray[np.object_]
+    unseen: int
+
+    @property
+    def auto(self) -> NDArray[np.bool_]:
+        """(n,) auto-accepted."""
+        return np.asarray(self.outcome == 2)
+
+
+def features_of(proposals: Proposals, triage: Triage) -> Features:
+    """Return what recalibration looks at: scores, log share of the image's area, and each reason to doubt (0 or 1)."""
+    columns = {name: getattr(proposals, name).astype(np.float64) for name in SCORES}
+    image_px = np.maximum(proposals.sizes_hw.astype(np.float64).prod(axis=1), 1)
+    columns["log_area_share"] = np.log(np.maximum(proposals.area_px, 1) / image_px)
+    for reason in Reason:
+        if reason & DOUBTS:
+            columns[str(reason.name)] = (triage.reasons & np.uint32(reason) != 0).astype(np.float64)
+    return Features.of(**columns)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Candidates:
+    """Distinct proposals of one image, with what recalibration looks at; `within`: inside the area limits."""
+
+    image_id: str
+    rows: Proposals
+    features: Features
+    outcome: NDArray[np.uint8]
+    within: NDArray[np.bool_]
+
+
+def candidates(image_id: str, rows: Proposals, triage: Triage) -> Candidates:
+    """Return the distinct proposals of an image."""
+    distinct = triage.distinct
+    within = (triage.reasons & np.uint32(_TOO)) == 0
+    features = features_of(rows, triage).select(distinct)
+    return Candidates(image_id, rows.select(distinct), features, triage.outcome[distinct], within[distinct])
+
+
+def label(project: Reviewing, images: Sequence[str], run: int | None = None) -> Labelled:
+    """Return the distinct proposals of images whose truth is known, with their labels.
+
+    Parameters
+    ----------
+    images : ids; those without proposals or truth are left out. run : its number; None for the one worked on last
+    """
+    known, config = truths(project, images), project.triage_config(run)
+    found_run = runs.find(project.catalog, run)
+    floors = ProposeConfig.from_dict(found_run.settings) if found_run else None
+    parts: list[Candidates] = []
+    compared: list[ComparedImage] = []
+    best = [np.zeros(0)]
+    for image_id, rows in project.each([name for name in images if name in known], run) if known else []:
+        own = candidates(image_id, rows, workbench.triage(rows, config))
+        parts.append(own)
+        compared.append(compare_image(image_id, own.rows, known[image_id], floors))
+        best.append(_best_iou(own.rows, known[image_id]))
+    return _joined(parts, Comparison.of(compared), np.concatenate(best), known)
+
+
+def _best_iou(rows: Proposals, true: TrueImage) -> NDArray[np.float64]:
+    masks = list(true.masks.rles[~true.crowd])
+    if not len(rows) or not masks:
+        return np.zeros(len(rows))
+    size = (int(rows.sizes_hw[0, 0]), int(rows.sizes_hw[0, 1]))
+    return np.asarray(rle.iou_matrix(list(rows.rles), masks, size).max(axis=1))
+
+
+def _joined(parts: Sequence[Candidates], comparison: Comparison, best: NDArray[np.float64], known: Truths) -> Labelled:
+    verdicts = comparison.verdicts(np.ones(len(comparison), bool))
+    none = features_of(Proposals.empty(), Triage(np.zeros(0), np.zeros(0)))
+    values = np.concatenate([none.values, *(part.features.values for part in parts)])
+    rows = Proposals.concat([part.rows for part in parts])
+    labels: Mapping[str, NDArray[np.object_]] = known.labels
+    names = [labels[image] for image in comparison.image_ids]
+    return Labelled(
+        rows.image_id,
+        rows.mask_id,
+        Features(none.names, values),
+        np.concatenate([np.zeros(0, np.uint8), *(part.outcome for part in parts)]),
+        np.concatenate([np.zeros(0, bool), *(part.within for part in parts)]),
+        verdicts.right | verdicts.wrong,
+        verdicts.right,
+        best,
+        comparison,
+        comparison.image_ids,
+        np.concatenate([np.zeros(0, object), *names]),
+        known.unseen,
+    )

@@ -1,0 +1,160 @@
+"""Figures of the gate, measured on a project's test images; words where one cannot be measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.loop.calibration import Calibration
+from workbench.loop.diversity import category_diversity
+from workbench.loop.gate import GateConfig, GateReport, evaluate
+from workbench.loop.labelling import Labelled, label
+from workbench.loop.metrics import METRICS, Point, measure
+from workbench.tables.figures import Interval
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workbench.reviewing import Reviewing
+
+DRAWS = 1000
+
+
+def gate(
+    project: Reviewing, calibration: Calibration | None, config: GateConfig, declared: Mapping[str, str]
+) -> GateReport:
+    """Measure every figure of the gate, and hold it against its bound."""
+    figures: dict[str, Interval] = {}
+    notes: dict[str, str] = {}
+    _calibration_error(calibration, figures, notes)
+    frame = project.images()
+    test = frame["image_id"][(frame["role"] == "test") & (frame["status"] == "done")].tolist()
+    rows = label(project, test)
+    if len(rows.images) < config.least_images:
+        said = (
+            f"{len(rows.images)} test images with proposals and truth, at least {config.least_images} are needed: "
+            "complete their review, or import truth"
+        )
+        notes |= dict.fromkeys(("auto_accept_rate", "recall", "small_object_recall", "category_diversity"), said)
+        notes |= dict.fromkeys(("improvement", "domains"), said)
+    else:
+        _of_test_images(project, rows, config, figures, notes)
+    _consistency(project, figures, notes)
+    return evaluate(figures, config, declared, notes)
+
+
+def _calibration_error(calibration: Calibration | None, figures: dict[str, Interval], notes: dict[str, str]) -> None:
+    if calibration is None:
+        notes["calibration_error"] = "run project.calibrate() (workbench calibrate) first"
+        return
+    m = calibration.after["smooth_ece"]
+    if np.isnan(m.value):
+        notes["calibration_error"] = calibration.note or m.note
+        return
+    figures["calibration_error"] = Interval(m.value, m.low, m.high, m.n, "bootstrap" if m.high == m.high else "none")
+
+
+def _of_test_images(
+    project: Reviewing, rows: Labelled, config: GateConfig, figures: dict[str, Interval], notes: dict[str, str]
+) -> None:
+    rng = np.random.default_rng(project.seed)
+    names = {
+        "auto_accept_rate": "auto_accept_rate",
+        "recall": "recall_auto",
+        "small_object_recall": "recall_auto_small",
+    }
+    found = measure(rows.comparison, rows.outcome, list(names.values()), rng)
+    figures |= {check: found[name] for check, name in names.items()}
+    c = rows.comparison
+    kept = ~c.ignore
+    diverse, said = category_diversity(
+        c.found(rows.auto, 0.5)[kept], rows.truth_labels[kept], c.image_of_truth[kept], rng, config.least_instances
+    )
+    figures["category_diversity"] = diverse
+    if said:
+        notes["category_diversity"] = said
+    _domains(project, rows, rng, figures, notes)
+    _improvement(project, rows, rng, figures, notes)
+
+
+def _domains(
+    project: Reviewing, rows: Labelled, rng: np.random.Generator, figures: dict[str, Interval], notes: dict[str, str]
+) -> None:
+    """Largest − smallest recall_auto among domains, its interval over images drawn anew within each."""
+    domain_of = project.images().set_index("image_id")["domain"]
+    domains = np.array([domain_of[image] for image in rows.comparison.image_ids])
+    names = np.unique(domains)
+    if len(names) < 2:
+        notes["domains"] = "all test images are of one domain; declare it not applicable if that is all there is"
+        return
+    counts = METRICS["recall_auto"].counts(Point(rows.comparison, rows.outcome))
+    recalls, drawn = [], []
+    for name in names:
+        hit, per = counts.values[domains == name], counts.per[domains == name]
+        picks = rng.multinomial(len(hit), np.full(len(hit), 1 / len(hit)), size=DRAWS)
+        recalls.append(hit.sum() / per.sum() if per.sum() else np.nan)
+        drawn.append((picks @ hit) / np.where(picks @ per > 0, picks @ per, np.nan))
+    if np.isnan(recalls).any() or min(int((domains == name).sum()) for name in names) < 2:
+        notes["domains"] = "a domain has fewer than two test images with true masks"
+        return
+    spread = np.nanmax(drawn, axis=0) - np.nanmin(drawn, axis=0)
+    low, high = np.quantile(spread, [0.025, 0.975])
+    value = float(np.max(recalls) - np.min(recalls))
+    figures["domains"] = Interval(value, min(float(low), value), max(float(high), value), len(names), "bootstrap")
+
+
+def _improvement(
+    project: Reviewing, rows: Labelled, rng: np.random.Generator, figures: dict[str, Interval], notes: dict[str, str]
+) -> None:
+    """Relative change of auto_accept_rate between the last two models, on the same images, paired."""
+    before = _run_before(project)
+    if before is None:
+        notes["improvement"] = "there is one model so far; it takes two, one after the other"
+        return
+    old = label(project, rows.images, before)
+    if set(old.images) != set(rows.images):
+        notes["improvement"] = f"run {before} has not proposed on all of the same test images"
+        return
+    now_a, now_n = _accepted(rows)
+    old_a, old_n = _accepted(old)
+    n = len(now_a)
+    picks = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS)
+    base = old_a.sum() / max(old_n.sum(), 1)
+    if not base or not now_n.sum():
+        notes["improvement"] = f"run {before} accepted nothing on test images: a relative change is undefined"
+        return
+    with np.errstate(divide="ignore", invalid="ignore"):
+        drawn = ((picks @ now_a) / (picks @ now_n)) / ((picks @ old_a) / (picks @ old_n)) - 1
+    drawn = drawn[np.isfinite(drawn)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    value = float(now_a.sum() / now_n.sum() / base - 1)
+    figures["improvement"] = Interval(value, min(float(low), value), max(float(high), value), n, "bootstrap")
+
+
+def _accepted(rows: Labelled) -> tuple[np.ndarray, np.ndarray]:
+    """Auto-accepted and distinct proposals of each image, in the order of ids."""
+    order = np.argsort(np.array(rows.comparison.image_ids))
+    of, images = rows.comparison.image_of_row, len(order)
+    auto, distinct = np.bincount(of, rows.auto, images), np.bincount(of, minlength=images)
+    return auto[order], distinct[order].astype(np.float64)
+
+
+def _run_before(project: Reviewing) -> int | None:
+    """The latest run of another model."""
+    frame, now = project.runs(), project._run_id()
+    if now is None or not len(frame):
+        return None
+    others = frame[(frame["model_id"] != project.model_id) & (frame["id"] < now)]
+    return int(others["id"].iloc[-1]) if len(others) else None
+
+
+def _consistency(project: Reviewing, figures: dict[str, Interval], notes: dict[str, str]) -> None:
+    """Krippendorff's alpha on the verdicts of images that two annotators did."""
+    found = project.agreement().krippendorffs_alpha
+    if found.known:
+        figures["consistency"] = found
+    else:
+        notes["consistency"] = (
+            "no images were reviewed by two annotators; hand some out with project.queue(second=True)"
+        )

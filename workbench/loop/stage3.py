@@ -1,0 +1,143 @@
+"""Stage 3: fully automatic annotation, open only when the gate is, verified by a sample of masks (G3)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.calibrate.bounds import hypergeometric_upper
+from workbench.calibrate.recalibrate import Recalibration
+from workbench.loop.certification import Verdict, each_candidate
+from workbench.loop.gate import GateReport
+from workbench.tables.outcomes import Outcome
+from workbench.tables.proposals import Proposals
+
+if TYPE_CHECKING:
+    from workbench.reviewing import Reviewing
+
+
+class GateShutError(ValueError):
+    """Stage 3 was asked for while the gate is shut; the message names the checks that keep it shut."""
+
+
+def refuse_shut(report: GateReport, override: str | None) -> None:
+    """Let pass when the gate is open, or when a reason to go on all the same is given.
+
+    Raises
+    ------
+    GateShutError : naming the checks; ValueError : for an override without a reason
+    """
+    if override is not None and not override.strip():
+        raise ValueError("override: expected a reason for the record, got an empty text")
+    if report.open or override is not None:
+        return
+    checks = "\n".join(f"  {line}" for line in report.shut_by)
+    raise GateShutError(
+        f"the gate to fully automatic annotation is shut:\n{checks}\n"
+        "measure more, declare what does not apply (project.gate(declared={name: reason})), or go on all the same with "
+        "override='reason' (--override REASON), which is kept in the record"
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Verified:
+    """What a sample of masks, drawn with equal probability, says of all of them.
+
+    drawn, labelled, wrong : masks; bound : upper bound on the share wrong at `confidence`, NaN until all are labelled
+    """
+
+    drawn: int
+    labelled: int
+    wrong: int
+    bound: float
+    confidence: float
+
+    def __str__(self) -> str:
+        if not self.drawn:
+            return "nothing was accepted, so there is nothing to verify"
+        if self.labelled < self.drawn:
+            return f"{self.drawn - self.labelled:,} of the {self.drawn:,} masks drawn for verification wait for a look"
+        return (
+            f"{self.wrong:,} of {self.drawn:,} masks drawn are wrong: at most {self.bound:.1%} of all, with confidence "
+            f"{self.confidence:.0%}"
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Annotation:
+    """Masks that were accepted without a person, and the sample by which they are verified.
+
+    masks : accepted; images : that were annotated, those without masks too; sample : positions among `masks`
+    rule : what was accepted; override : the reason to go on with the gate shut, "" where it was open; id : of the record
+    """
+
+    masks: Proposals
+    images: tuple[str, ...]
+    sample: NDArray[np.int64]
+    rule: str
+    gate_open: bool
+    override: str
+    verified: Verified
+    id: int = 0
+
+    def __str__(self) -> str:
+        gate = "gate open" if self.gate_open else f"gate shut, overridden: {self.override}"
+        return (
+            f"{len(self.masks):,} masks accepted on {len(self.images):,} images ({self.rule}; {gate}). {self.verified}."
+        )
+
+    __repr__ = __str__
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return counts, rule, override and the sample as plain values for JSON."""
+        return {
+            "masks": len(self.masks),
+            "images": len(self.images),
+            "rule": self.rule,
+            "gate_open": self.gate_open,
+            "override": self.override,
+            "sample": sample_rows(self.masks, self.sample),
+            "verification": str(self.verified),
+            **{k: None if v != v else v for k, v in dataclasses.asdict(self.verified).items()},
+        }
+
+
+def sample_rows(masks: Proposals, rows: NDArray[np.int64]) -> list[list[str]]:
+    """Return image and mask id of each mask drawn."""
+    return [[str(masks.image_id[k]), str(masks.mask_id[k])] for k in rows.tolist()]
+
+
+def accept(
+    project: Reviewing, images: Sequence[str], recalibration: Recalibration | None, threshold: float | None
+) -> Proposals:
+    """Return the masks that are accepted on images: by confidence above a certified threshold, else by triage."""
+    parts = []
+    for own in each_candidate(project, images):
+        if recalibration is not None and threshold is not None:
+            chosen = own.within & (np.nan_to_num(recalibration.predict(own.features), nan=-np.inf) > threshold)
+        else:
+            chosen = own.outcome == Outcome.auto_accepted
+        parts.append(own.rows.select(chosen))
+    return Proposals.concat(parts)
+
+
+def verify_by(verdicts: Sequence[Verdict], accepted: int, delta: float) -> Verified:
+    """Return what the labels of a sample say of all masks accepted."""
+    drawn, wrong = len(verdicts), sum(v == "wrong" for v in verdicts)
+    labelled = sum(v != "" for v in verdicts)
+    whole = drawn and labelled == drawn
+    bound = hypergeometric_upper(wrong, drawn, accepted, delta) if whole else float("nan")
+    return Verified(drawn, labelled, wrong, bound, 1 - delta)
+
+
+def rule_of(certificates: Mapping[str, Any] | None) -> tuple[float | None, str]:
+    """Return the threshold of a certificate that was granted, and the rule in words."""
+    for kind, whose in (("images", "images to come"), ("pool", "this pool")):
+        kept = (certificates or {}).get(kind)
+        if kept and kept["granted"]:
+            return kept["threshold"], f"confidence above {kept['threshold']:g}, certified for {whose}"
+    return None, "auto-accepted by triage; no certificate was given"

@@ -1,0 +1,265 @@
+"""Figures of results as HoloViews, the same in notebooks and dashboards: `figure(result)`, or `result.plot()`.
+
+Colours are told apart by people with any colour blindness; every figure has a title and units; an empty result gives a
+figure that says what to do. Nothing is fetched from another host: the drawing library is put into the page.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import holoviews as hv
+import numpy as np
+
+from workbench.calibrate.certify import Certificate
+from workbench.calibrate.reliability import ReliabilityTable
+from workbench.loop.calibration import Calibration
+from workbench.loop.certification import Certificates
+from workbench.loop.curriculum import Curriculum
+from workbench.loop.diversity import Diversity
+from workbench.loop.efficiency import Efficiency
+from workbench.loop.gate import Check, GateReport
+
+hv.extension("bokeh", inline=True, logo=False)
+
+# Okabe and Ito's colours (jfly.uni-koeln.de/color, 2008)
+BLUE, ORANGE, GREEN, GREY, RED = "#0072B2", "#E69F00", "#009E73", "#8A8A8A", "#D55E00"
+VERDICTS = {"pass": GREEN, "fail": RED, "insufficient": ORANGE, "not applicable": GREY}
+_SIZE = {"width": 520, "height": 360}
+
+
+@functools.singledispatch
+def figure(result: Any, **_: Any) -> Any:
+    """Return the figure of a result.
+
+    Raises
+    ------
+    TypeError : for something that has none
+    """
+    raise TypeError(f"plot: expected a result of the workbench, got {type(result).__name__}")
+
+
+def empty(title: str, what_to_do: str) -> Any:
+    """Return a figure that has nothing to show and says what to do."""
+    text = hv.Text(0.5, 0.5, what_to_do).opts(text_font_size="11pt", text_color="#444444")
+    return text.opts(title=title, xaxis=None, yaxis=None, xlim=(0, 1), ylim=(0, 1), toolbar=None, **_SIZE)
+
+
+# ---- reliability --------------------------------------------------------------------------------------------------
+
+
+@figure.register
+def _(table: ReliabilityTable, *, before: ReliabilityTable | None = None, title: str = "Reliability", **_: Any) -> Any:
+    """Return share right against confidence with 95 % intervals, and counts below; `before` in orange beside it."""
+    shown = [(before, ORANGE, "before"), (table, BLUE, "after" if before is not None else "measured")]
+    if not any(t is not None and len(t.counts) for t, *_ in shown):
+        return empty(title, table.note or "No labelled masks: project.calibrate() after review, or with imported truth")
+    ideal = hv.Curve([(0, 0), (1, 1)], label="perfect").opts(color=GREY, line_dash="dashed", line_width=1)
+    curve = ideal
+    for some, colour, name in shown:
+        if some is not None and len(some.counts):
+            curve = curve * _reliability_curve(some, colour, name)
+    words = _figures_in_words(table)
+    curve = curve.opts(
+        title=f"{title} of {table.what}\n{words}", xlabel="confidence p(right)", ylabel="share right",
+        xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), legend_position="top_left", fontsize={"title": 10}, **_SIZE,
+    )  # fmt: skip
+    return hv.Layout([curve, _counts(table)]).cols(1)
+
+
+def _reliability_curve(table: ReliabilityTable, colour: str, name: str) -> Any:
+    rows = [
+        (p, y, y - low, high - y)
+        for p, y, low, high in zip(table.confidence, table.share_right, table.low, table.high, strict=True)
+    ]
+    bars = hv.ErrorBars([(p, y, max(below, 0), max(above, 0)) for p, y, below, above in rows], vdims=["y", "a", "b"])
+    points = hv.Scatter([(p, y) for p, y, *_ in rows], "confidence", "share right", label=name)
+    line = hv.Curve([(p, y) for p, y, *_ in rows], "confidence", "share right")
+    return (
+        line.opts(color=colour, line_width=1.5)
+        * bars.opts(line_color=colour, lower_head=None, upper_head=None)
+        * points.opts(color=colour, size=7, tools=["hover"])
+    )
+
+
+def _counts(table: ReliabilityTable) -> Any:
+    rows = [(f"{p:.2f}", int(n)) for p, n in zip(table.confidence, table.counts, strict=True)]
+    bars = hv.Bars(
+        rows, hv.Dimension("confidence", label="mean confidence of the bin"), hv.Dimension("n", label="masks")
+    )
+    return bars.opts(color=GREY, line_width=0, width=520, height=150, title="Masks in each bin", xrotation=60)
+
+
+def _figures_in_words(table: ReliabilityTable) -> str:
+    smooth = table.figures.get("smooth_ece")
+    if smooth is None or not np.isfinite(smooth.value):
+        return "undefined" + (f": {table.note}" if table.note else "")
+    ends = f" [{smooth.low:.3f}, {smooth.high:.3f}]" if np.isfinite(smooth.low) else ""
+    return f"smooth ECE {smooth.value:.3f}{ends}, perfect model {smooth.perfect:.3f}"
+
+
+@figure.register
+def _(calibration: Calibration, *, auto: bool = False, **_: Any) -> Any:
+    """Return reliability before and after recalibration; `auto`: of the auto-accepted masks only."""
+    before, after = (
+        (calibration.before_auto, calibration.after_auto) if auto else (calibration.before, calibration.after)
+    )
+    if calibration.recalibration is None:
+        return empty("Reliability", calibration.note or "Undefined: review calibration images, or import truth")
+    return figure(after, before=before, title=f"Reliability, recalibrated by {calibration.recalibration.method}")
+
+
+# ---- certificates -------------------------------------------------------------------------------------------------
+
+
+@figure.register
+def _(certificate: Certificate, **_: Any) -> Any:
+    """Return the upper bound on the share wrong against the threshold, and where the sequence stopped."""
+    whose = "this pool" if certificate.kind == "pool" else "images to come"
+    title = f"Certificate for {whose}"
+    tested = [step for step in certificate.steps if np.isfinite(step.bound)]
+    if not tested:
+        return empty(title, certificate.sentence.replace(": ", ":\n").replace(". ", ".\n"))
+    passed = [(s.threshold, s.bound) for s in tested if s.passed]
+    failed = [(s.threshold, s.bound) for s in tested if not s.passed]
+    seen = [(s.threshold, s.wrong / s.labels) for s in tested if s.labels]
+    names: Any = ("threshold", "share")
+    chart = (
+        hv.Curve(seen, *names, label="wrong among the labels").opts(color=GREY, line_width=1.5)
+        * hv.Scatter(passed, *names, label="bound, passed").opts(color=BLUE, size=6)
+        * hv.Scatter(failed, *names, label="bound, failed").opts(color=RED, size=8, marker="x")
+        * hv.HLine(certificate.alpha).opts(color=RED, line_dash="dashed", line_width=1)
+    )
+    granted = f"granted above {certificate.threshold:g}" if certificate.granted else "not granted"
+    return chart.opts(
+        title=f"{title}: {granted} (α {certificate.alpha:g}, δ {certificate.delta:g})",
+        xlabel="threshold on confidence; tested from the right", ylabel="share wrong", legend_position="bottom_right",
+        padding=(0.05, 0), ylim=(0, 1.2 * max(certificate.alpha, *(s.bound for s in tested))), **_SIZE,
+    )  # fmt: skip
+
+
+@figure.register
+def _(certificates: Certificates, **_: Any) -> Any:
+    """Return both certificates side by side."""
+    return hv.Layout([figure(certificates.pool), figure(certificates.images)]).cols(2)
+
+
+# ---- gate ---------------------------------------------------------------------------------------------------------
+
+
+@figure.register
+def _(report: GateReport, **_: Any) -> Any:
+    """Return each check's value and interval beside its bound, coloured by verdict."""
+    title = f"Gate to Stage 3: {'open' if report.open else 'shut'}, read at the {report.config.reading}"
+    measured = [check for check in report.checks if np.isfinite(check.value)]
+    if not measured:
+        return empty(title, "Nothing measured yet: review test images, or import truth;\nthen project.calibrate()")
+    order = [_named(check) for check in report.checks][::-1]
+    parts: list[Any] = []
+    for verdict, colour in VERDICTS.items():
+        rows = [(check.value, _named(check)) for check in measured if check.verdict == verdict]
+        points = hv.Scatter([(name, value) for value, name in rows], "check", "value", label=verdict)
+        parts.append(points.opts(color=colour, size=10, tools=["hover"]))
+    spans = [(_named(c), c.interval[0], _named(c), c.interval[1]) for c in measured if np.isfinite(c.interval[0])]
+    parts.append(hv.Segments(spans, ["check", "low", "check2", "high"]).opts(color="#444444", line_width=2))
+    bounds = [(_named(check), check.bound) for check in report.checks]
+    marks = hv.Scatter(bounds, "check", "value", label="bound").opts(color="black", marker="dash", size=16, angle=90)
+    unknown = [_named(check) for check in report.checks if not np.isfinite(check.value)]
+    note = f"; not measured: {', '.join(name.split(' ')[0] for name in unknown)}" if unknown else ""
+    overlay = hv.Overlay([*parts, marks])
+    return overlay.redim.values(check=order).opts(
+        hv.opts.Overlay(
+            title=title + note, invert_axes=True, xlabel="", ylabel="value, 95 % interval and bound", width=680,
+            height=380, legend_position="right", show_grid=True, fontsize={"title": 9},
+        )
+    )  # fmt: skip
+
+
+def _named(check: Check) -> str:
+    side = "within ±" if check.side == "within" else check.side
+    return f"{check.name.replace('_', ' ')} {side} {check.bound:g}"
+
+
+# ---- efficiency, diversity, curriculum, cycles --------------------------------------------------------------------
+
+
+@figure.register
+def _(efficiency: Efficiency, **_: Any) -> Any:
+    """Return hours of each work; what is assumed is lighter than what was measured."""
+    rows = [row for row in efficiency.rows() if row["hours"] > 0]
+    if not rows:
+        return empty("Hours of annotation", "No time was written down yet: review some images first")
+    data = [(f"{r['work']} ({r['basis']})", r["hours"], BLUE if r["basis"] == "measured" else "#7FB8D8") for r in rows]
+    bars = hv.Bars(data, "work", [hv.Dimension("hours", unit="h"), "colour"])
+    title = f"Hours of annotation: {efficiency.gain:.1f} times the masks an hour of manual work"
+    return bars.opts(color="colour", line_width=0, title=title, xlabel="", tools=["hover"], ylim=(0, None), **_SIZE)
+
+
+@figure.register
+def _(diversity: Diversity, **_: Any) -> Any:
+    """Return the share of masks in each quartile of the reference's areas."""
+    if not diversity.n:
+        return empty("Masks by size", "No masks yet: complete the review of some images first")
+    edges = [f"{edge:,.0f}" for edge in diversity.size_edges_px]
+    names = [f"≤ {edges[0]} px", f"≤ {edges[1]} px", f"≤ {edges[2]} px", f"> {edges[2]} px"]
+    bars = hv.Bars(list(zip(names, diversity.size_shares.tolist(), strict=True)), "area", "share of masks")
+    title = f"{diversity.n:,} {diversity.what} by size; {diversity.occluded:.0%} touched on a tenth of their outline"
+    even = hv.HLine(0.25).opts(color=GREY, line_dash="dashed", line_width=1)
+    bars = bars.opts(color=BLUE, line_width=0, xlabel="area, by quartiles of the reference", tools=["hover"])
+    return (bars * even).opts(title=title, fontsize={"title": 10}, **_SIZE)
+
+
+@figure.register
+def _(found: Curriculum, **_: Any) -> Any:
+    """Return the mean difficulty of what each cycle added, with its 95 % interval."""
+    title = "Difficulty of the masks that each cycle added"
+    if not len(found.cycles):
+        return empty(title, "No cycles yet: project.run_cycles(5, ...)")
+    known = np.isfinite(found.low)
+    curve = hv.Curve(list(zip(found.cycles, found.difficulty, strict=True)), "cycle", "difficulty")
+    rows = [
+        (c, d, d - low, high - d)
+        for c, d, low, high in zip(
+            found.cycles[known], found.difficulty[known], found.low[known], found.high[known], strict=True
+        )
+    ]
+    bars = hv.ErrorBars(rows, vdims=["difficulty", "a", "b"])
+    chart = curve.opts(color=BLUE, line_width=2) * bars.opts(line_color=BLUE) * curve.to(hv.Scatter).opts(size=8)
+    return chart.opts(
+        title=title, xlabel="cycle", ylabel="mean rank of difficulty, 0 to 1",
+        ylim=(0, 1), xticks=found.cycles.tolist(), **_SIZE,
+    )  # fmt: skip
+
+
+CYCLE_COLUMNS = {"auto_accept_rate": "auto-acceptance rate", "automatic_share": "share of automatic masks"}
+
+
+def cycles(frame: Any, columns: Sequence[str] = tuple(CYCLE_COLUMNS)) -> Any:
+    """Return trends of a cycle table (`loop.seed_table.beside_seed`): measured rows solid, the seed's dashed.
+
+    Parameters
+    ----------
+    frame : DataFrame with source, cycle and the columns; columns : what to draw, a panel each
+    """
+    if not len(frame):
+        return empty("Cycles", "No cycles yet: project.run_cycles(5, ...)")
+    panels = []
+    for column in columns:
+        parts = []
+        for k, (source, rows) in enumerate(frame.groupby("source", sort=False)):
+            colour, dash = (
+                (GREY, "dashed") if str(source).startswith("the seed") else ((BLUE, GREEN, ORANGE)[k % 3], "solid")
+            )
+            line = hv.Curve(rows[["cycle", column]].dropna().to_numpy(), "cycle", column, label=str(source))
+            parts.append(line.opts(color=colour, line_dash=dash, line_width=2))
+            parts.append(line.to(hv.Scatter).relabel("").opts(color=colour, size=7))
+        name = CYCLE_COLUMNS.get(column, column.replace("_", " "))
+        panels.append(
+            hv.Overlay(parts).opts(
+                title=f"{name[0].upper()}{name[1:]} by cycle", xlabel="cycle", ylabel=name, legend_position="bottom_right",
+                xticks=sorted(set(frame["cycle"].tolist())), **_SIZE,
+            )
+        )  # fmt: skip
+    return hv.Layout(panels).cols(2)
