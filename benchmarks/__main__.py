@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-TAKES_DATA = {"bundled_sam": True, "amg": False, "nms": True, "pool": True, "certificates": False}
+TAKES_DATA = {"bundled_sam": True, "amg": False, "nms": True, "pool": True, "certificates": False, "cycles": True}
 BEGIN, END = "<!-- {name}: written by python -m benchmarks -->", "<!-- /{name} -->"
 
 

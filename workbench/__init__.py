@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from workbench.config import TriageConfig as TriageConfig
     from workbench.config import preset as preset
     from workbench.gallery import draw as draw
+    from workbench.loop.cycle import CycleConfig as CycleConfig
+    from workbench.loop.oracle import Oracle as Oracle
+    from workbench.loop.oracle import OracleConfig as OracleConfig
     from workbench.project import Project as Project
     from workbench.propose.run import propose as propose
     from workbench.quality import combine as combine
@@ -20,16 +23,21 @@ if TYPE_CHECKING:
     from workbench.tables.events import ReviewEvent as ReviewEvent
     from workbench.tables.outcomes import Triage as Triage
     from workbench.tables.proposals import Proposals as Proposals
+    from workbench.train.settings import TrainConfig as TrainConfig
     from workbench.triage.rules import triage as triage
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "CycleConfig": "workbench.loop.cycle",
+    "Oracle": "workbench.loop.oracle",
+    "OracleConfig": "workbench.loop.oracle",
     "Project": "workbench.project",
     "ProposeConfig": "workbench.config",
     "Proposals": "workbench.tables.proposals",
     "ReviewConfig": "workbench.review.config",
     "ReviewEvent": "workbench.tables.events",
+    "TrainConfig": "workbench.train.settings",
     "Triage": "workbench.tables.outcomes",
     "TriageConfig": "workbench.config",
     "combine": "workbench.quality",

@@ -2,8 +2,232 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
 from workbench.calibrating import Calibrating
+from workbench.config import Preset, ProposeConfig, TriageConfig, propose_config, triage_config
+from workbench.loop import teaching
+from workbench.store import campaigns, records, runs, versions
+from workbench.store.errors import StoreError
+from workbench.store.versions import LearnedFrom, ModelVersion
+from workbench.tables.cycles import CycleTable
+from workbench.tables.proposals import Proposals
+from workbench.train.settings import TrainConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from segment_anything.modeling import Sam
+
+    from workbench.loop.cycle import CycleConfig
+    from workbench.loop.oracle import Annotator, OracleConfig
+    from workbench.sam.predict import Predictor
 
 
 class Looping(Calibrating):
     """The part of `Project` that closes the loop."""
+
+    # ---- cycles -----------------------------------------------------------------------------------------------------
+
+    def run_cycles(
+        self,
+        cycles: int = 5,
+        *,
+        annotator: Annotator | OracleConfig | str = "people",
+        held_out: Iterable[str] | None = None,
+        model: Predictor | Sam | None = None,
+        config: CycleConfig | None = None,
+        floors: ProposeConfig | Preset | str | None = None,
+        triage: TriageConfig | Preset | str | None = None,
+        train: TrainConfig | None = None,
+        roles: Mapping[str, Iterable[str]] | None = None,
+        progress: bool = True,
+    ) -> CycleTable:
+        """Run cycles of propose, triage, review, train, evaluate and register, or go on with those that were begun.
+
+        With people it returns as soon as images wait for them (`.awaited`), and goes on when it is called again in the
+        same words, days later if need be; with an oracle it runs through. Every step is durable: after a kill the same
+        call goes on with the step that was not finished. After the last cycle a closing row measures its model.
+
+        Parameters
+        ----------
+        annotator : "people" (through the queue), "oracle" or its settings (answers from the project's ground truth), or
+            an object of your own with `annotate(project, images, cycle)`
+        held_out : ids or paths of test images; None for those of role test that have ground truth
+        model : the first model; None for the bundled one
+        config : sizes of batches, strategy, share of wrong masks aimed at, seed; None for equal parts
+        floors, triage : grid and floors, the same in all cycles, and the thresholds of the first; None for those of
+            METRICS and of the preset that fits the model
+        train : settings of the training in each cycle
+        roles : ids or paths of images by role ("train", "calibration"); None for the project's own split
+
+        Returns
+        -------
+        CycleTable, a row a cycle, measured by each cycle's model on the same test images
+
+        Raises
+        ------
+        StoreError : when images run out, an oracle lacks truth, or nothing can be written; TrainingError
+        """
+        from workbench.loop import cycle
+
+        if cycles < 1:
+            raise ValueError(f"cycles: expected 1 or more, got {cycles}")
+        first = self._first_model(model)
+        chosen = config or cycle.CycleConfig()
+        parts = {
+            "cycle": chosen,
+            "floors": propose_config(floors) if floors is not None else cycle.fitting_floors(first.model_id),
+            "triage": triage_config(triage) if triage is not None else cycle.fitting_triage(first.model_id),
+            "train": train or TrainConfig(),
+        }
+        asked: dict[str, Any] = {name: part.to_dict() for name, part in parts.items()}
+        given = {"test": held_out, **(roles or {})}
+        named = {role: self._named(names) for role, names in given.items() if names is not None}
+        digest = cycle.asked_digest({**asked, "model_id": first.model_id, "named": named})
+        campaign = campaigns.find(self.catalog, digest)
+        if campaign is None:
+            pools = self._pools(named, whole=roles is None)
+            for name in ("train", "calibration"):
+                if asked["cycle"][name] is None:
+                    asked["cycle"][name] = max(int(name == "train"), len(pools[name]) // cycles)
+            plan = {**asked, "model_id": first.model_id, "pools": pools}
+            campaign = campaigns.begin(self.catalog, digest, plan, first.model_id, pools["test"])
+        return cycle.Campaigning(self, campaign, first, progress).run(cycles, _annotator(annotator))
+
+    def cycles(self) -> CycleTable:
+        """Return the rows of the campaign that was begun last; none before the first."""
+        from workbench.loop import cycle
+
+        last = campaigns.find(self.catalog)
+        return CycleTable(()) if last is None else cycle.table(self.catalog, last)
+
+    def _first_model(self, model: Predictor | Sam | None) -> Predictor:
+        from workbench.sam.load import load_sam
+
+        return load_sam("bundled") if model is None else teaching.predictor(model)
+
+    def _named(self, names: Iterable[str]) -> list[str]:
+        return list(dict.fromkeys(str(file.image_id) for file in self._chosen(names, None)))
+
+    def _pools(self, named: Mapping[str, list[str]], whole: bool) -> dict[str, list[str]]:
+        """Return the ids of the images by role: those named, else those of the project's split; none in two roles."""
+        frame = self.images()
+        readable = frame.loc[frame["image_id"].notna()]
+        role, test = readable["role"], readable["truth"].notna()
+        pools = {"test": named.get("test", readable.loc[(role == "test") & test, "image_id"].tolist())}
+        for name in ("train", "calibration"):
+            ids = readable.loc[role == name, "image_id"].tolist() if whole else named.get(name, [])
+            pools[name] = [image for image in ids if image not in set(pools["test"])]
+        both = set(pools["train"]) & set(pools["calibration"])
+        if both:
+            raise StoreError(f"roles: expected images of one role each, {len(both)} train and calibrate: {min(both)}")
+        if not pools["train"]:
+            raise StoreError("run_cycles: expected images to train on, there are none of role train; see images()")
+        return pools
+
+    # ---- models that were trained here ------------------------------------------------------------------------------
+
+    def train(
+        self,
+        parent: Predictor | Sam | None = None,
+        config: TrainConfig | None = None,
+        *,
+        images: Iterable[str] | None = None,
+        floors: ProposeConfig | Preset | str | None = None,
+        progress: bool = True,
+    ) -> ModelVersion:
+        """Fine-tune a model on the final masks of complete train images, and keep it as a version of this project.
+
+        The same call goes on after a kill; with the same parent, masks and settings it returns the version there is.
+
+        Parameters
+        ----------
+        parent : a model as `load_sam` returns it, or its `Sam`; None for the version made last, else the bundled one
+        images : ids or paths; None for all complete images of role train. Open and skipped ones are left out
+        floors : how automatic generation is tried after the training; None for the preset that fits the parent
+
+        Returns
+        -------
+        ModelVersion with parent, settings, curve and counts; `load_model` loads it, `model_data` lists its masks
+
+        Raises
+        ------
+        TrainingError : the new model no longer proposes enough; it is kept as failed
+        StoreError : when no train image is complete, or nothing can be written
+        """
+        chosen = self._complete(images)
+        return teaching.train(
+            self.catalog,
+            self.path,
+            chosen,
+            parent if parent is not None else self._last_model(),
+            config or TrainConfig(),
+            None if floors is None else propose_config(floors),
+            progress,
+        )
+
+    def models(self) -> pd.DataFrame:
+        """Return a row for each model that was trained here, the oldest first."""
+        return versions.frame(self.catalog)
+
+    def model_version(self, model_id: str) -> ModelVersion:
+        """Return a model that was trained here, with settings and curve. Raises StoreError."""
+        return versions.find(self.catalog, model_id)
+
+    def model_data(self, model_id: str) -> list[LearnedFrom]:
+        """Return the images and mask ids that a model was trained on. Raises StoreError."""
+        versions.find(self.catalog, model_id)
+        return versions.learned_from(self.catalog, model_id)
+
+    def load_model(self, model_id: str, into: Sam | None = None, **settings: Any) -> Predictor:
+        """Return a model that was trained here, ready to propose.
+
+        Parameters
+        ----------
+        into : a `Sam` of the same shape, for a model that is none of those which `load_sam` knows by name
+        **settings : device, dtype and cache, as for `load_sam`
+
+        Raises
+        ------
+        StoreError : when none of that name was trained here
+        CheckpointError : when its file is missing, or no longer holds these weights
+        """
+        return teaching.load_model(self.catalog, self.path, model_id, into, **settings)
+
+    def _last_model(self) -> Predictor:
+        from workbench.sam.load import load_sam
+
+        last = versions.latest(self.catalog)
+        return load_sam("bundled") if last is None else self.load_model(last.model_id)
+
+    def _complete(self, names: Iterable[str] | None) -> list[tuple[runs.ImageFile, tuple[int, int], Proposals]]:
+        """Return file, size and final masks of the complete ones among the images, without names of role train."""
+        frame = records.images_frame(self.catalog, None)
+        names_of = ("role", "height", "width")
+        known = dict(zip(frame["image_id"], zip(*(frame[name] for name in names_of), strict=True), strict=True))
+        reviewed = self.reviewed()
+        complete = set(reviewed.loc[reviewed["status"] == "complete", "image_id"])
+        files = [file for file in self._chosen(names, None) if file.image_id in complete]
+        if names is None:
+            files = [file for file in files if known[file.image_id][0] == "train"]
+        final = self.final_masks([str(file.image_id) for file in files]) if files else Proposals.empty()
+        rows = dict(final.by_image())
+        found = []
+        for file in files:
+            _, height, width = known[file.image_id]
+            masks = final.select(rows.get(str(file.image_id), slice(0, 0)))
+            found.append((file, (int(height), int(width)), masks))
+        return found
+
+
+def _annotator(given: Annotator | OracleConfig | str) -> Annotator:
+    from workbench.loop.oracle import Oracle, OracleConfig, People
+
+    if isinstance(given, OracleConfig):
+        return Oracle(given)
+    if isinstance(given, str):
+        if given not in ("people", "oracle"):
+            raise ValueError(f'annotator: expected "people", "oracle", OracleConfig or an object, got {given!r}')
+        return Oracle() if given == "oracle" else People()
+    return given

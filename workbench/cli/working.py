@@ -110,6 +110,9 @@ def report(
 
     with answering(as_json), Project.open(folder) as project:
         values = project.report().to_dict()
+        table = project.cycles()
+        if len(table):
+            values["cycles"] = table.to_dict()["rows"] if as_json else table.lines()
         if failed:
             values["failed"] = project.failures()[["path", "reason", "message"]].to_dict("records")
         if gallery is not None:

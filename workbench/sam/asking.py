@@ -30,6 +30,8 @@ class Questions:
     boxes_xyxy : (Q, 4) float32 or None; answers of boxes come after those of points
     targets : (P + Q, 2) int, object asked for and another that the point also lies on; 0 for none
     pointed : (P + Q,) bool, one single point: ambiguous
+    box_points_xy, box_labels : (Q, K - 1, 2), (Q, K - 1), points that correct the answer to a box; or None
+    earlier : (P + Q, 1, H, W) logits of the answer that is corrected; or None
     """
 
     points_xy: np.ndarray
@@ -37,6 +39,9 @@ class Questions:
     boxes_xyxy: np.ndarray | None
     targets: np.ndarray
     pointed: np.ndarray
+    box_points_xy: np.ndarray | None = None
+    box_labels: np.ndarray | None = None
+    earlier: Tensor | None = None
 
 
 def draw_questions(scene: Scene, count: int, rng: np.random.Generator) -> Questions:
@@ -115,16 +120,24 @@ def answer(sam: Sam, embedding: Tensor, questions: Questions, window: tuple[int,
     embedding : (1, C, h, w), of a scene that stands for a window of the model's input frame
     window : the window's first column and row, in embedding cells
     """
-    encoder = sam.prompt_encoder
+    encoder, device = sam.prompt_encoder, embedding.device
     h, w = embedding.shape[2:]
     shift = torch.tensor(window, dtype=torch.float32) * STRIDE_PX
-    points = torch.from_numpy(questions.points_xy) + shift
-    labels = torch.from_numpy(questions.labels)
-    sparse, _ = encoder(points=(points, labels), boxes=None, masks=None)
+
+    def placed(points_xy: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
+        return (torch.from_numpy(points_xy) + shift).to(device), torch.from_numpy(labels).to(device)
+
+    sparse, _ = encoder(points=placed(questions.points_xy, questions.labels), boxes=None, masks=None)
     if questions.boxes_xyxy is not None:
-        boxes = torch.from_numpy(questions.boxes_xyxy) + torch.cat([shift, shift])
-        sparse = torch.cat([sparse, encoder(points=None, boxes=boxes, masks=None)[0]])
-    dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(len(sparse), -1, h, w)
+        boxes = (torch.from_numpy(questions.boxes_xyxy) + torch.cat([shift, shift])).to(device)
+        points = None
+        if questions.box_points_xy is not None and questions.box_labels is not None:
+            points = placed(questions.box_points_xy, questions.box_labels)
+        sparse = torch.cat([sparse, encoder(points=points, boxes=boxes, masks=None)[0]])
+    if questions.earlier is None:
+        dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(len(sparse), -1, h, w)
+    else:
+        dense = encoder.mask_downscaling(questions.earlier)
     place = encoder.get_dense_pe()[..., window[1] : window[1] + h, window[0] : window[0] + w]
     logits, predicted = sam.mask_decoder.predict_masks(embedding, place, sparse, dense)
     return logits, predicted
@@ -141,13 +154,29 @@ def truth_cells(scene: Scene, targets: np.ndarray) -> Tensor:
 def mask_losses(logits: Tensor, truth: Tensor) -> Tensor:
     """Return (P, M, T): focal loss and dice loss of every logit mask against every target of its prompt.
 
-    Targets are shares of cells, so the focal weight is how far a probability is off, to the square. The focal sum is
-    divided by the target's size instead of the frame's, or small objects would not count.
+    The focal sum is divided by the target's size instead of the frame's, or small objects would not count.
 
     Parameters
     ----------
     logits : (P, M, h, w)
     truth : (P, T, h, w) in [0, 1]
+    """
+    focal, dice = focal_and_dice(logits, truth)
+    area = truth.flatten(2).sum(dim=2)[:, None]
+    return FOCAL_WEIGHT * focal / (area + 100) + DICE_WEIGHT * dice
+
+
+def focal_and_dice(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sum over cells of the focal loss, and the dice loss, (P, M, T) each: of every mask, of every target.
+
+    Targets are shares of cells, so the focal weight is how far a probability is off, to the square.
+
+    Parameters
+    ----------
+    logits : (P, M, h, w)
+    truth : (P, T, h, w) in [0, 1]
+
+    Source: Lin et al. 2017, Focal loss; Milletari et al. 2016, V-Net.
     """
     z, t = logits.flatten(2), truth.flatten(2).transpose(1, 2)
     p, entropy = z.sigmoid(), F.softplus(z)  # the cross-entropy is softplus(z) − z t
@@ -155,9 +184,8 @@ def mask_losses(logits: Tensor, truth: Tensor) -> Tensor:
     # Multiplied out, (p − t)² (softplus(z) − z t) is a polynomial in t, so that targets meet masks in matrix products.
     focal = (square * entropy).sum(dim=-1, keepdim=True) - torch.bmm(2 * p * entropy + square * z, t)
     focal = focal + torch.bmm(entropy + 2 * p * z, t.square()) - torch.bmm(z, t**3)
-    area = t.sum(dim=1)[:, None]
     dice = 1 - (2 * torch.bmm(p, t) + 1) / (square.sum(dim=-1, keepdim=True) + t.square().sum(dim=1)[:, None] + 1)
-    return FOCAL_WEIGHT * focal / (area + 100) + DICE_WEIGHT * dice
+    return focal, dice
 
 
 @torch.no_grad()

@@ -1,0 +1,219 @@
+"""Cycles at toy size: durable in each step, people awaited, thresholds calibrated, every image used once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from disc_project import disc_project, draw_all
+from random_sams import random_sam
+
+from workbench.config import ProposeConfig
+from workbench.loop.cycle import CycleConfig
+from workbench.loop.oracle import Oracle, OracleConfig
+from workbench.loop.teaching import TrainingError
+from workbench.sam.load import load_sam
+from workbench.store import files
+from workbench.store.campaigns import STEPS
+from workbench.store.errors import StoreError
+from workbench.train.settings import TrainConfig
+
+FLOORS = ProposeConfig(points_per_side=3, predicted_iou_floor=-5, pool="distinct", jitter_prompts=0, features=False)
+TOY = {
+    "config": CycleConfig(train=2, calibration=1),
+    "floors": FLOORS,
+    "train": TrainConfig(steps=1, views=1, prompts=4, check_every=1, learning_rate=1e-4),
+    "progress": False,
+}
+SPLIT = {"train": [f"{i}.png" for i in range(5)], "calibration": ["5.png", "6.png"]}
+
+
+@pytest.fixture
+def sam():
+    return random_sam(input_px=64, score_shift=0.9)
+
+
+@pytest.fixture(autouse=True)
+def own_models(monkeypatch, sam):
+    """Load models of the toy architecture, which has no name."""
+    from workbench.looping import Looping
+
+    load = Looping.load_model
+    monkeypatch.setattr(
+        Looping, "load_model", lambda self, model_id, into=None, **s: load(self, model_id, random_sam(input_px=64), **s)
+    )
+
+
+def made(tmp_path):
+    return disc_project(tmp_path, images=9, empty=1)
+
+
+def run(project, sam, cycles=2, annotator="oracle", **changes):
+    return project.run_cycles(
+        cycles, annotator=annotator, model=sam, roles=SPLIT, held_out=["7.png", "8.png"], **{**TOY, **changes}
+    )
+
+
+def test_run_cycles__table_with_an_oracle(tmp_path, sam):
+    with made(tmp_path) as project:
+        table = run(project, sam)
+        assert [row.cycle for row in table.rows] == [1, 2, 3]
+        assert [row.closing for row in table.rows] == [False, False, True]
+        first, second, last = table.rows
+        assert first.model_id == load_sam(sam).model_id
+        assert (second.model_id, last.model_id) == (first.trained_id, second.trained_id)
+        assert {row.test for row in table.rows} == {2}
+        assert first.thresholds["kind"] == "preset"
+        for row in table.rows:
+            assert row.figures["recall_proposals"].n == 6
+            assert 0 <= row.figures["auto_accept_rate"].value <= 1
+            assert sum(row.confidence) == row.figures["distinct_per_image"].value * 2
+        assert last.changes["first"]["recall_proposals"].n == 2  # paired over two test images
+        assert first.changes == {"first": {}, "before": {}}
+        assert first.work["total_per_image"] + second.work["total_per_image"] > 0
+        assert first.work["seconds_source"] == "simulated"
+        assert last.work == {}
+        assert project.cycles().to_dict() == table.to_dict()
+        assert len(table.to_frame()) == 3
+        assert "cycle 3" in repr(table)
+        used = [image for d in project.model_data(second.trained_id) for image in [d.image_id]]
+        assert len(used) == 4  # two of each cycle, calibration images never
+        paths = project.images().set_index("image_id")["path"]
+        assert set(paths[used]) <= set(SPLIT["train"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS[:-1])
+def test_run_cycles__killed_in_each_step_and_resumed(tmp_path, sam, monkeypatch, step):
+    with made(tmp_path / "whole") as project:
+        whole = run(project, sam)
+    project, met = made(tmp_path / "killed"), []
+
+    def reached(point):
+        if point == f"cycle_{step}" and len(met) < 2:
+            met.append(point)
+            if len(met) == 2:  # in the second cycle
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "reached", reached)
+    with project:
+        with pytest.raises(KeyboardInterrupt):
+            run(project, sam)
+        assert len(project.cycles()) == 1
+    with type(project).open(project.path) as again:
+        assert run(again, sam).to_dict() == whole.to_dict()
+
+
+def test_run_cycles__killed_while_a_step_writes(tmp_path, sam, monkeypatch):
+    annotate = Oracle.annotate
+
+    def dying(self, project, images, cycle):
+        annotate(self, project, images[:1], cycle)  # one image is reviewed, then the power fails
+        raise KeyboardInterrupt
+
+    with made(tmp_path) as project:
+        monkeypatch.setattr(Oracle, "annotate", dying)
+        with pytest.raises(KeyboardInterrupt):
+            run(project, sam, 1)
+        monkeypatch.setattr(Oracle, "annotate", annotate)
+        assert run(project, sam, 1).done
+        assert project.journal()["gesture_id"].is_unique
+
+
+def test_run_cycles__people_are_awaited_and_it_goes_on_when_they_are_done(tmp_path, sam):
+    with made(tmp_path) as project:
+        table = run(project, sam, 1, annotator="people")
+        assert len(table.awaited) == 3
+        assert not table.done
+        assert "waits for 3 images" in repr(table)
+        assert run(project, sam, 1, annotator="people").awaited == table.awaited
+        claim_queue = project.queue(images=table.awaited)
+        assert claim_queue.progress().images == 3
+        Oracle(name="a person").annotate(project, table.awaited[:2], 1)
+        assert run(project, sam, 1, annotator="people").awaited == table.awaited[2:]
+        Oracle(name="a person").annotate(project, table.awaited[2:], 1)
+        assert [row.closing for row in run(project, sam, 1, annotator="people").rows] == [False, True]
+
+
+def test_run_cycles__more_cycles_later_take_other_images(tmp_path, sam):
+    with made(tmp_path) as project:
+        once = run(project, sam, 1)
+        twice = run(project, sam, 2)
+        assert [row.closing for row in twice.rows] == [False, False, True]
+        assert twice.rows[0].to_dict() == once.rows[0].to_dict()
+        assert run(project, sam, 3).rows[2].train == 1  # what is left
+        with pytest.raises(StoreError, match="all 5 train images were used"):
+            run(project, sam, 4)
+
+
+def test_run_cycles__one_image_only(tmp_path, sam):
+    with disc_project(tmp_path, images=1) as project:
+        table = project.run_cycles(1, annotator="oracle", model=sam, **{**TOY, "config": None})
+        assert len(table) == 2
+        assert table.rows[0].figures == {}  # no test image: only work is known
+        assert table.rows[0].work["total_per_image"] == 3
+        assert "cycle 1" in repr(table)
+
+
+@pytest.mark.parametrize("threshold", [-5.0, 5.0], ids=["all accepted", "all rejected"])
+def test_run_cycles__all_or_nothing_auto_accepted(tmp_path, sam, threshold):
+    from workbench.config import preset
+
+    triage = preset("official").triage.replace(predicted_iou=threshold, stability_score=None)
+    with made(tmp_path) as project:
+        table = run(project, sam, 2, triage=triage)
+        rate = table.rows[0].figures["auto_accept_rate"].value
+        assert rate == (1.0 if threshold < 0 else 0.0)
+        assert table.rows[0].figures["fp_rate"].known == (threshold < 0)
+
+
+def test_run_cycles__human_oracle_is_worse(tmp_path, sam):
+    with made(tmp_path) as project:
+        run(project, sam, 1, annotator=OracleConfig(error_rate=1.0))
+        final = project.final_masks()
+        assert len(final) > len(project.truth(final.image_id.tolist())) / 2
+
+
+def test_run_cycles__a_failed_training_stops_the_campaign_loudly(tmp_path, sam, monkeypatch):
+    from workbench.loop import teaching
+
+    counts = {"images": 2, "true": 6, "before": 40, "after": 1}
+    monkeypatch.setattr(teaching, "still_proposes", lambda *_: counts)
+    with made(tmp_path) as project:
+        for _ in range(2):
+            with pytest.raises(TrainingError, match="kept as failed"):
+                run(project, sam, 1)
+        assert len(project.cycles()) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"cycles": 0}, "expected 1 or more"),
+        ({"annotator": "robot"}, 'expected "people"'),
+        ({"roles": {"train": ["0.png"], "calibration": ["0.png"]}}, "one role each"),
+        ({"roles": {"calibration": ["0.png"]}}, "expected images to train on"),
+        ({"held_out": ["nothing.png"]}, "none is called"),
+    ],
+)
+def test_run_cycles__wrong_use_is_said(tmp_path, sam, changes, message):
+    with made(tmp_path) as project, pytest.raises((ValueError, StoreError), match=message):
+        project.run_cycles(**{"cycles": 1, "annotator": "oracle", "model": sam, "roles": SPLIT, **TOY, **changes})
+
+
+def test_true_masks__final_masks_of_people_where_no_truth_is(tmp_path, sam):
+    from workbench.loop.cycle import true_masks
+
+    with made(tmp_path) as project:
+        project.propose(sam_of(sam), FLOORS, progress=False)
+        ids = project.images()["image_id"].tolist()
+        assert true_masks(project, ids, final=True)[2] == []
+        draw_all(project, 2)
+        masks, crowd, known = true_masks(project, ids, final=True)
+        assert known == ids[:2]
+        assert (len(masks), len(crowd)) == (3, 3)
+        assert np.array_equal(masks.mask_id, project.final_masks().mask_id)
+        assert true_masks(project, ids, final=False)[2] == ids
+
+
+def sam_of(sam):
+    return load_sam(sam)

@@ -1,0 +1,107 @@
+"""A project's model: trained on final masks, checked, kept with its data, loaded again."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from disc_project import disc_project, draw_all
+from random_sams import random_sam
+
+from workbench.loop import teaching
+from workbench.loop.teaching import TrainingError, failure
+from workbench.sam.checkpoints import CheckpointError
+from workbench.store.errors import StoreError
+from workbench.train.fit import Fit
+from workbench.train.settings import TrainConfig
+
+TOY = TrainConfig(steps=2, views=1, prompts=6, check_every=1)
+
+
+@pytest.fixture
+def project(tmp_path):
+    made = disc_project(tmp_path)
+    with made.catalog.write() as connection:  # nothing was proposed yet, so sizes are not known
+        connection.exec_driver_sql("UPDATE images SET height = 64, width = 80")
+    yield made
+    made.close()
+
+
+def test_train__keeps_parent_data_settings_and_curve(project):
+    draw_all(project, 5)
+    sam = random_sam(score_shift=1.0)
+    version = project.train(sam, TOY, progress=False)
+    assert version.status == "ready"
+    assert version.parent_id.startswith("sam-")
+    assert version.parent_id != version.model_id
+    assert (version.images, version.masks) == (5, 15)
+    assert version.settings == TOY.to_dict()
+    assert [row["step"] for row in version.curve] == [0, 1, 2]
+    data = project.model_data(version.model_id)
+    assert sum(d.held_out for d in data) == 1
+    assert {m for d in data for m in d.masks} == set(project.final_masks().mask_id)
+    assert project.models()["model_id"].tolist() == [version.model_id]
+    loaded = project.load_model(version.model_id, into=random_sam(seed=5))
+    assert loaded.model_id == version.model_id
+    assert project.train(sam, TOY, progress=False) == version  # nothing new to learn: the same version
+
+
+def test_train__resumes_after_a_kill(project, monkeypatch):
+    draw_all(project, 4)
+    sam = random_sam(score_shift=1.0)
+    step = Fit.train_step
+
+    def dying(self):
+        if self.step:
+            raise KeyboardInterrupt
+        step(self)
+
+    monkeypatch.setattr(Fit, "train_step", dying)
+    with pytest.raises(KeyboardInterrupt):
+        project.train(sam, TOY, progress=False)
+    taken = []
+    monkeypatch.setattr(Fit, "train_step", lambda self: (taken.append(self.step), step(self)))
+    version = project.train(sam, TOY, progress=False)
+    assert taken == [1]
+    assert (project.path / version.file).is_file()
+    assert not list(project.path.glob("models/training-*"))
+
+
+def test_train__a_model_that_stops_proposing_fails_loudly(project, monkeypatch):
+    draw_all(project, 4)
+    counts = {"images": 4, "true": 12, "before": 40, "after": 3}
+    monkeypatch.setattr(teaching, "still_proposes", lambda *_: counts)
+    sam = random_sam()
+    for _ in range(2):  # the second call finds it kept as failed
+        with pytest.raises(TrainingError, match="proposes 3 distinct masks"):
+            project.train(sam, TOY, progress=False)
+    assert project.models()["status"].tolist() == ["failed"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "true", "fails"),
+    [(40, 20, 100, False), (40, 19, 100, True), (400, 100, 90, False), (400, 0, 0, True), (7, 0, 0, False)],
+)
+def test_failure__half_of_before_or_as_many_as_there_are(before, after, true, fails):
+    assert bool(failure({"images": 1, "before": before, "after": after, "true": true})) == fails
+
+
+def test_train__nothing_complete(project):
+    with pytest.raises(StoreError, match="expected complete train images"):
+        project.train(random_sam(), TOY, progress=False)
+
+
+def test_train__another_kind_of_model(project):
+    draw_all(project, 1)
+    with pytest.raises(StoreError, match="expected a model of segment_anything"):
+        project.train(torch.nn.Linear(1, 1), TOY, progress=False)
+
+
+def test_load_model__another_architecture_and_unknown_ones(project):
+    draw_all(project, 4)
+    version = project.train(random_sam(score_shift=1.0), TOY, progress=False)
+    with pytest.raises(StoreError, match="give into="):
+        project.load_model(version.model_id)
+    with pytest.raises(CheckpointError, match="expected the tensors of the model given"):
+        project.load_model(version.model_id, into=random_sam(width=64))
+    with pytest.raises(StoreError, match="trained in this project"):
+        project.load_model("bundled-000000000000")

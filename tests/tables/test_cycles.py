@@ -1,0 +1,58 @@
+"""The table of cycles: to JSON and back, flat columns, words for people, n = 0."""
+
+from __future__ import annotations
+
+import json
+import math
+
+from workbench.tables.cycles import CycleRow, CycleTable
+from workbench.tables.figures import Interval
+
+
+def row(cycle: int = 1, closing: bool = False) -> CycleRow:
+    return CycleRow(
+        cycle=cycle,
+        closing=closing,
+        model_id="a",
+        trained_id="b",
+        train=2,
+        calibration=1,
+        test=3,
+        thresholds={"kind": "calibrated", "predicted_iou": 0.7},
+        figures={"auto_accept_rate": Interval(0.5, 0.4, 0.6, 10, "bootstrap"), "fp_rate": Interval.unknown()},
+        seed_figures={"auto_accept_rate": Interval(0.1, 0.0, 0.2, 10, "binomial")},
+        confidence=[1, 2],
+        work={} if closing else {"manual_per_image": 4.0, "rejection_rate": math.nan},
+        changes={"first": {"auto_accept_rate": Interval(0.1, 0.05, 0.2, 3, "bootstrap")}, "before": {}},
+    )
+
+
+def test_row__to_json_and_back():
+    text = json.dumps(row().to_dict(), allow_nan=False)
+    assert CycleRow.from_dict(json.loads(text)).to_dict() == row().to_dict()
+
+
+def test_table__flat_columns():
+    frame = CycleTable((row(), row(2, closing=True))).to_frame()
+    assert frame["auto_accept_rate_low"].tolist() == [0.4, 0.4]
+    assert frame["seed_auto_accept_rate"].tolist() == [0.1, 0.1]
+    assert frame["threshold_kind"].tolist() == ["calibrated"] * 2
+    assert frame["manual_per_image"].isna().tolist() == [False, True]
+
+
+def test_table__words():
+    table = CycleTable((row(), row(2, closing=True)), ("x", "y"), 3)
+    assert "cycle 1 (calibrated): 4.0 drawn an image; auto accept rate 0.50 [0.40, 0.60], fp rate not known" in repr(
+        table
+    )
+    assert "after the last" in table.lines()[1]
+    assert "cycle 3 waits for 2 images" in table.lines()[2]
+    assert "<td>4.0</td>" in table._repr_html_()
+    assert not table.done
+
+
+def test_table__of_no_cycles():
+    table = CycleTable(())
+    assert (len(table), table.done, len(table.to_frame()), table.lines()) == (0, True, 0, [])
+    assert "0 rows" in repr(table)
+    assert "<table>" in table._repr_html_()

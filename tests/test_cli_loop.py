@@ -1,0 +1,57 @@
+"""The command `cycle`, as a user runs it, and how it says what is wrong."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from disc_project import disc_project
+from typer.testing import CliRunner
+
+from workbench.cli import app
+
+SMALL = [
+    "--batch", "1", "--calibration", "1", "--set", "train.steps=1", "--set", "train.views=1", "--set", "train.prompts=4",
+    "--set", "floors.points_per_side=3", "--set", "floors.jitter_prompts=0",
+]  # fmt: skip
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["cycle", *map(str, arguments)])
+
+
+@pytest.mark.slow
+def test_cycle__runs_with_an_oracle_and_report_shows_it(tmp_path):
+    with disc_project(tmp_path, images=6, roles=(0.5, 0.3, 0.2)) as project:
+        folder = project.path
+        roles = project.images()["role"].value_counts().to_dict()
+    assert {"train", "calibration"} <= set(roles)
+    result = run(folder, "--cycles", 1, "--annotator", "oracle", *SMALL, "--json")
+    assert result.exit_code == 0, result.output
+    values = json.loads(result.stdout.splitlines()[-1])
+    assert [row["cycle"] for row in values["rows"]] == [1, 2]
+    assert values["awaited"] == []
+    shown = CliRunner().invoke(app, ["report", str(folder), "--json"])
+    assert len(json.loads(shown.stdout)["cycles"]) == 2
+
+
+@pytest.mark.slow
+def test_cycle__people_are_told_what_waits(tmp_path):
+    with disc_project(tmp_path, images=6, roles=(0.5, 0.3, 0.2)) as project:
+        folder = project.path
+    result = run(folder, "--cycles", 1, *SMALL)
+    assert result.exit_code == 0, result.output
+    assert "waits for 2 images" in result.output
+
+
+@pytest.mark.parametrize("change", ["steps=1", "learning.steps=1", "train"])
+def test_cycle__settings_name_their_part(tmp_path, change):
+    result = run(tmp_path, "--set", change)
+    assert result.exit_code == 2
+    assert "PART.NAME=VALUE" in result.output
+
+
+def test_cycle__no_project(tmp_path):
+    result = run(tmp_path, "--json")
+    assert result.exit_code == 1
+    assert "not a project" in json.loads(result.stdout)["error"]

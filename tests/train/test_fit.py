@@ -1,0 +1,137 @@
+"""Fine-tuning at toy size: learns, gives the same weights from the same seed, goes on after a kill, stops by itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from random_sams import random_sam
+
+from workbench.masks import rle
+from workbench.sam.bundled import build_bundled
+from workbench.train import fit as fitting
+from workbench.train.fit import Fit, fit, split
+from workbench.train.sample import TrainImage
+from workbench.train.settings import TrainConfig
+
+TOY = TrainConfig(steps=4, views=1, prompts=8, check_every=2, held_out=0.25, window_px=64)
+
+
+def disc_image(seed: int, size_hw=(96, 128), n: int = 3) -> TrainImage:
+    """Bright discs on dark ground."""
+    rng = np.random.default_rng(seed)
+    yy, xx = np.mgrid[: size_hw[0], : size_hw[1]]
+    pixels = np.full((*size_hw, 3), 40, np.uint8)
+    masks = np.zeros((n, *size_hw), bool)
+    for mask in masks:
+        y, x, r = rng.integers(12, size_hw[0] - 12), rng.integers(12, size_hw[1] - 12), rng.integers(6, 12)
+        mask |= (yy - y) ** 2 + (xx - x) ** 2 < r**2
+        pixels[mask] = 200
+    return TrainImage(f"disc{seed}", lambda: pixels, size_hw, rle.encode(masks))
+
+
+def images(count: int) -> list[TrainImage]:
+    return [disc_image(seed) for seed in range(count)]
+
+
+def same(a, b) -> bool:
+    ours, theirs = a.state_dict(), b.state_dict()
+    return all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("parts", ["decoder", "decoder+encoder"])
+def test_fit__trains_what_was_asked_and_leaves_the_parent_alone(parts):
+    sam = random_sam()
+    before = {name: value.clone() for name, value in sam.state_dict().items()}
+    fitted = fit(sam, images(4), TOY.replace(parts=parts))
+    after = fitted.sam.state_dict()
+    assert all(torch.equal(value, before[name]) for name, value in sam.state_dict().items())
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert ("image_encoder" in changed) == (parts == "decoder+encoder")
+    assert "mask_decoder" in changed
+    assert not fitted.sam.training
+    assert [row["step"] for row in fitted.curve] == [0, 2, 4]
+    assert len(fitted.held_out) == 1
+
+
+def test_fit__same_seed_same_weights():
+    sam, another = random_sam(), TOY.replace(seed=1)
+    first, second, third = fit(sam, images(4), TOY), fit(sam, images(4), TOY), fit(sam, images(4), another)
+    assert same(first.sam, second.sam)
+    assert first.curve == second.curve
+    assert not same(first.sam, third.sam)
+
+
+def test_fit__killed_and_resumed_gives_the_weights_of_an_unbroken_run(tmp_path, monkeypatch):
+    sam, config = random_sam(), TOY.replace(corrected=1.0)
+    whole = fit(sam, images(4), config)
+    step = Fit.train_step
+
+    def dying(self):
+        if self.step == 3:  # one step after the state was saved
+            raise KeyboardInterrupt
+        step(self)
+
+    monkeypatch.setattr(Fit, "train_step", dying)
+    with pytest.raises(KeyboardInterrupt):
+        fit(sam, images(4), config, folder=tmp_path)
+    steps = []
+    monkeypatch.setattr(Fit, "train_step", lambda self: (steps.append(self.step), step(self)))
+    again = fit(sam, images(4), config, folder=tmp_path)
+    assert steps == [2, 3]
+    assert same(whole.sam, again.sam)
+    assert whole.curve == again.curve
+
+
+@pytest.mark.parametrize("spoil", ["damaged", "other settings", "other images"])
+def test_fit__a_state_that_does_not_fit_is_not_taken_up(tmp_path, spoil):
+    sam = random_sam()
+    fit(sam, images(4), TOY, folder=tmp_path)
+    config, shown = TOY, images(4)
+    if spoil == "damaged":
+        (tmp_path / fitting.STATE).write_bytes(b"not tensors")
+    elif spoil == "other settings":
+        config = TOY.replace(learning_rate=1e-3)
+    else:
+        shown = images(5)
+    run = Fit(sam, shown, config)
+    assert not run.resume(tmp_path / fitting.STATE)
+    assert run.step == 0
+
+
+def test_fit__stops_when_nothing_gets_better(monkeypatch):
+    monkeypatch.setattr(Fit, "_follow", lambda self: None)  # the checked weights never change
+    fitted = fit(random_sam(), images(4), TOY.replace(steps=40, patience=2))
+    assert (fitted.stopped, fitted.steps, fitted.best_step) == ("patience", 6, 2)
+
+
+def test_fit__learns_discs():
+    config = TOY.replace(steps=60, views=2, prompts=16, learning_rate=3e-3, check_every=30, average=0.9)
+    fitted = fit(random_sam(), images(4), config)
+    assert fitted.curve[-1]["loss"] < 0.8 * fitted.curve[0]["loss"]
+
+
+def test_fit__windows_of_the_bundled_encoder():
+    torch.manual_seed(0)
+    fitted = fit(build_bundled(), images(2), TOY.replace(steps=2, whole_share=0.0))
+    assert fitted.steps == 2
+    assert all(torch.isfinite(p).all() for p in fitted.sam.parameters())
+
+
+def test_fit__nothing_to_learn_from():
+    with pytest.raises(ValueError, match="at least one annotated image"):
+        fit(random_sam(), [])
+
+
+@pytest.mark.parametrize("image", [disc_image(0, n=0), disc_image(0)], ids=["empty", "one"])
+def test_fit__one_image_only(image):
+    fitted = fit(random_sam(), [image], TOY.replace(corrected=1.0))
+    assert fitted.held_out == ()
+    assert all(torch.isfinite(p).all() for p in fitted.sam.parameters())
+
+
+def test_split__held_out_and_learned_from_are_apart():
+    out, kept = split(images(10), TOY)
+    assert len(out) == 2  # a quarter of ten, rounded to even
+    assert {i.image_id for i in out} | {i.image_id for i in kept} == {i.image_id for i in images(10)}
+    assert split(images(3), TOY)[0] == []

@@ -1,0 +1,332 @@
+"""Cycles: propose, triage, review, train, evaluate, register; each step durable, so that a campaign goes on anywhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.config import ProposeConfig, TriageConfig, preset_for
+from workbench.loop import batches, measuring, thresholds
+from workbench.loop.oracle import Annotator
+from workbench.settings import Settings, setting, settings
+from workbench.store import campaigns, files
+from workbench.store.campaigns import Campaign, Cycle
+from workbench.store.catalog import Catalog
+from workbench.store.errors import StoreError
+from workbench.tables.cycles import CycleRow, CycleTable
+from workbench.tables.proposals import Proposals
+from workbench.train.settings import TrainConfig
+
+if TYPE_CHECKING:
+    from workbench.looping import Looping
+    from workbench.sam.predict import Predictor
+
+
+@settings
+class CycleConfig(Settings):
+    """How a campaign of cycles goes about it."""
+
+    train: int | None = setting(default=None, low=1, high=10**7, doc="train images a cycle; None: all, in equal parts")
+    calibration: int | None = setting(default=None, low=0, high=10**7, doc="calibration images a cycle; None: as train")
+    strategy: Literal["random", "uncertain", "diverse", "curriculum"] = setting(
+        default="random", doc="which train images come first"
+    )
+    most_wrong: float = setting(
+        default=0.05, low=0, high=1, doc="share of auto-accepted masks that calibrated thresholds let be wrong"
+    )
+    exhaustive: bool = setting(default=True, doc="the truth of test images leaves nothing out, so wrong masks count")
+    seed: int = setting(default=0, low=0, high=2**63 - 1, doc="of batches and of intervals")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a campaign is made of, fixed when it begins: images that are added later take no part.
+
+    pools : ids of the images of each role, disjoint; test images have truth
+    """
+
+    cycle: CycleConfig
+    floors: ProposeConfig
+    triage: TriageConfig
+    train: TrainConfig
+    model_id: str
+    pools: dict[str, tuple[str, ...]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as plain values."""
+        parts = {name: getattr(self, name).to_dict() for name in ("cycle", "floors", "triage", "train")}
+        return {**parts, "model_id": self.model_id, "pools": {role: list(ids) for role, ids in self.pools.items()}}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Plan:
+        """Build the plan from what `to_dict` gave."""
+        return cls(
+            CycleConfig.from_dict(values["cycle"]),
+            ProposeConfig.from_dict(values["floors"]),
+            TriageConfig.from_dict(values["triage"]),
+            TrainConfig.from_dict(values["train"]),
+            values["model_id"],
+            {role: tuple(ids) for role, ids in values["pools"].items()},
+        )
+
+
+def fitting_floors(model_id: str) -> ProposeConfig:
+    """Return the floors of METRICS on the grid of the preset that fits a model: IoU 0.5, box NMS 0.7, distinct masks."""
+    return preset_for(model_id).propose.replace(predicted_iou_floor=0.5, nms="box", nms_iou=0.7, pool="distinct")
+
+
+def fitting_triage(model_id: str) -> TriageConfig:
+    """Return the thresholds to start from: those of the preset that fits a model, on the same distinct masks."""
+    return preset_for(model_id).triage.replace(nms="box", nms_iou=0.7, pool="distinct")
+
+
+class Campaigning:
+    """A campaign at work on a project."""
+
+    def __init__(self, project: Looping, campaign: Campaign, first: Predictor, progress: bool) -> None:
+        self.project, self.campaign, self.first, self.progress = project, campaign, first, progress
+        self.plan = Plan.from_dict(dict(campaign.settings))
+        self._model = first
+
+    @property
+    def catalog(self) -> Catalog:
+        """The project's."""
+        return self.project.catalog
+
+    def run(self, cycles: int, annotator: Annotator) -> CycleTable:
+        """Go on until so many cycles are done, and the last model is measured; or until people are waited for.
+
+        Raises
+        ------
+        StoreError : when a cycle has no images left to take, or another process runs cycles
+        """
+        busy = "cycles are run by another process; let it finish, or end it"
+        with files.locked(self.project.path / "cycles.lock", busy):
+            for number in range(1, cycles + 2):
+                cycle = self._find(number, closing=number > cycles)
+                while cycle.step != "done":
+                    files.reached(f"cycle_{cycle.step}")
+                    if cycle.step == "review" and not cycle.closing:
+                        left = self._annotate(cycle, annotator)
+                        if left:
+                            return self.table(awaited=tuple(left), cycle=number)
+                        cycle = campaigns.advance(self.catalog, cycle, "train")
+                    else:
+                        cycle = getattr(self, f"_{cycle.step}")(cycle)
+            return self.table()
+
+    def table(self, awaited: tuple[str, ...] = (), cycle: int = 0) -> CycleTable:
+        """Return the rows of the cycles that are done, with paired changes."""
+        return table(self.catalog, self.campaign, awaited, cycle)
+
+    # ---- the cycle that is next -----------------------------------------------------------------------------------
+
+    def _find(self, number: int, closing: bool) -> Cycle:
+        known = {cycle.number: cycle for cycle in campaigns.of_campaign(self.catalog, self.campaign.id)}
+        found = known.get(number)
+        if found is None or (found.closing and not closing):
+            before = known.get(number - 1)
+            model_id = before.trained_id if before else self.campaign.model_id
+            taken = [cycle for n, cycle in known.items() if n < number]
+            train, calibration = ([], []) if closing else self._batch(number, model_id, taken)
+            campaigns.add(self.catalog, self.campaign.id, number, model_id, train, calibration, {})
+            found = campaigns.of_campaign(self.catalog, self.campaign.id)[number - 1]
+        return found
+
+    def _batch(self, number: int, model_id: str, taken: Sequence[Cycle]) -> tuple[list[str], list[str]]:
+        config, rng = self.plan.cycle, np.random.default_rng([self.plan.cycle.seed, number])
+        used = {image for cycle in taken for image in (*cycle.train, *cycle.calibration)}
+        train, calibration = (
+            [image for image in self.plan.pools[role] if image not in used] for role in ("train", "calibration")
+        )
+        if not train:
+            raise StoreError(
+                f"cycle {number}: all {len(self.plan.pools['train'])} train images were used in the cycles before; "
+                "add images, or take fewer a cycle"
+            )
+        proposed: dict[str, Proposals] = {}
+        if config.strategy != "random":
+            summary = self.project.propose(self._load(model_id), self.plan.floors, images=train, progress=self.progress)
+            done = dict(self.project.each(train, summary.run_id))
+            proposed = {image: done.get(image, Proposals.empty()) for image in train}
+        count = config.train or len(train)
+        some = len(calibration) if config.calibration is None else config.calibration
+        return (
+            batches.choose(config.strategy, train, count, rng, proposed),
+            batches.choose("random", calibration, some, rng, {}),
+        )
+
+    def _load(self, model_id: str) -> Predictor:
+        if model_id == self.first.model_id:
+            return self.first
+        if self._model.model_id != model_id:
+            self._model = self.project.load_model(model_id)
+        return self._model
+
+    # ---- the steps ------------------------------------------------------------------------------------------------
+
+    def _propose(self, cycle: Cycle) -> Cycle:
+        earlier = self._until(cycle)
+        images = [*cycle.train, *dict.fromkeys(i for c in earlier for i in c.calibration), *self.campaign.held_out]
+        summary = self.project.propose(
+            self._load(cycle.model_id), self.plan.floors, images=images, progress=self.progress
+        )
+        return campaigns.advance(self.catalog, cycle, "triage", run_id=summary.run_id)
+
+    def _until(self, cycle: Cycle) -> list[Cycle]:
+        return [c for c in campaigns.of_campaign(self.catalog, self.campaign.id) if c.number <= cycle.number]
+
+    def _triage(self, cycle: Cycle) -> Cycle:
+        """Sort by thresholds that calibration images of the cycles before give, or by those given in the plan."""
+        images = [i for c in self._until(cycle)[:-1] for i in c.calibration]
+        labelled = self._judged(cycle, images, final=True)
+        if labelled is None:
+            found = thresholds.Calibrated(self.plan.triage, "preset", "no labelled calibration images yet")
+        else:
+            found = thresholds.calibrated(
+                self.plan.triage, labelled.rows, labelled.right, labelled.wrong, self.plan.cycle.most_wrong
+            )
+        self._hold(cycle)
+        self.project.triage(found.config, note=f"cycle {cycle.number}: {found.kind}", author="cycles")
+        told = {
+            "settings": found.config.to_dict(),
+            "kind": found.kind,
+            "note": found.note,
+            "off": list(found.switched_off),
+            "labels": found.labels,
+        }
+        return campaigns.advance(self.catalog, cycle, "evaluate" if cycle.closing else "review", thresholds=told)
+
+    def _hold(self, cycle: Cycle) -> None:
+        """Make the cycle's run the latest again: others may have proposed since."""
+        self.project.propose(self._load(cycle.model_id), self.plan.floors, images=[], progress=False)
+
+    def _annotate(self, cycle: Cycle, annotator: Annotator) -> list[str]:
+        run_id = self.project._run_id()
+        if run_id != cycle.state["run_id"]:
+            self._hold(cycle)
+        batch = [*cycle.train, *cycle.calibration]
+        failed = {file.image_id for file in self.project._chosen(batch, cycle.state["run_id"]) if file.status != "done"}
+        return annotator.annotate(self.project, [image for image in batch if image not in failed], cycle.number)
+
+    def _train(self, cycle: Cycle) -> Cycle:
+        images = [image for c in self._until(cycle) for image in c.train]
+        reviewed = self.project.reviewed()
+        if not reviewed.loc[reviewed["status"] == "complete", "image_id"].isin(images).any():  # all were skipped
+            return campaigns.advance(self.catalog, cycle, "evaluate", trained_id=cycle.model_id)
+        version = self.project.train(
+            self._load(cycle.model_id), self.plan.train, images=images, floors=self.plan.floors, progress=self.progress
+        )
+        return campaigns.advance(self.catalog, cycle, "evaluate", trained_id=version.model_id)
+
+    def _evaluate(self, cycle: Cycle) -> Cycle:
+        """Measure the model that proposed in this cycle on the test images."""
+        told: dict[str, Any] = {"figures": {}, "seed_figures": {}, "counts": {}, "confidence": []}
+        test = self._judged(cycle, self.campaign.held_out, final=False)
+        if test is not None:
+            rng = np.random.default_rng([self.plan.cycle.seed, 0])  # every cycle draws the test images alike
+            config = TriageConfig.from_dict(cycle.state["thresholds"]["settings"])
+            found, seed, counts = measuring.figures(test, config, self.plan.cycle.exhaustive, rng)
+            if self.plan.cycle.exhaustive:
+                earlier = [i for c in self._until(cycle)[:-1] for i in c.calibration]
+                choice = measuring.recalibration(self._judged(cycle, earlier, final=True))
+                found |= measuring.calibration_figures(test, choice, rng)
+            told = {
+                "figures": {name: figure.to_dict() for name, figure in found.items()},
+                "seed_figures": {name: figure.to_dict() for name, figure in seed.items()},
+                "counts": counts,
+                "confidence": measuring.histogram(test.rows),
+                "test": len(test.comparison.image_ids),
+            }
+        return campaigns.advance(self.catalog, cycle, "register", **told)
+
+    def _register(self, cycle: Cycle) -> Cycle:
+        work: dict[str, Any] = {}
+        if not cycle.closing:
+            reviewed = self.project.reviewed()
+            seconds = dict(zip(reviewed["image_id"].tolist(), reviewed["seconds"].tolist(), strict=True))
+            batch = [*cycle.train, *cycle.calibration]
+            journal = self.project.journal()
+            sources = sorted(set(journal.loc[journal["image_id"].isin(batch), "seconds_source"]))
+            reviews = [self.project.image_review(image) for image in batch]
+            work = measuring.work(reviews, seconds, ", ".join(sources) or "measured")
+        return campaigns.advance(self.catalog, cycle, "done", work=work)
+
+    def _judged(self, cycle: Cycle, images: Sequence[str], *, final: bool) -> measuring.Judged | None:
+        """Return the cycle's proposals beside the truth of images, final masks or imported truth; None without any."""
+        truth, crowd, known = true_masks(self.project, images, final=final)
+        if not known:
+            return None
+        rows = self.project.proposals(known, run=cycle.state["run_id"])
+        return measuring.judge(rows, truth, known, crowd, self.plan.floors)
+
+
+def true_masks(
+    project: Looping, images: Sequence[str], *, final: bool
+) -> tuple[Proposals, NDArray[np.bool_], list[str]]:
+    """Return what is taken as true of images: masks, which are crowds, and the images that something is known of.
+
+    final : the final masks of complete images; else their imported truth, and final masks where there is none
+    """
+    none = np.zeros(0, bool)
+    if not images:
+        return Proposals.empty(), none, []
+    reviewed, frame = project.reviewed(), project.images()
+    imported = [] if final else frame.loc[frame["truth"].notna() & frame["image_id"].isin(images), "image_id"].tolist()
+    complete = reviewed.loc[reviewed["status"] == "complete", "image_id"]
+    people = [image for image in images if image in set(complete) and image not in set(imported)]
+    masks = [project.truth(imported) if imported else Proposals.empty()]
+    crowd = project.truth_labels(imported)["crowd"].to_numpy(bool) if imported else none
+    masks.append(project.final_masks(people) if people else Proposals.empty())
+    known = [image for image in images if image in {*imported, *people}]
+    return Proposals.concat(masks), np.concatenate([crowd, np.zeros(len(masks[1]), bool)]), known
+
+
+def asked_digest(asked: Mapping[str, Any]) -> str:
+    """Return the name of a campaign, 12 hex digits: the same for the same words."""
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def table(catalog: Catalog, campaign: Campaign, awaited: tuple[str, ...] = (), cycle: int = 0) -> CycleTable:
+    """Return the rows of the cycles of a campaign that are done, with changes paired over the test images."""
+    done = [c for c in campaigns.of_campaign(catalog, campaign.id) if c.step == "done"]
+    rows = []
+    for i, found in enumerate(done):
+        changes = {}
+        for name, other in (("first", done[0]), ("before", done[max(i - 1, 0)])):
+            both = [f for f in found.state["counts"] if f in other.state["counts"]] if i else []
+            changes[name] = {f: measuring.change(found.state["counts"][f], other.state["counts"][f], 0) for f in both}
+        rows.append(_row(found, changes))
+    return CycleTable(tuple(rows), awaited, cycle or max((c.number for c in done if not c.closing), default=0))
+
+
+def _row(cycle: Cycle, changes: dict[str, Any]) -> CycleRow:
+    used = cycle.state["thresholds"]
+    values = {
+        "cycle": cycle.number,
+        "closing": cycle.closing,
+        "model_id": cycle.model_id,
+        "trained_id": cycle.trained_id,
+        "train": len(cycle.train),
+        "calibration": len(cycle.calibration),
+        "test": cycle.state.get("test", 0),
+        "thresholds": {
+            "kind": used["kind"],
+            "predicted_iou": used["settings"]["predicted_iou"],
+            "jitter_stability": used["settings"]["jitter_stability"],
+            "labels": used["labels"],
+            "switched_off": ", ".join(used["off"]),
+        },
+        "figures": cycle.state["figures"],
+        "seed_figures": cycle.state["seed_figures"],
+        "confidence": cycle.state["confidence"],
+        "work": cycle.state["work"],
+        "changes": {},
+    }
+    return dataclasses.replace(CycleRow.from_dict(values), changes=changes)

@@ -1,0 +1,230 @@
+"""A project's models: fine-tuned on the final masks of its train images, checked, kept as versions, loaded again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench import proposing
+from workbench.config import ProposeConfig, preset_for
+from workbench.store import files, versions
+from workbench.store.catalog import Catalog
+from workbench.store.errors import StoreError
+from workbench.store.runs import ImageFile
+from workbench.store.versions import LearnedFrom, ModelVersion
+from workbench.tables.proposals import Proposals
+from workbench.train.settings import TrainConfig
+
+if TYPE_CHECKING:
+    from segment_anything.modeling import Sam
+
+    from workbench.sam.predict import Predictor
+    from workbench.train.fit import Fitted
+    from workbench.train.sample import TrainImage
+
+WEIGHTS = "weights.safetensors"
+CHECKED_IMAGES = 6  # on which automatic generation is tried before and after a training
+LEAST_SHARE = 0.5  # of the distinct masks of before
+LEAST_BEFORE = 8  # fewer distinct masks say nothing
+
+
+class TrainingError(StoreError):
+    """A training whose model must not be used; its version is kept as failed, and the message says why."""
+
+
+def train(
+    home: Catalog,
+    folder: Path,
+    images: Sequence[tuple[ImageFile, tuple[int, int], Proposals]],
+    parent: Predictor | Sam,
+    config: TrainConfig,
+    floors: ProposeConfig | None,
+    progress: bool,
+) -> ModelVersion:
+    """Fine-tune a model on annotated images, and keep it as a version; called again after a kill, it goes on.
+
+    Parameters
+    ----------
+    images : file, size and final masks of each; none is an answer too
+    floors : how automatic generation is checked; None for the preset that fits the parent
+
+    Raises
+    ------
+    TrainingError : when the new model proposes fewer than half the distinct masks that its parent did
+    StoreError : without an image, for a model of transformers, or when nothing can be written
+    """
+    import torch
+
+    from workbench.sam.load import load_sam
+    from workbench.train.fit import fit
+
+    before = predictor(parent)
+    if not images:
+        raise StoreError("train: expected complete train images, there are none; review some and complete them first")
+    data = [(str(file.image_id), tuple(masks.mask_id.tolist())) for file, _, masks in images]
+    digest = _digest(before.model_id, data, config)
+    known = versions.by_digest(home, digest)
+    if known is not None and (folder / known.file).is_file():
+        return _usable(known)
+    state = folder / versions.FOLDER / f"training-{digest}"
+    files.make_folder(state)
+    with files.locked(state / "writer.lock", "this training is under way in another process; let it finish, or end it"):
+        shown = [_to_train_image(folder, *image) for image in images]
+        fitted = fit(before.model, shown, config, folder=state, progress=progress)
+        after = load_sam(fitted.sam, device=before.device, dtype=before.dtype)
+        with torch.no_grad():
+            checks = still_proposes(before, after, shown, floors)
+        version = _version(before, after, digest, data, fitted, checks, config)
+        _write(folder / version.file, fitted)
+        learned = [LearnedFrom(image_id, image_id in fitted.held_out, masks) for image_id, masks in data]
+        version = versions.keep(home, version, learned)
+    shutil.rmtree(state, ignore_errors=True)
+    return _usable(version)
+
+
+def _usable(version: ModelVersion) -> ModelVersion:
+    if version.status == "failed":
+        raise TrainingError(f"train: {version.model_id} is kept as failed: {version.message}")
+    return version
+
+
+def predictor(parent: Predictor | Sam) -> Predictor:
+    """Return a model ready to answer. Raises StoreError for one that cannot be trained here."""
+    from segment_anything.modeling import Sam
+
+    from workbench.sam.load import load_sam
+    from workbench.sam.predict import Predictor
+
+    given: object = parent
+    if isinstance(given, Predictor):
+        return given
+    if isinstance(given, Sam):
+        return load_sam(given)
+    raise StoreError(
+        f"train: expected a model of segment_anything as load_sam() returns it, got {type(parent).__name__}; "
+        "models of transformers propose here, but are trained with transformers"
+    )
+
+
+def _digest(parent_id: str, data: Sequence[tuple[str, tuple[str, ...]]], config: TrainConfig) -> str:
+    text = json.dumps([parent_id, sorted((i, sorted(masks)) for i, masks in data), config.to_dict()])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _to_train_image(folder: Path, file: ImageFile, size_hw: tuple[int, int], masks: Proposals) -> TrainImage:
+    from workbench.train.sample import TrainImage
+
+    wrong = [tuple(size) for size in masks.sizes_hw.tolist() if tuple(size) != size_hw]
+    if wrong:
+        raise StoreError(f"{file.path}: expected masks of {size_hw} (h, w), got {wrong[0]}; import or draw them again")
+    return TrainImage(str(file.image_id), lambda: proposing.read(folder, file)[0], size_hw, masks.rles.tolist())
+
+
+def still_proposes(
+    before: Predictor, after: Predictor, images: Sequence[TrainImage], floors: ProposeConfig | None
+) -> dict[str, int]:
+    """Return how many distinct masks both models propose on some of the images, and how many true masks these have."""
+    config = (floors or preset_for(before.model_id).propose).replace(
+        points_per_side=16, spacing_px=None, crop_n_layers=0, jitter_prompts=0, features=False, pool="distinct"
+    )
+    busiest = sorted(images, key=lambda image: (-len(image.rles), image.image_id))[:CHECKED_IMAGES]
+    counts = {"images": len(busiest), "true": sum(len(image.rles) for image in busiest)}
+    for name, model in (("before", before), ("after", after)):
+        stage = proposing.Proposer(model, config)
+        counts[name] = sum(len(stage.propose(image.read(), image.image_id, None)) for image in busiest)
+    return counts
+
+
+def failure(checks: Mapping[str, int]) -> str:
+    """Return why a model's automatic generation is not good enough, "" when it is.
+
+    A model that proposed far more than there is may be rid of the rest: from the number of true masks on it is not
+    held against it.
+    """
+    wanted = min(LEAST_SHARE * checks["before"], max(checks["true"], LEAST_BEFORE))
+    if checks["before"] < LEAST_BEFORE or checks["after"] >= wanted:
+        return ""
+    return (
+        f"automatic generation proposes {checks['after']} distinct masks on {checks['images']} train images, where the "
+        f"parent proposed {checks['before']} and {checks['true']} are true; train with more prompts that are bad "
+        "(TrainConfig.anywhere, bad), a lower learning_rate, or more images"
+    )
+
+
+def _version(
+    before: Predictor,
+    after: Predictor,
+    digest: str,
+    data: Sequence[tuple[str, tuple[str, ...]]],
+    fitted: Fitted,
+    checks: dict[str, int],
+    config: TrainConfig,
+) -> ModelVersion:
+    message = failure(checks)
+    return ModelVersion(
+        model_id=after.model_id,
+        parent_id=before.model_id,
+        architecture=after.model_id.rpartition("-")[0],
+        status="failed" if message else "ready",
+        message=message,
+        file=f"{versions.FOLDER}/{after.model_id}/{WEIGHTS}",
+        digest=digest,
+        settings=config.to_dict(),
+        curve=fitted.curve,
+        checks=checks,
+        images=len(data),
+        masks=sum(len(masks) for _, masks in data),
+        steps=fitted.steps,
+        best_step=fitted.best_step,
+        stopped=fitted.stopped,
+        seconds=fitted.seconds,
+    )
+
+
+def _write(path: Path, fitted: Fitted) -> None:
+    """Write weights as safetensors in float32, whole or not at all."""
+    from safetensors.torch import save_file
+
+    files.make_folder(path.parent)
+    draft = path.with_name(f".{path.name}.tmp")
+    try:
+        save_file({name: t.detach().cpu().contiguous() for name, t in fitted.sam.state_dict().items()}, draft)
+        with draft.open("rb+") as file:
+            os.fsync(file.fileno())
+        draft.replace(path)
+        files.sync_folder(path.parent)
+    except OSError as error:
+        raise StoreError(f"{path}: the weights cannot be written ({error}); free some space and train again") from error
+
+
+def load_model(home: Catalog, folder: Path, model_id: str, into: Sam | None = None, **settings: Any) -> Predictor:
+    """Return a version of a project's model; see `Looping.load_model`."""
+    from workbench.sam.checkpoints import ARCHITECTURES, CheckpointError, read_tensors
+    from workbench.sam.load import load_sam
+
+    version = versions.find(home, model_id)
+    path = folder / version.file
+    if version.architecture in ARCHITECTURES:
+        found = load_sam(version.architecture, checkpoint=path, **settings)
+    elif into is None:
+        raise StoreError(
+            f"load_model: {model_id} is of an architecture that load_sam cannot build by name; "
+            "give into=, a segment_anything Sam of the same shape"
+        )
+    else:
+        try:
+            into.load_state_dict(read_tensors(path, "bundled"))
+        except RuntimeError as error:
+            raise CheckpointError(f"{path}: expected the tensors of the model given as into=; {error}") from None
+        found = load_sam(into, **settings)
+    if found.model_id != model_id:
+        raise CheckpointError(
+            f"{path}: expected the weights of {model_id}, found those of {found.model_id}: the file was changed; "
+            "restore it from a backup, or train again"
+        )
+    return found

@@ -1,0 +1,147 @@
+"""Cycles: what each one's model and people came to, a row a cycle, measured on the same test images (C2)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from workbench.plotted import Plotted
+from workbench.tables.figures import Interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = ("auto_accept_rate", "recall_auto", "fp_rate", "recall_proposals", "smooth_ece")
+
+
+@dataclasses.dataclass(frozen=True)
+class CycleRow:
+    """One cycle. Figures are of the model that proposed in it, on the campaign's test images.
+
+    cycle : from 1; closing : no work, only the model that came out of the last cycle
+    model_id : proposed; trained_id : came out of it, "" for none
+    train, calibration, test : numbers of images
+    thresholds : of triage: predicted_iou, jitter_stability, and `kind`, "preset" or "calibrated" (never certified)
+    figures : of METRICS, and distinct_per_image, confidence, ece_before, smooth_ece_before, ece, smooth_ece, auroc, share_by_hand
+    seed_figures : auto_accept_rate, recall_auto, fp_rate and fp_rate_50 by the seed's fixed thresholds on the same masks
+    confidence : counts of predicted IoU in 20 bins over [0, 1], those outside in the first and last
+    work : on the batch: images, manual_per_image, total_per_image, auto_to_manual, automatic_share, rejection_rate,
+        masks_per_hour, active_hours, and `seconds_source`
+    changes : paired differences of some figures to the cycle before ("before") and to the first ("first")
+    """
+
+    cycle: int
+    closing: bool
+    model_id: str
+    trained_id: str
+    train: int
+    calibration: int
+    test: int
+    thresholds: Mapping[str, Any]
+    figures: Mapping[str, Interval]
+    seed_figures: Mapping[str, Interval]
+    confidence: Sequence[int]
+    work: Mapping[str, Any]
+    changes: Mapping[str, Mapping[str, Interval]] = dataclasses.field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row as plain values for JSON; what is not known is None."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        for name in ("figures", "seed_figures"):
+            values[name] = {k: figure.to_dict() for k, figure in values[name].items()}
+        values["changes"] = {k: {n: f.to_dict() for n, f in some.items()} for k, some in self.changes.items()}
+        values["work"] = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in self.work.items()}
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> CycleRow:
+        """Build the row from what `to_dict` gave."""
+        known = dict(values)
+        for name in ("figures", "seed_figures"):
+            known[name] = {k: interval_of(figure) for k, figure in known[name].items()}
+        known["changes"] = {k: {n: interval_of(f) for n, f in some.items()} for k, some in known["changes"].items()}
+        known["work"] = {k: math.nan if v is None else v for k, v in known["work"].items()}
+        return cls(**known)
+
+    def flat(self) -> dict[str, Any]:
+        """Return one level of columns: figures by name with `_low` and `_high`, work, thresholds, the seed's beside."""
+        row: dict[str, Any] = {name: getattr(self, name) for name in ("cycle", "closing", "model_id", "trained_id")}
+        row |= {name: getattr(self, name) for name in ("train", "calibration", "test")}
+        row |= {f"threshold_{name}": value for name, value in self.thresholds.items()}
+        for lead, some in (("", self.figures), ("seed_", self.seed_figures)):
+            for name, figure in some.items():
+                row[lead + name] = figure.value
+                row[f"{lead}{name}_low"], row[f"{lead}{name}_high"] = figure.low, figure.high
+        return {**row, **self.work}
+
+
+def interval_of(values: Mapping[str, Any]) -> Interval:
+    """Return a figure from what its `to_dict` gave."""
+    known: dict[str, Any] = {name: math.nan if v is None else v for name, v in values.items()}
+    return Interval(**known)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class CycleTable(Plotted):
+    """The cycles of a campaign, and what it waits for.
+
+    rows : of the cycles that are done; awaited : ids of images that people have to finish first; cycle : the one that
+    waits, or the last
+    """
+
+    rows: tuple[CycleRow, ...]
+    awaited: tuple[str, ...] = ()
+    cycle: int = 0
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is waited for."""
+        return not self.awaited
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row for each cycle with all figures and their intervals."""
+        import pandas as pd
+
+        return pd.DataFrame([row.flat() for row in self.rows])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return rows and what is awaited as plain values for JSON."""
+        return {"rows": [row.to_dict() for row in self.rows], "awaited": list(self.awaited), "cycle": self.cycle}
+
+    def lines(self) -> list[str]:
+        """Return a line of words for each cycle."""
+        found = []
+        for row in self.rows:
+            shown = [f"{name.replace('_', ' ')} {_short(row.figures[name])}" for name in SHOWN if name in row.figures]
+            work = (
+                "after the last" if row.closing else f"{row.work.get('manual_per_image', math.nan):.1f} drawn an image"
+            )
+            found.append(f"cycle {row.cycle} ({row.thresholds.get('kind')}): {work}; {', '.join(shown)}")
+        if self.awaited:
+            found.append(f"cycle {self.cycle} waits for {len(self.awaited)} images to be reviewed; call again then")
+        return found
+
+    def __repr__(self) -> str:
+        return "\n".join([f"<CycleTable: {len(self.rows)} rows>", *self.lines()])
+
+    def _repr_html_(self) -> str:
+        import html
+
+        names = [name for name in SHOWN if any(name in row.figures for row in self.rows)]
+        head = "".join(f"<th>{html.escape(n.replace('_', ' '))}</th>" for n in ("cycle", "drawn an image", *names))
+        body = ""
+        for row in self.rows:
+            drawn = "" if row.closing else f"{row.work.get('manual_per_image', math.nan):.1f}"
+            cells = [str(row.cycle), drawn, *(str(row.figures.get(name, Interval.unknown())) for name in names)]
+            body += "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
+        waiting = f"<p>{html.escape(self.lines()[-1])}</p>" if self.awaited else ""
+        return f"<table><tr>{head}</tr>{body}</table>{waiting}"
+
+
+def _short(figure: Interval) -> str:
+    return f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]" if figure.known else "not known"

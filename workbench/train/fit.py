@@ -1,0 +1,380 @@
+"""Fine-tuning of a SAM on annotated images: deterministic from a seed on the CPU, stopped early, resumed after a kill."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from segment_anything.modeling import Sam
+from torch import Tensor, nn
+
+from workbench.sam.asking import answer
+from workbench.sam.bundled import BundledEncoder
+from workbench.train.losses import Losses, view_losses
+from workbench.train.sample import TrainImage, View, correct, draw_prompts, draw_view, to_input
+from workbench.train.settings import TrainConfig
+
+STATE = "state.safetensors"
+CHECKS = 12  # views that decide when to stop
+CACHED = 512  # embeddings of a frozen encoder kept in memory; one of SAM's is 4 MiB
+_CHECKED, _TRAINED = 1, 2  # keep the generators of checks and of steps apart
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fine-tuned model and how it came about.
+
+    sam : a new model in eval mode, the weights of the best check
+    curve : a row a check: step, losses on held-out views, and means of the training losses since the last
+    steps : taken; best_step : of the weights; stopped : "steps" or "patience"
+    held_out : ids of the train images that decided when to stop; none when there were too few to spare one
+    """
+
+    sam: Sam
+    curve: tuple[dict[str, float], ...]
+    steps: int
+    best_step: int
+    stopped: str
+    held_out: tuple[str, ...]
+    seconds: float
+
+
+class Lesson(nn.Module):
+    """Loss of the prompts of one view; a module, so that it can be copied to several GPUs."""
+
+    def __init__(self, sam: Sam, config: TrainConfig) -> None:
+        super().__init__()
+        self.sam, self.config = sam, config
+
+    def forward(self, view: View, key: list[int], corrections: int, embedding: Tensor | None = None) -> Tensor:
+        """Return (4,) total, mask, iou and best_iou; prompts are drawn by `key`, and corrected so many times."""
+        rng = np.random.default_rng(key)
+        device = self.sam.pixel_mean.device
+        amp = self.config.amp == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
+        with torch.autocast(device.type, torch.bfloat16, enabled=amp):
+            features = embedding if embedding is not None else self.sam.image_encoder(to_input(self.sam, [view]))
+        features = features.to(device).float()
+        room = self.sam.prompt_encoder.image_embedding_size[0] - features.shape[-1]
+        window = (int(rng.integers(room + 1)), int(rng.integers(room + 1)))
+        masks = torch.from_numpy(view.masks).to(device)
+        questions = draw_prompts(view, self.config.prompts, self.config, rng)
+        said = answer(self.sam, features, questions, window)
+        rounds = [view_losses(*said, masks, questions, self.config)]
+        for _ in range(corrections):
+            asked_again = correct(questions, *said, view, rng)
+            if asked_again is None:
+                break
+            questions, said = asked_again, answer(self.sam, features, asked_again, window)
+            rounds.append(view_losses(*said, masks, questions, self.config))
+        return _mean(rounds)
+
+
+def _mean(rounds: Sequence[Losses]) -> Tensor:
+    total, mask, iou = (torch.stack([getattr(r, name) for r in rounds]).mean() for name in ("total", "mask", "iou"))
+    return torch.stack([total, mask.detach(), iou.detach(), rounds[0].best_iou.detach()])
+
+
+class Fit:
+    """A fine-tuning under way: model, its moving average, optimiser, curve; can be saved and taken up again."""
+
+    def __init__(self, sam: Sam, images: Sequence[TrainImage], config: TrainConfig) -> None:
+        if not images:
+            raise ValueError("fit: expected at least one annotated image, got none; complete the review of one first")
+        torch.manual_seed(config.seed % 2**63)
+        self.config = config
+        self.sam = copy.deepcopy(sam).requires_grad_(False).eval()
+        self.held_out, self.images = split(images, config)
+        self.takes_windows = isinstance(self.sam.image_encoder, BundledEncoder)
+        self.lesson = Lesson(self.sam, config)
+        self.parameters = self._trained()
+        self.mean = {name: p.detach().clone() for name, p in self.parameters.items()}
+        self.best = dict(self.mean)
+        self.optimiser = self._optimiser()
+        self.step, self.best_step, self.best_loss, self.spent_s = 0, 0, math.inf, 0.0
+        self.curve: list[dict[str, float]] = []
+        self.sums: list[list[float]] = []
+        self._embeddings: dict[str, Tensor] = {}
+
+    @property
+    def frame_px(self) -> int:
+        """Side of the model's input."""
+        return int(self.sam.image_encoder.img_size)
+
+    @property
+    def stopped(self) -> str:
+        """Why the fit is over: "steps" or "patience"; "" while it is not."""
+        if self.step >= self.config.steps:
+            return "steps"
+        checks = len(self.curve) - 1 - next((i for i, r in enumerate(self.curve) if r["step"] == self.best_step), 0)
+        return "patience" if self.curve and checks >= self.config.patience else ""
+
+    def _trained(self) -> dict[str, nn.Parameter]:
+        parts = ("mask_decoder.", "prompt_encoder.", *(("image_encoder.",) if self._trains_encoder else ()))
+        return {name: p.requires_grad_() for name, p in self.sam.named_parameters() if name.startswith(parts)}
+
+    @property
+    def _trains_encoder(self) -> bool:
+        return self.config.parts == "decoder+encoder"
+
+    def _optimiser(self) -> torch.optim.AdamW:
+        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for name, p in self.parameters.items():
+            groups.setdefault((name.startswith("image_encoder."), p.ndim > 1), []).append(p)
+        rates = {False: 1.0, True: self.config.encoder_rate}
+        return torch.optim.AdamW(
+            [
+                {"params": some, "share": rates[encoder], "weight_decay": self.config.decay if wide else 0.0}
+                for (encoder, wide), some in groups.items()
+            ],
+            lr=self.config.learning_rate,
+            betas=(0.9, 0.98),
+        )
+
+    def learning_rate(self) -> float:
+        """Return this step's rate: a rise over a tenth of the steps (at most 100), then half a cosine."""
+        rise = min(1.0, (self.step + 1) / max(1, min(100, self.config.steps // 10)))
+        progress = self.step / self.config.steps
+        return self.config.learning_rate * rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+    def train_step(self) -> None:
+        """Take one optimiser step on views drawn for it."""
+        rng = np.random.default_rng([self.config.seed, _TRAINED, self.step])
+        whole = not self._windowed or rng.random() < self.config.whole_share
+        corrections = self.config.corrections if rng.random() < self.config.corrected else 0
+        count = self.config.views if not (whole and self._windowed) else max(1, self.config.views // 2)
+        chosen = [self.images[int(i)] for i in rng.integers(0, len(self.images), count)]
+        jobs = [self._job(image, [self.step, i], whole, rng, corrections) for i, image in enumerate(chosen)]
+        self.optimiser.zero_grad(set_to_none=True)
+        losses = self._backward(jobs)
+        if np.isfinite(losses[:, 0]).all():
+            nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
+            for group in self.optimiser.param_groups:
+                group["lr"] = self.learning_rate() * group["share"]
+            self.optimiser.step()
+            self._follow()
+        self.sums.append([float(v) for v in losses.mean(axis=0)])
+        self.step += 1
+
+    @property
+    def _windowed(self) -> bool:
+        window = self.config.window_px
+        return self._trains_encoder and self.takes_windows and window is not None and window < self.frame_px
+
+    def _job(
+        self, image: TrainImage, key: list[int], whole: bool, rng: np.random.Generator | None, corrections: int
+    ) -> tuple[View, list[int], int, Tensor | None]:
+        """Return the arguments of `Lesson` for a view of an image; a frozen encoder sees whole images as they are."""
+        key = [self.config.seed, _CHECKED if rng is None else _TRAINED, *key]
+        window = self.config.window_px
+        side = self.frame_px if whole or window is None else window - window % 32
+        if self._trains_encoder:
+            view = draw_view(image, self.frame_px, side, rng, self.config.zoom)
+            return view, key, corrections, None
+        view = draw_view(image, self.frame_px, self.frame_px, None)
+        return view, key, corrections, self._kept_embedding(image, view)
+
+    def _kept_embedding(self, image: TrainImage, view: View) -> Tensor:
+        found = self._embeddings.get(image.image_id)
+        if found is None:
+            with torch.no_grad():
+                found = self.sam.image_encoder(to_input(self.sam, [view])).float().cpu()
+            if len(self._embeddings) < CACHED:
+                self._embeddings[image.image_id] = found
+        return found
+
+    def _backward(self, jobs: list[tuple[View, list[int], int, Tensor | None]]) -> np.ndarray:
+        """Add up the gradients of the jobs, on all GPUs where the model is on one of several; return losses (J, 4)."""
+        device = self.sam.pixel_mean.device
+        gpus = torch.cuda.device_count() if device.type == "cuda" else 1
+        rows = []
+        for start in range(0, len(jobs), gpus):
+            part = jobs[start : start + gpus]
+            losses = [self.lesson(*part[0])] if len(part) == 1 else _on_all(self.lesson, part)
+            total = torch.stack([loss[0].to(device) for loss in losses]).sum() / len(jobs)
+            if bool(torch.isfinite(total)):
+                torch.autograd.backward(total)
+            rows += [loss.detach().cpu().numpy() for loss in losses]
+        return np.stack(rows)
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        keep = min(self.config.average, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(list(self.mean.values()), [p.detach() for p in self.parameters.values()], 1 - keep)
+
+    @torch.no_grad()
+    def check(self) -> dict[str, float]:
+        """Measure the averaged weights on held-out views (on trained ones when none are held out); note the best."""
+        trained = {name: p.detach().clone() for name, p in self.parameters.items()}
+        self._put(self.mean)
+        images = self.held_out or self.images
+        rows = []
+        for i in range(CHECKS if self._windowed else min(CHECKS, len(images))):
+            job = self._job(images[i % len(images)], [i], not self._windowed, self._check_rng(i), 0)
+            rows.append(self.lesson(*job).cpu().numpy())
+        self._put(trained)
+        total, mask, iou, best_iou = _nan_mean(np.stack(rows))
+        since = _nan_mean(np.array(self.sums)) if self.sums else np.full(4, np.nan)
+        row = {
+            "step": self.step, "loss": total, "mask": mask, "iou": iou, "best_iou": best_iou,
+            "train_loss": float(since[0]), "train_best_iou": float(since[3]), "learning_rate": self.learning_rate(),
+        }  # fmt: skip
+        self.sums = []
+        self.curve.append({name: round(float(v), 6) for name, v in row.items() if math.isfinite(v)})
+        if self.step and total < self.best_loss:
+            self.best_loss, self.best_step = float(total), self.step
+            self.best = {name: value.clone() for name, value in self.mean.items()}
+        return row
+
+    def _check_rng(self, i: int) -> np.random.Generator | None:
+        return np.random.default_rng([self.config.seed, _CHECKED, i]) if self._windowed else None
+
+    @torch.no_grad()
+    def _put(self, values: dict[str, Tensor]) -> None:
+        for name, p in self.parameters.items():
+            p.copy_(values[name])
+
+    def result(self) -> Sam:
+        """Return a new model with the weights of the best check, or the averaged ones before the first."""
+        sam = copy.deepcopy(self.sam).requires_grad_(False).eval()
+        chosen = self.best if self.best_step else self.mean
+        sam.load_state_dict({**sam.state_dict(), **chosen})
+        return sam
+
+    # ---- going on after a kill ------------------------------------------------------------------------------------
+
+    def save(self, path: Path) -> None:
+        """Write everything needed to go on into one safetensors file, whole or not at all."""
+        tensors = {f"trained {name}": p.detach() for name, p in self.parameters.items()}
+        tensors |= {f"mean {name}": value for name, value in self.mean.items()}
+        tensors |= {f"best {name}": value for name, value in self.best.items()}
+        for i, values in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser {i} {name}": value for name, value in values.items()}
+        told = {
+            "settings": self.config.to_dict(), "step": self.step, "best_step": self.best_step, "spent_s": self.spent_s,
+            "best_loss": self.best_loss if math.isfinite(self.best_loss) else None, "curve": self.curve,
+            "sums": self.sums, "images": self._image_ids(),
+        }  # fmt: skip
+        draft = path.with_suffix(".part")
+        apart = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+        save_file(apart, draft, {"fit": json.dumps(told)})
+        with draft.open("rb+") as file:
+            os.fsync(file.fileno())
+        draft.replace(path)
+
+    def resume(self, path: Path) -> bool:
+        """Take up what `save` wrote; return False, and change nothing, when there is none for these data and settings."""
+        try:
+            with safe_open(path, "pt") as file:
+                told: dict[str, Any] = json.loads((file.metadata() or {}).get("fit", "{}"))
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        except (OSError, SafetensorError, json.JSONDecodeError):
+            return False
+        if told.get("settings") != self.config.to_dict() or told.get("images") != self._image_ids():
+            return False
+        device = self.sam.pixel_mean.device
+        parts: dict[str, dict[str, Tensor]] = {"trained": {}, "mean": {}, "best": {}, "optimiser": {}}
+        for name, tensor in tensors.items():
+            kind, _, rest = name.partition(" ")
+            parts[kind][rest] = tensor.to(device)
+        if any(parts["trained"].get(name, p[..., :0]).shape != p.shape for name, p in self.parameters.items()):
+            return False
+        self._put(parts["trained"])
+        self.mean, self.best = ({name: parts[kind][name] for name in self.parameters} for kind in ("mean", "best"))
+        state = self.optimiser.state_dict()
+        for name, tensor in parts["optimiser"].items():
+            i, _, what = name.partition(" ")
+            state["state"].setdefault(int(i), {})[what] = tensor
+        self.optimiser.load_state_dict(state)
+        self.step, self.best_step, self.spent_s = told["step"], told["best_step"], told["spent_s"]
+        self.best_loss = math.inf if told["best_loss"] is None else told["best_loss"]
+        self.curve, self.sums = told["curve"], told["sums"]
+        return True
+
+    def _image_ids(self) -> list[list[str]]:
+        return [[image.image_id for image in some] for some in (self.images, self.held_out)]
+
+
+def _on_all(lesson: Lesson, jobs: list[tuple[View, list[int], int, Tensor | None]]) -> list[Tensor]:
+    """Return the losses of jobs on as many GPUs, whose gradients flow back to the first one's parameters."""
+    from torch.nn.parallel import parallel_apply, replicate
+
+    devices = [torch.device("cuda", i) for i in range(len(jobs))]
+    copies = replicate(lesson, devices)
+    losses: list[Tensor] = parallel_apply(copies, jobs, devices=devices)
+    return losses
+
+
+def _nan_mean(rows: np.ndarray) -> np.ndarray:
+    """Return the mean of each column over the rows that have it, NaN where none has."""
+    there = np.isfinite(rows)
+    counts = there.sum(axis=0)
+    sums = np.where(there, rows, 0).sum(axis=0)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def split(images: Sequence[TrainImage], config: TrainConfig) -> tuple[list[TrainImage], list[TrainImage]]:
+    """Return the images that decide when to stop and those that are learned from; with fewer than 4 none is spared."""
+    if len(images) < 4 or not config.held_out:
+        return [], list(images)
+    count = max(1, round(len(images) * config.held_out))
+    out = set(np.random.default_rng(config.seed).permutation(len(images))[:count].tolist())
+    return [im for i, im in enumerate(images) if i in out], [im for i, im in enumerate(images) if i not in out]
+
+
+def fit(
+    sam: Sam,
+    images: Sequence[TrainImage],
+    config: TrainConfig | None = None,
+    *,
+    folder: Path | None = None,
+    progress: bool = False,
+) -> Fitted:
+    """Fine-tune a copy of a model on annotated images.
+
+    Equal model, images, settings and threads give equal weights on the CPU, interrupted or not.
+
+    Parameters
+    ----------
+    sam : stays as it is; the training runs on its device, and on all GPUs when that is one of several
+    folder : keeps the state, so that the same call goes on after a kill; emptied of it by whoever keeps the result
+
+    Raises
+    ------
+    ValueError : without an image
+
+    Source: Kirillov et al. 2023, Segment Anything, appendix A: focal 20 : dice 1, squared error of IoU, corrections.
+    """
+    from tqdm.auto import tqdm
+
+    config = config or TrainConfig()
+    run = Fit(sam, images, config)
+    state = None if folder is None else folder / STATE
+    if state is not None:
+        state.parent.mkdir(parents=True, exist_ok=True)
+        run.resume(state)
+    with tqdm(total=config.steps, initial=run.step, desc="training", unit="step", disable=not progress) as bar:
+        while not run.stopped:
+            since = time.monotonic()
+            if not run.curve:
+                run.check()
+            run.train_step()
+            bar.update()
+            checked = run.step % config.check_every == 0 or run.step >= config.steps
+            if checked:
+                bar.set_postfix(loss=f"{run.check()['loss']:.3f}", refresh=False)
+            run.spent_s += time.monotonic() - since
+            if checked and state is not None:
+                run.save(state)
+    held_out = tuple(image.image_id for image in run.held_out)
+    return Fitted(run.result(), tuple(run.curve), run.step, run.best_step, run.stopped, held_out, run.spent_s)

@@ -1,0 +1,86 @@
+"""What a fine-tuning teaches: SAM's focal and dice losses of the best hypothesis, and the squared error of predicted IoU."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from workbench.sam.asking import Questions, focal_and_dice
+from workbench.train.settings import TrainConfig
+
+OTHERS = 0.03  # how much of the loss of the hypotheses that are not the best is taught, so that none dies
+SECOND = 0.7  # weight of the larger of two objects at one point
+
+
+class Losses(NamedTuple):
+    """Losses of one view's prompts, scalars; best_iou: mean IoU of the best hypothesis with what was asked, or NaN."""
+
+    total: Tensor
+    mask: Tensor
+    iou: Tensor
+    best_iou: Tensor
+
+
+def view_losses(logits: Tensor, predicted: Tensor, masks: Tensor, questions: Questions, config: TrainConfig) -> Losses:
+    """Return what the answers to a view's prompts deserve.
+
+    A prompt on an object is taught its mask: the best of the three hypotheses, and the single answer where the prompt
+    leaves no doubt. Every prompt, on nothing too, is taught the IoU that its answers have with the nearest true mask.
+
+    Parameters
+    ----------
+    logits : (P, 4, h, w), the single answer first; predicted : (P, 4)
+    masks : (N, H, W) bool, true masks, H a multiple of h
+    """
+    targets = torch.from_numpy(questions.targets).to(logits.device)
+    pointed = torch.from_numpy(questions.pointed).to(logits.device)
+    overlap = iou_with_truth(logits, masks)
+    some = targets[:, 0] > 0
+    mask, best_iou = logits.new_zeros(()), logits.new_full((), torch.nan)
+    if bool(some.any()):
+        truth = cells(masks, targets[some], logits.shape[-1])
+        focal, dice = focal_and_dice(logits[some], truth)
+        losses = config.focal_weight * focal / logits[0, 0].numel() + config.dice_weight * dice
+        best = losses[:, 1:].amin(dim=1) + OTHERS * losses[:, 1:].mean(dim=1)
+        each = (targets[some] > 0).float() * losses.new_tensor([1.0, SECOND])
+        single = losses[:, 0, 0] * (1 - 0.7 * pointed[some].float())  # it cannot know which of several is meant
+        mask = (best * each).sum() / len(best) + single.mean()
+        rows = torch.arange(len(best), device=logits.device)
+        best_iou = overlap[some][rows, 1:, targets[some, 0] - 1].amax(dim=1).mean()
+    iou = F.mse_loss(predicted, deserved(overlap, targets, pointed))
+    return Losses(mask + config.iou_weight * iou, mask, iou, best_iou)
+
+
+def deserved(overlap: Tensor, targets: Tensor, pointed: Tensor) -> Tensor:
+    """Return (P, 4) the IoU that each answer should predict: with the nearest true mask, or with the one asked for.
+
+    Parameters
+    ----------
+    overlap : (P, 4, N) IoU with every true mask; targets : (P, 2), numbered from 1; pointed : (P,) bool, ambiguous
+    """
+    if not overlap.shape[2]:
+        return overlap.new_zeros(overlap.shape[:2])
+    wanted = overlap.amax(dim=2)
+    clear = torch.nonzero(~pointed & (targets[:, 0] > 0)).flatten()
+    wanted[clear, 0] = overlap[clear, 0, targets[clear, 0] - 1]
+    return wanted
+
+
+@torch.no_grad()
+def iou_with_truth(logits: Tensor, masks: Tensor) -> Tensor:
+    """Return (P, M, N) IoU of every mask, cut at 0 at the resolution of the truth, with every true mask."""
+    fine = F.interpolate(logits.float(), masks.shape[1:], mode="bilinear", align_corners=False)
+    found = (fine > 0).flatten(2).float().flatten(0, 1)
+    truth = masks.flatten(1).float()
+    both = found @ truth.T
+    union = found.sum(dim=1, keepdim=True) + truth.sum(dim=1) - both
+    return (both / union.clamp(min=1)).reshape(*logits.shape[:2], len(masks))
+
+
+def cells(masks: Tensor, targets: Tensor, side: int) -> Tensor:
+    """Return (P, T, side, side) float: the share of each cell of the logits that each target covers; 0 for no target."""
+    chosen = masks[(targets - 1).clamp(min=0)] & (targets > 0)[..., None, None]
+    return F.avg_pool2d(chosen.float(), masks.shape[-1] // side)

@@ -1,0 +1,44 @@
+"""Settings of fine-tuning: how long, how fast, which parts of the model, and which prompts it is asked."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from workbench.settings import Settings, setting, settings
+
+
+@settings
+class TrainConfig(Settings):
+    """How a SAM is fine-tuned on the masks that people accepted, edited and drew."""
+
+    parts: Literal["decoder", "decoder+encoder"] = setting(
+        default="decoder+encoder",
+        doc="what is trained; decoder: the image encoder is frozen, its embeddings are kept",
+    )
+    steps: int = setting(default=150, low=1, high=10_000_000, doc="optimiser steps at most")
+    views: int = setting(default=2, low=1, high=1024, doc="views of images in a step; spread over GPUs when several")
+    prompts: int = setting(default=24, low=4, high=4096, doc="prompts a view")
+    window_px: int | None = setting(
+        default=256, low=64, doc="side of a view in the input frame; encoders that take whole frames only ignore it"
+    )
+    whole_share: float = setting(default=0.15, low=0, high=1, doc="share of steps on one whole frame instead")
+    learning_rate: float = setting(default=5e-4, low=0, high=1, doc="peak rate of AdamW for prompts and masks")
+    encoder_rate: float = setting(default=0.5, low=0, high=10, doc="the image encoder's rate, as a share of it")
+    decay: float = setting(default=0.01, low=0, high=1, doc="weight decay")
+    average: float = setting(default=0.98, low=0, high=0.99999, doc="decay of the moving average that is kept")
+    focal_weight: float = setting(default=20.0, low=0, doc="weight of the focal loss, a mean over the mask's cells")
+    dice_weight: float = setting(default=1.0, low=0, doc="weight of the dice loss")
+    iou_weight: float = setting(default=4.0, low=0, doc="weight of the squared error of predicted IoU")
+    anywhere: float = setting(
+        default=0.35, low=0.05, high=0.9, doc="share of prompts that fall anywhere, background included"
+    )
+    bad: float = setting(default=0.1, low=0.02, high=0.9, doc="share of prompts that are bad boxes")
+    boxes: float = setting(default=0.1, low=0, high=0.9, doc="share of prompts that are boxes round an object")
+    corrected: float = setting(default=0.2, low=0, high=1, doc="share of steps whose answers are corrected by points")
+    corrections: int = setting(default=2, low=1, high=16, doc="points that correct an answer, one after another")
+    zoom: float = setting(default=0.15, low=0, high=1, doc="standard deviation of the log of a view's scale")
+    held_out: float = setting(default=0.1, low=0, high=0.5, doc="share of the train images that decide when to stop")
+    check_every: int = setting(default=50, low=1, doc="steps between checks on them")
+    patience: int = setting(default=6, low=1, doc="checks without a better one after which training stops")
+    amp: Literal["auto", "off"] = setting(default="auto", doc="auto: bfloat16 on CUDA where the device has it")
+    seed: int = setting(default=0, low=0, high=2**63 - 1, doc="of views and prompts; equal seeds, equal weights (CPU)")
