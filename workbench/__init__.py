@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from workbench.tables.proposals import Proposals as Proposals
     from workbench.train.settings import TrainConfig as TrainConfig
     from workbench.triage.rules import triage as triage
+    from workbench.widgets.annotator import Annotator as Annotator
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Annotator": "workbench.widgets.annotator",
     "CycleConfig": "workbench.loop.cycle",
     "Oracle": "workbench.loop.oracle",
     "OracleConfig": "workbench.loop.oracle",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -80,7 +80,7 @@ class _Desk:
                 [(image, queueing.priorities(*self.shown.triaged(version, image))) for image in part],
             )
 
-    def take(self, annotator: str, image: str | None) -> Claim | None:
+    def take(self, annotator: str, image: str | None, other_than: Sequence[str] = ()) -> Claim | None:
         """Take an image, or the next one."""
         catalog = self.shown.project.catalog
         with catalog.read() as connection:
@@ -91,7 +91,7 @@ class _Desk:
             if len(found) != 1:
                 raise StoreError(f"image: expected one readable image, {image!r} means {len(found)}; give an id")
             image_id = found.pop()
-        return claims.claim(catalog, by, self.scope, self.claim_s, image_id)
+        return claims.claim(catalog, by, self.scope, self.claim_s, image_id, other_than)
 
     def renew(self, claim: Claim) -> Claim:
         """Let a claim hold for another while."""

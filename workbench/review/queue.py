@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +15,7 @@ from workbench.tables.proposals import Proposals
 class Desk(Protocol):
     """Where claims are kept: the store behind a queue."""
 
-    def take(self, annotator: str, image: str | None) -> Claim | None:
+    def take(self, annotator: str, image: str | None, other_than: Sequence[str] = ()) -> Claim | None:
         """Take an image, or the next one."""
 
     def renew(self, claim: Claim) -> Claim:
@@ -40,7 +40,7 @@ class Queue:
     def __repr__(self) -> str:
         return f"<Queue {self.strategy}: {self.progress()}>"
 
-    def claim(self, annotator: str, image: str | None = None) -> Claim | None:
+    def claim(self, annotator: str, image: str | None = None, *, other_than: Sequence[str] = ()) -> Claim | None:
         """Return an image that is the annotator's for a while; None when there is nothing left for them.
 
         The image they hold already comes first, then the one they had last, then images with flagged masks, audits
@@ -49,12 +49,13 @@ class Queue:
         Parameters
         ----------
         image : id or path of the image to take; None for the next one. None comes back when somebody else has it.
+        other_than : ids of images to pass over
 
         Raises
         ------
         StoreError : for an unknown annotator or image
         """
-        return self._desk.take(annotator, image)
+        return self._desk.take(annotator, image, other_than)
 
     def renew(self, claim: Claim) -> Claim:
         """Return the claim with a later end. Raises StoreError when the image has gone to another."""

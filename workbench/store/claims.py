@@ -88,7 +88,14 @@ def count(catalog: Catalog, triage_id: int, rows: Iterable[tuple[str, dict[str, 
 # ---- taking and giving back -----------------------------------------------------------------------------------------
 
 
-def claim(catalog: Catalog, by: Person, scope: Scope, claim_s: float, image_id: str | None = None) -> Claim | None:
+def claim(
+    catalog: Catalog,
+    by: Person,
+    scope: Scope,
+    claim_s: float,
+    image_id: str | None = None,
+    other_than: Sequence[str] = (),
+) -> Claim | None:
     """Take a free image for a person, in one statement; None when there is none for them.
 
     The image a person holds already comes first, and keeps its token; then one they had held last; then by kind and
@@ -98,6 +105,7 @@ def claim(catalog: Catalog, by: Person, scope: Scope, claim_s: float, image_id: 
     ----------
     claim_s : seconds that it holds
     image_id : the image to take; None for the next one
+    other_than : ids of images to pass over
     """
     clock = _clock(catalog)
     kind = _kind(by, scope)
@@ -110,6 +118,8 @@ def claim(catalog: Catalog, by: Person, scope: Scope, claim_s: float, image_id: 
     )
     if scope.keys is not None and image_id is None:
         query = query.where(_among(scope.keys))
+    if other_than:
+        query = query.where(images.c.image_id.not_in(other_than))
     held = sa.case((own, 0), (review_images.c.last_by == by.id, 1), else_=2)
     chosen = query.order_by(held, *_order(scope, kind)).limit(1).with_for_update(of=review_images, skip_locked=True)
     taken: dict[str, Any] = {

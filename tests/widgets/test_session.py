@@ -1,0 +1,399 @@
+"""The session: gestures into the journal once, replies that say what holds, and bad input refused in words."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from ui import drawn_project as scenes
+from widgets.conftest import Window
+
+from workbench.masks import polygons, rle
+from workbench.store.errors import StoreError
+from workbench.widgets.packing import pack_masks
+from workbench.widgets.session import Session
+
+SIZE = (scenes.SIDE_PX, scenes.SIDE_PX)
+
+
+def drawn(x0, y0, x1, y1):
+    mask = np.zeros((1, *SIZE), bool)
+    mask[0, y0:y1, x0:x1] = True
+    return {"rle": rle.encode(mask)[0].decode(), "tool": "brush", "prompts": {"strokes": [[x0, y0]]}, "label": ""}
+
+
+def ids(window, outcome):
+    masks = window.view["masks"]
+    return [name for name, o in zip(masks["id"], masks["outcome"], strict=True) if o == outcome]
+
+
+# ---- opening ------------------------------------------------------------------------------------------------------
+
+
+def test_start__shows_image_masks_and_progress(window, project):
+    view = window.view
+    assert view["image"] == {"name": "1-cells.png", "width": 256, "height": 256, "scale": 1.0}
+    assert view["progress"] == {"images_done": 0, "images": 3, "masks_done": 0, "masks": 11}
+    assert set(view["masks"]["outcome"]) == {"flagged", "auto_accepted", "discarded"}
+    assert window.traits["masks"] == pack_masks(list(window.review.masks.rles), SIZE)
+    assert window.traits["picture"][:4] == b"\x89PNG"
+    assert all(word in view["reasons"] for words in view["masks"]["reasons"] for word in words)
+
+
+def test_start__an_image_without_masks(project):
+    window = Window(project, images=["3-fluorescence.png"])
+    assert window.view["masks"]["id"] == []
+    assert window.send("complete")["ok"]
+    assert window.view["mode"] == "empty"
+    assert window.view["message"] == "all images are done"
+
+
+def test_open__goes_on_where_one_was(project):
+    first = Window(project)
+    first.send("open", which="next")
+    name = first.view["image"]["name"]
+    assert Window(project, client="after a restart").view["image"]["name"] == name
+
+
+def test_open__next_previous_and_by_name(window):
+    names = [window.view["image"]["name"]]
+    for which in ("next", "next", "previous", "next"):
+        assert window.send("open", which=which)["ok"]
+        names.append(window.view["image"]["name"])
+    assert len(set(names)) == 3
+    assert names[1] == names[3]
+    assert names[2] == names[4]
+    assert window.send("open", which="next") == {"n": 5, "client": "window", "to": 5, "ok": False, "error": "there is no other image left; this one is the last that is open"}  # fmt: skip
+    assert window.send("open", which="image", image="1-cells.png")["ok"]
+    assert window.view["image"]["name"] == "1-cells.png"
+    assert "expected" in window.send("open", which="image", image="nothing.png")["error"]
+
+
+def test_open__a_file_that_is_gone_is_passed_over_in_words(project, tmp_path):
+    (tmp_path / "work" / "images" / "1-cells.png").unlink()
+    window = Window(project)
+    assert window.view["image"]["name"] == "2-plain.png"
+    assert "1-cells.png" in window.view["message"]
+
+
+# ---- gestures -----------------------------------------------------------------------------------------------------
+
+
+def test_verdict__is_recorded_once_however_often_it_is_sent(window, project):
+    mask = ids(window, "flagged")[0]
+    message = window.message("verdict", mask=mask, verdict="accept")
+    reply = window.post(message)
+    assert reply["ok"]
+    assert reply["changes"][mask]["verdict"] == "accept"
+    window.session.receive([message])
+    again = window.post({**message, "client": "reloaded", "seq": 1})
+    assert again["ok"]
+    assert len(project.journal()) == 1
+    assert window.traits["acked"] == {"window": 1, "reloaded": 1}
+
+
+def test_accept_all__leaves_no_label_for_calibration(window):
+    masks = [*ids(window, "flagged"), *ids(window, "auto_accepted")]
+    reply = window.send("accept_all", masks=masks)
+    assert set(reply["changes"]) == set(masks)
+    assert all(change["bulk"] for change in reply["changes"].values())
+
+
+def test_draw__comes_back_with_its_id_and_can_be_named_by_its_gesture(window):
+    message = window.message("draw", **drawn(0, 0, 9, 9))
+    reply = window.post(message)
+    (row,) = reply["added"]
+    assert (row["temp"], row["outcome"], row["source"], row["area_px"]) == (
+        f"g:{message['gesture_id']}",
+        "drawn",
+        "manual",
+        81,
+    )
+    assert rle.area([row["rle"].encode()], SIZE)[0] == 81
+    reply = window.send("label", mask=row["temp"], label="<script>alert(1)</script>")
+    assert reply["changes"][row["id"]]["label"] == "<script>alert(1)</script>"
+    undo = window.send("undo", gesture=message["gesture_id"])
+    assert undo["removed"] == [row["id"]]
+    redo = window.send("redo", gesture=message["gesture_id"])
+    assert [added["id"] for added in redo["added"]] == [row["id"]]
+    assert [entry["undone"] for entry in redo["history"]] == [False, False]
+
+
+def test_draw__the_pixels_of_a_mask_that_is_there_accept_it(window):
+    review = window.review
+    row = int(np.flatnonzero(review.outcome == 1)[0])
+    reply = window.send("draw", **{**drawn(0, 0, 1, 1), "rle": review.masks.rles[row].decode()})
+    assert reply["removed"] == ["g:window-1"]
+    assert reply["changes"][review.masks.mask_id[row]]["verdict"] == "accept"
+
+
+def test_edit__supersedes_its_parent(window):
+    parent = ids(window, "flagged")[0]
+    reply = window.send("edit", mask=parent, **drawn(0, 0, 9, 9))
+    assert reply["removed"] == [parent]
+    assert reply["added"][0]["source"] == "edited"
+    assert window.review.masks.parent_id[-1] == parent
+
+
+def test_draw__over_a_kept_mask_warns_and_keeps(window, project):
+    review = window.review
+    row = int(np.flatnonzero(review.outcome == 2)[0])
+    x0, y0, x1, y1 = review.masks.boxes_xyxy[row].tolist()
+    reply = window.send("draw", **drawn(x0, y0, x1, y1))
+    assert reply["dialog"]["kind"] == "overlap"
+    assert reply["dialog"]["other"] == review.masks.mask_id[row]
+    assert reply["dialog"]["smaller"] == 1
+    assert len(window.review) == len(review) + 1
+    assert window.send("answer", dialog="overlap", choice="keep")["ok"]
+    assert project.journal()["kind"].tolist() == ["draw", "answer", "answer"]
+
+
+def test_complete__asks_first_and_opens_the_next(window, project):
+    name = window.view["image"]["name"]
+    reply = window.send("complete")
+    assert reply["dialog"]["kind"] == "coverage"
+    assert project.image_review(name).status == "open"
+    assert window.send("answer", dialog="coverage", choice="complete")["ok"]
+    assert window.send("complete", confirmed=True)["progress"]["images_done"] == 1
+    assert project.image_review(name).status == "complete"
+    assert window.view["image"]["name"] != name
+
+
+def test_skip__needs_a_reason(window, project):
+    name = window.view["image"]["name"]
+    assert "reason" in window.send("skip", reason=" ")["error"]
+    assert window.send("skip", reason="blurred")["ok"]
+    assert project.image_review(name).status == "skipped"
+
+
+# ---- several people, several windows ------------------------------------------------------------------------------
+
+
+def test_two_annotators__never_get_the_same_image(project):
+    pages = [Window(project, annotator=name) for name in ("ann", "bob", "cy", "dee")]
+    names = [window.view["image"]["name"] for window in pages if window.view["image"]]
+    assert len(names) == len(set(names)) == 3
+    assert pages[3].view["mode"] == "empty"
+
+
+def test_two_windows__of_one_annotator_both_work(project):
+    one, two = Window(project, client="one"), Window(project, client="two")
+    mask, other = ids(one, "flagged")[:2]
+    assert one.send("verdict", mask=mask, verdict="accept")["ok"]
+    assert two.send("verdict", mask=other, verdict="reject")["ok"]
+    review = one.review
+    assert review.verdict[review.at(mask)] == 1
+    assert review.verdict[review.at(other)] == 2
+    assert not project.journal()["stale"].any()
+
+
+def test_lost_claim__keeps_the_gesture_as_a_late_one(project):
+    window = Window(project, queue=project.queue(claim_s=0.05))
+    mask = ids(window, "flagged")[0]
+    time.sleep(0.2)
+    Window(project, annotator="bob", images=["1-cells.png"])
+    reply = window.send("verdict", mask=mask, verdict="accept")
+    assert not reply["ok"]
+    assert "another annotator" in reply["error"]
+    assert project.journal()["stale"].tolist() == [True]
+    assert not project.image_review("1-cells.png").verdict.any()
+
+
+def test_old_token__is_recorded_for_its_own_image(project):
+    window = Window(project)
+    kept = [window.message("verdict", mask=ids(window, "flagged")[0], verdict="accept")]
+    image = window.view["image"]["name"]
+    window.send("open", which="next")
+    later = Window(project, client="later")
+    later.session.receive([{**message, "client": "later", "seq": k} for k, message in enumerate(kept, 1)])
+    assert later.traits["replies"][-1]["ok"]
+    assert int((project.image_review(image).verdict == 1).sum()) == 1
+
+
+def test_audit__is_blind(project):
+    window = Window(project)
+    window.send("complete", confirmed=True)
+    window.session.close()
+    project.add_annotator("sen", "senior")
+    project.draw_audit(seed=1, share=1.0)
+    senior = Window(project, annotator="sen")
+    while senior.view["mode"] == "review":
+        senior.send("skip", reason="not now")
+    assert senior.view["mode"] == "audit"
+    masks = senior.view["masks"]
+    assert set(masks["predicted_iou"]) == {None}
+    assert set(masks["by"]) == {""}
+    assert not any(masks["reasons"])
+    reply = senior.send("verdict", mask=masks["id"][0], verdict="reject")
+    assert reply["changes"] == {masks["id"][0]: {"verdict": "reject", "label": ""}}
+    assert project.journal()["purpose"].tolist()[-1] == "audit"
+
+
+# ---- what must not get through ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "outbox",
+    [None, "text", 5, {"a": 1}, [None], [[]], [{"client": "c"}], [{"client": "c", "seq": "1"}], [{}] * 6_000],
+)
+def test_receive__what_cannot_be_answered_is_told(window, project, outbox):
+    window.session.receive(outbox)
+    assert "expected" in window.traits["fault"]
+    assert len(project.journal()) == 0
+    assert window.send("verdict", mask=ids(window, "flagged")[0], verdict="accept")["ok"]
+    assert window.traits["fault"] == ""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "drop_tables"},
+        {"verdict": "x" * 100_000_000},
+        {"mask": "no-such-mask"},
+        {"mask": None},
+        {"elapsed_ms": float("nan")},
+        {"token": "another"},
+        {"token": "0" * 32 + ":1:flagged:abcd"},
+        {"kind": "label", "label": "x" * 900},
+        {"kind": "undo", "gesture": "unknown"},
+        {"kind": "redo", "gesture": "unknown"},
+        {"kind": "draw", **drawn(0, 0, 0, 0)},
+        {"kind": "draw", "rle": "22", "tool": "brush"},
+        {"kind": "draw", "rle": "~~~~", "tool": "brush"},
+        {"kind": "edit", "mask": "gone", **drawn(0, 0, 5, 5)},
+    ],
+)
+def test_tampered_messages__are_refused_in_words_and_change_nothing(window, project, change):
+    message = {**window.message("verdict", mask=ids(window, "flagged")[0], verdict="accept"), **change}
+    reply = window.post(message)
+    assert reply["ok"] is False
+    assert 10 < len(reply["error"]) < 500
+    assert len(project.journal()) == 0
+    assert window.send("verdict", mask=ids(window, "flagged")[0], verdict="accept")["ok"]
+
+
+def test_identity__comes_from_python_only(window, project):
+    window.send("verdict", mask=ids(window, "flagged")[0], verdict="accept", annotator="boss", by="boss", role="owner")
+    assert project.journal()["annotator"].tolist() == ["a1"]
+    assert "boss" not in project.annotators()["name"].tolist()
+
+
+def test_names__script_is_kept_as_text(project):
+    name = "<img src=x onerror=alert(1)>"
+    window = Window(project, annotator=name, labels=["<b>cell</b>"])
+    assert window.view["labels"] == [{"key": "1", "name": "<b>cell</b>"}]
+    reply = window.send("verdict", mask=ids(window, "flagged")[0], verdict="accept")
+    assert next(iter(reply["changes"].values()))["by"] == name
+    with pytest.raises(ValueError, match="annotator"):
+        Session(project, "two\nlines", print)
+    with pytest.raises(ValueError, match="put it in a list"):
+        Session(project, "a1", print, labels="cell")
+
+
+def test_polygons__outside_or_crossing_itself(window):
+    crossing = polygons.fill([[[10, 10], [40, 40], [40, 10], [10, 40]]], SIZE)
+    reply = window.send(
+        "draw", **{**drawn(0, 0, 1, 1), "rle": rle.encode(crossing[None])[0].decode(), "tool": "polygon"}
+    )
+    assert reply["added"][0]["area_px"] == int(crossing.sum()) > 0
+    outside = polygons.fill([[[300, 300], [340, 300], [340, 340]]], SIZE)
+    reply = window.send(
+        "draw", **{**drawn(0, 0, 1, 1), "rle": rle.encode(outside[None])[0].decode(), "tool": "polygon"}
+    )
+    assert "empty" in reply["error"]
+
+
+def test_store__that_refuses_keeps_messages_unacknowledged(window, project, monkeypatch):
+    first = window.message("verdict", mask=ids(window, "flagged")[0], verdict="accept")
+    second = window.message("verdict", mask=ids(window, "flagged")[1], verdict="accept")
+
+    def full(*_):
+        raise StoreError("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(project, "record", full)
+        window.session.receive([first, second])
+    assert "disk is full" in window.traits["fault"]
+    assert window.traits["acked"] == {}
+    window.session.receive([first, second])
+    assert window.traits["acked"] == {"window": 2}
+    assert window.traits["fault"] == ""
+    assert len(project.journal()) == 2
+
+
+def test_replies__are_kept_until_heard(window):
+    mask = ids(window, "flagged")[0]
+    for verdict in ("accept", "reject", "none"):
+        window.send("verdict", mask=mask, verdict=verdict)
+    window.session.heard({"window": 2, "stranger": 9, 5: 5})
+    window.session.heard("nonsense")
+    window.send("verdict", mask=mask, verdict="accept")
+    assert [reply["n"] for reply in window.traits["replies"]] == [3, 4]
+
+
+# ---- prompts ------------------------------------------------------------------------------------------------------
+
+
+class SlowSam:
+    """A model that answers with a square around the last click, once it may."""
+
+    model_id = "slow-1"
+    mask_threshold = 0.0
+
+    def __init__(self):
+        self.go, self.asked = threading.Event(), []
+
+    def embed(self, image):
+        return image.shape[:2]
+
+    def decode(self, embedding, points, labels, box, multimask=True):
+        import torch
+
+        self.asked.append(None if points is None else points[0].tolist())
+        self.go.wait(10)
+        return torch.zeros((1, 3, 4, 4)), torch.tensor([[0.1, 0.9, 0.2]])
+
+    def upscale(self, logits, embedding):
+        import torch
+
+        full = torch.full((1, 1, *embedding), -1.0)
+        full[..., 10:20, 10:20] = 1
+        return full
+
+
+def wait_for(holds):
+    until = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_prompt__the_latest_is_answered_and_overtaken_ones_are_skipped(project):
+    sam = SlowSam()
+    window = Window(project, sam=sam)
+    wait_for(lambda: window.session._prompter._opened.embedding is not None)
+    window.send("prompt", prompt_id="p1", points=[[1, 1, 1]], box=None, mask=None)
+    wait_for(lambda: sam.asked)
+    for k in range(2, 6):
+        window.send("prompt", prompt_id=f"p{k}", points=[[k, k, 1]], box=None, mask=None)
+    sam.go.set()
+    wait_for(lambda: b'"p5"' in window.traits["live"])
+    assert sam.asked == [[[1.0, 1.0]], [[5.0, 5.0]]]
+    assert b'"area_px": 100' in window.traits["live"]
+    window.session.close()
+
+
+def test_prompt__without_a_model_is_answered_in_words(window):
+    window.send("prompt", prompt_id="p1", points=[[1, 1, 1]], box=None, mask=None)
+    wait_for(lambda: b"load_sam" in window.traits["live"])
+
+
+def test_prompt__a_model_that_fails_is_told(project):
+    sam = SlowSam()
+    sam.embed = lambda image: 1 / 0
+    window = Window(project, sam=sam)
+    window.send("prompt", prompt_id="p1", points=[[1, 1, 1]], box=None, mask=None)
+    wait_for(lambda: b"ZeroDivisionError" in window.traits["live"])
+    assert window.send("verdict", mask=ids(window, "flagged")[0], verdict="accept")["ok"]

@@ -1,0 +1,173 @@
+"""Which image is open: taken from the queue, given back to it, found again by the token of a message."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.images import ImageError
+from workbench.proposing import ChangedError
+from workbench.tables.events import Claim
+from workbench.widgets.board import Board
+
+if TYPE_CHECKING:
+    from workbench.project import Project
+    from workbench.review.queue import Queue
+
+PURPOSES = {"audit": "audit", "second": "second"}  # of an opening by the kind of its claim; any other is for review
+MOST_LOST = 100  # images whose files are gone that are passed over before people are told
+
+
+@dataclasses.dataclass
+class Opened:
+    """An image while it is open.
+
+    token : names this opening in messages; claim : what it is held by; path : for people
+    image : (H, W, 3) uint8; board : its masks as the journal has them
+    """
+
+    token: str
+    claim: Claim
+    path: str
+    image: np.ndarray
+    board: Board
+
+    @property
+    def image_id(self) -> str:
+        """The image's id."""
+        return self.claim.image_id
+
+    @property
+    def purpose(self) -> str:
+        """What gestures on it are for: review, audit or second."""
+        return purpose_of(self.claim)
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width, px."""
+        return self.image.shape[0], self.image.shape[1]
+
+
+def purpose_of(claim: Claim) -> str:
+    """Return what gestures under a claim are for."""
+    return PURPOSES.get(claim.kind, "review")
+
+
+def make_token(claim: Claim) -> str:
+    """Return a name for a new opening, from which the claim can be told when the session is a later one."""
+    return f"{claim.image_id}:{claim.token}:{claim.kind or 'complete'}:{secrets.token_hex(4)}"
+
+
+def claim_of(token: str, annotator: str) -> Claim | None:
+    """Return the claim that a token of an earlier opening stands for; None when it is no token.
+
+    Nothing is taken on trust: under a claim that is not the image's any more, events are stored as late ones.
+    """
+    parts = token.split(":")
+    if len(parts) != 4 or not parts[1].isdecimal() or len(parts[1]) > 9:
+        return None
+    return Claim(parts[0], annotator, int(parts[1]), 0.0, parts[2])
+
+
+class Desk:
+    """Takes images for one annotator and remembers which came before, so that people can go back.
+
+    Parameters
+    ----------
+    project, annotator, queue : whose work, by whom, and what hands it out
+    """
+
+    def __init__(self, project: Project, annotator: str, queue: Queue) -> None:
+        self.project, self.annotator, self.queue = project, annotator, queue
+        self.trail: list[str] = []  # ids of the images opened, in order
+        self.place = -1  # in the trail
+        self.opened: Opened | None = None
+
+    def next(self, beside: bool = False) -> tuple[Opened | None, str]:
+        """Open the next image of the queue, or of the trail after going back; return it and words for people.
+
+        Parameters
+        ----------
+        beside : leave the image that is open as it is, and take another one
+        """
+        if beside and self.place + 1 < len(self.trail):
+            opened, words = self.named(self.trail[self.place + 1])
+            if opened is not None:
+                return opened, words
+        lost: list[str] = []
+        while len(lost) < MOST_LOST:
+            passed = [*lost, *(self.trail if beside else [])]
+            claim = self.queue.claim(self.annotator, other_than=passed)
+            if claim is None:
+                break
+            opened, words = self._open(claim)
+            if opened is not None:
+                return opened, self._lost_words(lost)
+            lost.append(claim.image_id)
+        return None, self._lost_words(lost)
+
+    def previous(self) -> tuple[Opened | None, str]:
+        """Open the image that was open before this one."""
+        if self.place < 1:
+            return None, "there is no image before this one in this session"
+        return self.named(self.trail[self.place - 1])
+
+    def named(self, image: str) -> tuple[Opened | None, str]:
+        """Open an image by id or path; None, with the reason in words, when it cannot be had."""
+        claim = self.queue.claim(self.annotator, image)
+        if claim is None:
+            return None, "another annotator has this image now"
+        opened, words = self._open(claim)
+        return opened, words
+
+    def _open(self, claim: Claim) -> tuple[Opened | None, str]:
+        path = self._path(claim.image_id)
+        try:
+            image = self.project.image(claim.image_id)
+        except (ImageError, ChangedError) as error:
+            self.queue.release(claim)
+            return None, str(error)
+        opened = Opened(make_token(claim), claim, path, image, self.board(claim))
+        if self.opened is not None and self.opened.image_id != claim.image_id:
+            self.queue.release(self.opened.claim)
+        self.opened = opened
+        if claim.image_id in self.trail:
+            self.place = self.trail.index(claim.image_id)
+        else:
+            self.trail.append(claim.image_id)
+            self.place = len(self.trail) - 1
+        return opened, ""
+
+    def board(self, claim: Claim) -> Board:
+        """Return the masks of an image as the journal has them now, as far as they are this annotator's to see."""
+        purpose = purpose_of(claim)
+        if purpose == "audit":
+            return Board(self.project.audit_review(claim.image_id, self.annotator), blind=True)
+        if purpose == "second":
+            return Board(self.project.image_review(claim.image_id, annotator=self.annotator))
+        return Board(self.project.image_review(claim.image_id))
+
+    def leave(self) -> None:
+        """Give the open image back, so that others can have it."""
+        if self.opened is not None:
+            self.queue.release(self.opened.claim)
+            self.opened = None
+
+    def renew(self) -> None:
+        """Let the claim on the open image hold for another while. Raises StoreError when it has gone to another."""
+        if self.opened is not None:
+            self.opened.claim = self.queue.renew(self.opened.claim)
+
+    def _path(self, image_id: str) -> str:
+        files = self.project._chosen([image_id], None)
+        return files[0].path if files else image_id
+
+    def _lost_words(self, lost: Sequence[str]) -> str:
+        if not lost:
+            return ""
+        paths = ", ".join(self._path(image_id) for image_id in lost[:3])
+        return f"{len(lost)} images were passed over, since their files are gone or were changed: {paths}"

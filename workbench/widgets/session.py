@@ -1,0 +1,381 @@
+"""Session: the annotator's side that keeps its word. Messages in, gestures into the journal, replies and images out.
+
+Free of any user interface: what a page is to see goes through `publish`, as values of the traits that the protocol
+names; what a page says comes in through `receive`. The widget of notebooks and the component of Panel are thin shells
+around it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from workbench.store.errors import StoreError
+from workbench.tables.events import Claim, EventError, ReviewEvent, check_label, check_name
+from workbench.widgets import asking, packing
+from workbench.widgets.board import REASON_WORDS
+from workbench.widgets.messages import MAX_OUTBOX, UNRECORDED, Message, MessageError, address, parse
+from workbench.widgets.opening import Desk, Opened, claim_of, purpose_of
+from workbench.widgets.prompting import Answer, Asked, Prompt, Prompter
+
+if TYPE_CHECKING:
+    from workbench.project import Project
+
+log = logging.getLogger(__name__)
+
+LABEL_KEYS = "1234567890ilmqswy"  # that no command of the page uses
+MAX_REPLIES = 500  # kept for pages that have not said that they heard them
+Publish = Callable[[Mapping[str, Any]], None]
+Later = Callable[[Callable[[], None]], None]
+
+
+class Session:
+    """One annotator at work on a project.
+
+    Parameters
+    ----------
+    project : images, masks and journal
+    annotator : who works here; decided by the caller, never by the page
+    publish : is given traits by name (view, picture, masks, live, acked, replies, fault) whenever they change
+    queue : strategy of the order of images (see `project.queue`), or a queue
+    sam : a model as `load_sam` returns it, a function that loads one, or None for a session without prompts
+    labels : names that can be given to masks by key
+    images : ids or paths to work on; None for all
+    later : runs a function on the thread that `publish` belongs to; by default at once, on whichever thread
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        annotator: str,
+        publish: Publish,
+        *,
+        queue: Any = "flagged_first",
+        sam: Asked | Callable[[], Asked | None] | None = None,
+        labels: Sequence[str] = (),
+        images: Iterable[str] | None = None,
+        later: Later | None = None,
+    ) -> None:
+        self.project, self.annotator = project, check_name(annotator)
+        self._publish, self._later = publish, later or (lambda call: call())
+        self.labels = checked_labels(labels)
+        self._enter(project, self.annotator)
+        if isinstance(queue, str):
+            queue = project.queue(queue, images=None if images is None else list(images))
+        self.desk = Desk(project, self.annotator, queue)
+        self._prompter = Prompter(_loader(sam), self._answered, asking.NO_MODEL)
+        self._lock = threading.RLock()  # JupyterLab hands messages over on a thread of their own
+        self._acked: dict[str, int] = {}
+        self._heard: dict[str, int] = {}
+        self._replies: list[dict[str, Any]] = []
+        self._number = 0
+        self._fault = ""
+        self._progress: dict[str, int] = {}
+
+    @staticmethod
+    def _enter(project: Project, annotator: str) -> None:
+        if annotator not in set(project.annotators()["name"]):
+            project.add_annotator(annotator)
+
+    # ---- the page's side ------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Open the image that the annotator was at, or the next one, and show it."""
+        with self._lock:
+            self._show(*self.desk.next())
+
+    def close(self) -> None:
+        """Give the open image back and end the thread of the prompts; what was recorded stays."""
+        self._prompter.close()
+        with self._lock:
+            self.desk.leave()
+
+    def receive(self, outbox: object) -> None:
+        """Handle what a page has sent: new messages in their order, once each. Never raises for what they hold."""
+        with self._lock:
+            try:
+                self._tell_fault(self._receive(outbox))
+            except StoreError as error:
+                log.warning("gestures could not be stored: %s", error)
+                self._tell_fault(f"{error}. Gestures are kept in this page and sent again.")
+
+    def heard(self, numbers: object) -> None:
+        """Take note of the replies that pages have read, so that they need not be kept."""
+        if not isinstance(numbers, Mapping):
+            return
+        with self._lock:
+            for client, n in list(numbers.items())[:1000]:
+                if isinstance(client, str) and isinstance(n, int) and client in self._acked:
+                    self._heard[client] = max(n, self._heard.get(client, 0))
+            self._replies = [r for r in self._replies if r["n"] > self._heard.get(r["client"], 0)]
+
+    # ---- messages -------------------------------------------------------------------------------------------------
+
+    def _receive(self, outbox: object) -> str:
+        """Return what could not even be answered, in words. Raises StoreError when messages have to be sent again."""
+        if not isinstance(outbox, list | tuple) or len(outbox) > MAX_OUTBOX:
+            return f"a message of the page could not be read: expected a list of at most {MAX_OUTBOX:,} messages"
+        known, unread = dict(self._acked), ""
+        try:
+            for raw in outbox:
+                try:
+                    client, seq = address(raw)
+                except MessageError as error:
+                    unread = f"a message of the page was refused: {error}"
+                    continue
+                if seq > self._acked.get(client, 0):
+                    self._answer(client, seq, self._reply(raw))
+        finally:
+            if self._acked != known:
+                self._publish({"acked": dict(self._acked), "replies": list(self._replies)})
+        return unread
+
+    def _answer(self, client: str, seq: int, reply: dict[str, Any] | None) -> None:
+        self._acked[client] = seq
+        if reply is not None:
+            self._number += 1
+            self._replies.append({"n": self._number, "client": client, "to": seq, **reply})
+            del self._replies[:-MAX_REPLIES]
+
+    def _reply(self, raw: object) -> dict[str, Any] | None:
+        """Return the answer to one message. Raises StoreError when it has to be sent again."""
+        try:
+            message = parse(raw)
+            return self._handle(message)
+        except (MessageError, EventError) as error:
+            return {"ok": False, "error": str(error)}
+        except StoreError as error:
+            if isinstance(raw, Mapping) and raw.get("kind") in UNRECORDED:  # nothing is lost: people ask again
+                return {"ok": False, "error": str(error)}
+            raise
+        except Exception as error:
+            log.exception("a message of the page could not be handled")
+            return {"ok": False, "error": f"this could not be done ({type(error).__name__}: {error})"}
+
+    def _handle(self, message: Message) -> dict[str, Any] | None:
+        opened = self.desk.opened
+        current = opened if opened is not None and opened.token == message.token else None
+        if message.kind in UNRECORDED:
+            told: dict[str, Any] | None = getattr(self, f"_{message.kind}")(message, current)
+            return told
+        claim = current.claim if current else self._earlier(message)
+        if current and message.kind == "complete" and not message.fields["confirmed"]:
+            dialog = self._coverage(current, message)
+            if dialog:
+                return {"ok": True, "gesture": message.gesture_id, "dialog": dialog}
+        recorded = self.project.record([self._event(message, claim)], claim)[0]
+        if recorded.stale:
+            return {"ok": False, "gesture": message.gesture_id, "error": asking.STALE}
+        return self._recorded(message, claim, current, recorded.mask_id)
+
+    def _earlier(self, message: Message) -> Claim:
+        """Return the claim that a message of another opening came under: before a restart, or in another window."""
+        claim = claim_of(message.token, self.annotator)
+        if claim is None:
+            raise MessageError("token: expected the one of an opened image; open the image again")
+        opened = self.desk.opened
+        if opened is not None and opened.image_id == claim.image_id and opened.claim.token == claim.token:
+            return opened.claim
+        return claim
+
+    def _event(self, message: Message, claim: Claim) -> ReviewEvent:
+        payload, mask = self._payload(message, claim)
+        kind = {"accept_all": "verdict", "redo": "undo"}.get(message.kind, message.kind)
+        return ReviewEvent(
+            gesture_id=message.gesture_id,
+            image_id=claim.image_id,
+            kind=kind,
+            mask_id=mask,
+            payload=payload,
+            annotator=self.annotator,
+            phase=message.phase,
+            elapsed_ms=message.elapsed_ms,
+            purpose=purpose_of(claim),
+        )
+
+    def _payload(self, message: Message, claim: Claim) -> tuple[dict[str, Any], str]:
+        fields, kind = message.fields, message.kind
+        if kind == "verdict":
+            return {"verdict": fields["verdict"]}, fields["mask"]
+        if kind == "accept_all":
+            return {"verdict": "accept", "masks": list(fields["masks"])}, ""
+        if kind in ("draw", "edit"):
+            size = self._size_of(claim)
+            drawn = {"rle": asking.checked_rle(fields["rle"], size), "size_hw": list(size)}
+            model = {"model_id": self._prompter.model_id} if fields["tool"] in ("click", "box") else {}
+            more = {"replaces": fields["replaces"]} if kind == "draw" and fields["replaces"] else {}
+            kept = {"tool": fields["tool"], "prompts": fields["prompts"], "label": check_label(fields["label"])}
+            return {**drawn, **kept, **model, **more}, fields["mask"] if kind == "edit" else ""
+        if kind == "label":
+            return {"label": fields["label"]}, fields["mask"]
+        if kind == "redo":
+            return {"gesture": asking.undo_of(self.project, claim.image_id, fields["gesture"])}, ""
+        return {name: value for name, value in fields.items() if value is not None and name != "confirmed"}, ""
+
+    def _size_of(self, claim: Claim) -> tuple[int, int]:
+        opened = self.desk.opened
+        if opened is not None and opened.image_id == claim.image_id:
+            return opened.size_hw
+        image = self.project.image(claim.image_id)
+        return image.shape[0], image.shape[1]
+
+    def _recorded(self, message: Message, claim: Claim, current: Opened | None, made: str) -> dict[str, Any]:
+        reply: dict[str, Any] = {"ok": True, "gesture": message.gesture_id}
+        opened = self.desk.opened
+        if message.kind == "answer" or opened is None or opened.image_id != claim.image_id:
+            return reply
+        before, after = opened.board, self.desk.board(opened.claim)
+        opened.board = after
+        reply |= after.changes_since(before)
+        self._name_drawn(reply, message, made, before.at.keys())
+        reply["history"] = after.history(opened.purpose, self.annotator)
+        if message.kind in ("draw", "edit") and made in after.at:
+            dialog = asking.overlap_dialog(after, made, self.project.review_config)
+            if dialog:
+                self._note_asked("overlap", message, opened)
+                reply["dialog"] = {**dialog, "gesture": message.gesture_id}
+        if message.kind in ("complete", "skip") and current is not None:
+            self._show(*self.desk.next())
+        reply["progress"] = self._progress
+        return reply
+
+    @staticmethod
+    def _name_drawn(reply: dict[str, Any], message: Message, made: str, before: Iterable[str]) -> None:
+        """Tell the page which mask its drawing has become, also when the same pixels were there already."""
+        temp = f"g:{message.gesture_id}"
+        if message.kind not in ("draw", "edit"):
+            return
+        if made in before:
+            reply["removed"] = [*reply["removed"], temp]
+        for row in reply["added"]:
+            if row["id"] == made:
+                row["temp"] = temp
+
+    # ---- kinds that are not journaled -----------------------------------------------------------------------------
+
+    def _open(self, message: Message, current: Opened | None) -> dict[str, Any]:
+        which = message.fields["which"]
+        if which == "image":
+            if not message.fields["image"]:
+                raise MessageError("image: expected the name of the image to open, got nothing")
+            found = self.desk.named(message.fields["image"])
+        else:
+            found = self.desk.previous() if which == "previous" else self.desk.next(beside=True)
+        if found[0] is None:
+            return {"ok": False, "error": found[1] or asking.NO_OTHER}
+        self._show(*found)
+        return {"ok": True, "progress": self._progress}
+
+    def _prompt(self, message: Message, current: Opened | None) -> dict[str, Any] | None:
+        fields = message.fields
+        if current is None:
+            return {"ok": False, "error": "the image of this prompt is not open any more"}
+        points = asking.with_origin(current.board, fields["mask"], fields["points"])
+        self._prompter.ask(Prompt(message.token, fields["prompt_id"], points, fields["box"]))
+        return None
+
+    def _renew(self, message: Message, current: Opened | None) -> None:
+        try:
+            self.desk.renew()
+        except StoreError:  # it has gone to another: the next gesture will say so
+            log.info("the claim of %s was lost", self.annotator)
+
+    # ---- what the page is shown -----------------------------------------------------------------------------------
+
+    def _show(self, opened: Opened | None, words: str) -> None:
+        progress = self.desk.queue.progress()
+        self._progress = {n: getattr(progress, n) for n in ("images_done", "images", "masks_done", "masks")}
+        if opened is None:
+            self.desk.leave()
+            self._publish({"view": self._view(None, words or asking.ALL_DONE), "picture": b"", "masks": b""})
+            return
+        picture, scale = packing.pack_picture(opened.image)
+        masks = packing.pack_masks(opened.board.rles, opened.size_hw)
+        self._publish({"view": self._view(opened, words, scale), "picture": picture, "masks": masks, "live": b""})
+        self._prompter.open(opened.token, opened.image)
+
+    def _view(self, opened: Opened | None, words: str, scale: float = 1.0) -> dict[str, Any]:
+        config = self.project.review_config
+        view: dict[str, Any] = {
+            "version": 1,
+            "token": opened.token if opened else "",
+            "store_key": self.store_key,
+            "mode": "empty" if opened is None else "audit" if opened.purpose == "audit" else "review",
+            "image": None,
+            "masks": {},
+            "labels": [{"key": key, "name": name} for key, name in zip(_keys(), self.labels, strict=False)],
+            "reasons": REASON_WORDS,
+            "settings": {
+                "overlap": config.overlap_warning,
+                "coverage": config.coverage_share,
+                "idle_s": config.idle_s,
+            },
+            "progress": self._progress,
+            "history": opened.board.history(opened.purpose, self.annotator) if opened else [],
+            "queue": {"kind": opened.claim.kind if opened else "", "expires_in_s": config.claim_s},
+            "message": words,
+        }
+        if opened:
+            height, width = opened.size_hw
+            view["image"] = {"name": opened.path, "width": width, "height": height, "scale": scale}
+            view["masks"] = opened.board.columns()
+        return view
+
+    @property
+    def store_key(self) -> str:
+        """Opaque name under which a page keeps unsent gestures: one for this project and this annotator."""
+        return hashlib.sha256(f"{self.project.path}\0{self.annotator}".encode()).hexdigest()[:24]
+
+    def _coverage(self, opened: Opened, message: Message) -> dict[str, Any] | None:
+        if opened.purpose != "review":
+            return None
+        dialog = asking.coverage_dialog(opened.board, self.project.review_config)
+        if dialog is not None:
+            self._note_asked("coverage", message, opened)
+        return dialog
+
+    def _note_asked(self, dialog: str, message: Message, opened: Opened) -> None:
+        """Record that a dialog was shown, once for each gesture that led to it."""
+        event = ReviewEvent(
+            gesture_id=f"{message.gesture_id}.asked",
+            image_id=opened.image_id,
+            kind="answer",
+            payload={"dialog": dialog, "choice": "asked"},
+            annotator=self.annotator,
+            phase="check" if dialog == "coverage" else "draw",
+        )
+        self.project.record([event], opened.claim)
+
+    def _answered(self, answer: Answer) -> None:
+        """Hand an answer of the model over to the page, if its image is still the one that is open."""
+
+        def show() -> None:
+            with self._lock:
+                if self.desk.opened is not None and self.desk.opened.token == answer.prompt.token:
+                    self._publish({"live": asking.live(answer)})
+
+        self._later(show)
+
+    def _tell_fault(self, words: str) -> None:
+        if words != self._fault:
+            self._fault = words
+            self._publish({"fault": words})
+
+
+def _keys() -> list[str]:
+    return [*LABEL_KEYS, *[""] * 1000]
+
+
+def checked_labels(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return names for masks, each once. Raises ValueError for one that is no text, or a single text in place of many."""
+    if isinstance(labels, str):
+        raise ValueError(f"labels: expected a list of names, got the text {labels!r}; put it in a list")
+    return tuple(dict.fromkeys(check_name(name, "labels") for name in labels))
+
+
+def _loader(sam: Any) -> Callable[[], Asked | None]:
+    """Return a function that gives the model: the one handed in, or what loads it."""
+    return sam if callable(sam) and not hasattr(sam, "embed") else lambda: sam
