@@ -1,4 +1,4 @@
-"""Commands on people's work: audit and agreement."""
+"""Commands on people's work: audit, agreement and review."""
 
 from __future__ import annotations
 
@@ -43,3 +43,34 @@ def agreement(folder: Folder, as_json: AsJson = False) -> None:
 
     with answering(as_json), Project.open(folder) as project:
         show(project.agreement().to_dict(), as_json, f"agreement in {folder}")
+
+
+@app.command()
+def review(
+    folder: Folder,
+    annotator: Annotated[str, typer.Option(help="who reviews; recorded with every gesture")] = "a1",
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="of JupyterLab; a free one by default")] = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="open the browser")] = True,
+    start: Annotated[
+        bool, typer.Option("--start/--no-start", help="start JupyterLab, or only write the notebook")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Open JupyterLab on a notebook with the annotator ready; Ctrl-C ends it, nothing is lost."""
+    import subprocess
+
+    from workbench.project import Project
+    from workbench.tables.events import check_name
+    from workbench.widgets.launching import lab_command, write_notebook
+
+    with answering(as_json):
+        name = check_name(annotator)
+        with Project.open(folder) as project:
+            if name not in set(project.annotators()["name"]):
+                project.add_annotator(name)
+            notebook = write_notebook(project.path, name)
+            progress = str(project.queue().progress())
+        command = lab_command(notebook, port, browser)
+        show({"notebook": str(notebook), "annotator": name, "progress": progress}, as_json, f"review of {folder}")
+        if start and subprocess.run(command, check=False).returncode not in (0, 130, -2):
+            raise OSError(f"JupyterLab ended with an error; run it by hand to see why: {' '.join(command)}")
