@@ -193,11 +193,11 @@ def _by_row(
         starts[k] += starts[k - 1]
     steps = np.zeros(int(1 / _STEP) + 2, dtype=np.int64)
     for e in range(len(iou)):
-        steps[_step(iou[e]) + 1] += 1
+        steps[int((1 - iou[e]) / _STEP) + 1] += 1
     steps = np.cumsum(steps)
     order = np.empty(len(iou), dtype=np.int64)
     for e in range(len(iou)):
-        step = _step(iou[e])
+        step = int((1 - iou[e]) / _STEP)
         order[steps[step]] = e
         steps[step] += 1
     free = starts[:-1].copy()
@@ -253,36 +253,19 @@ def _candidates(
 
 
 @compiled
-def _step(iou: float) -> int:
-    """Return which step of IoU an edge is on; those on a step before that of a threshold are above it."""
-    return int((1 - np.float64(iou)) / _STEP)
-
-
-@compiled
 def _follow_edges(block: Block, a: int, b: int, nms_iou: float, state: NDArray[np.uint8]) -> None:
-    """Greedy NMS of a crop: what is not suppressed when its turn comes suppresses others.
-
-    Only the edges on the threshold's own step have their IoU looked at; where that step begins is found by halving.
-    """
-    crop, border, one = state[a:b], _step(nms_iou), np.uint8(1)
+    """Greedy NMS of a crop: what is not suppressed when its turn comes suppresses others."""
+    crop = state[a:b]
     for k in range(len(crop)):
         if crop[k] != KEPT:
             continue
         start, stop = block.edge_starts[a + k], block.edge_starts[a + k + 1]
         ends, ious = block.edge_end[start:stop], block.edge_iou[start:stop]
-        first, last = 0, len(ends)
-        while first < last:
-            middle = (first + last) // 2
-            if _step(ious[middle]) < border:
-                first = middle + 1
-            else:
-                last = middle
-        for end in ends[:first]:
-            crop[end] = (crop[end] + one) >> one  # KEPT becomes SUPPRESSED, the others stay
-        for e in range(first, len(ends)):
-            if np.float64(ious[e]) > nms_iou:
-                crop[ends[e]] = (crop[ends[e]] + one) >> one
-            elif _step(ious[e]) > border:
+        for e in range(len(ends)):
+            iou = np.float64(ious[e])
+            if iou > nms_iou:
+                crop[ends[e]] = np.uint8(crop[ends[e]] != FAILED)  # KEPT becomes SUPPRESSED
+            elif iou < nms_iou - _STEP:
                 break
 
 
