@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 import stub_sam
-from desk import event
 from typer.testing import CliRunner
 
 from workbench.cli import app
@@ -18,6 +17,8 @@ from workbench.loop.labelling import label
 from workbench.loop.stage3 import GateShutError
 from workbench.store.errors import StoreError
 from workbench.store.schema.calibration import calibration_records
+
+pytestmark = pytest.mark.slow  # each fits, and compares by cross-validation
 
 
 @pytest.fixture
@@ -29,48 +30,6 @@ def project(tmp_path, monkeypatch):
 def of_role(project, role):
     frame = project.images()
     return frame["image_id"][frame["role"] == role].tolist()
-
-
-# ---- labels -----------------------------------------------------------------------------------------------------------
-
-
-def test_label__right_are_those_that_match_the_truth(project):
-    image = of_role(project, "calibration")[0]
-    rows = label(project, [image])
-    _, scores, right = judged.drawn(project.image(image))
-    assert rows.right.tolist() == right.tolist()
-    assert rows.known.all()
-    assert rows.features.score == pytest.approx(scores, abs=1e-6)
-    assert set(np.round(rows.true_iou, 3)) <= {1.0, 0.333}
-
-
-def test_label__final_masks_that_nobody_looked_at_are_no_labels(tmp_path, monkeypatch):
-    with judged.make(tmp_path, monkeypatch, n=2, truth=False) as project:
-        project.add_annotator("a")
-        image = of_role(project, "calibration")[0] if of_role(project, "calibration") else of_role(project, "test")[0]
-        review = project.image_review(image)
-        auto = review.masks.mask_id[review.outcome == 2].tolist()
-        flagged = review.masks.mask_id[review.outcome == 1].tolist()
-        events = [event("verdict", image, mask, verdict="accept") for mask in [*auto[:1], *flagged[:1]]]
-        project.record([*events, event("complete", image)])
-        rows = label(project, [image])
-        known = dict(zip(rows.mask_id.tolist(), rows.known.tolist(), strict=True))
-        assert known[auto[0]]
-        assert not any(known[mask] for mask in auto[1:])
-        assert all(known[mask] for mask in flagged)  # looked at, or matched by nothing that is final
-        assert rows.unseen == len(auto) - 1
-
-
-def test_label__bulk_verdicts_are_no_labels(tmp_path, monkeypatch):
-    with judged.make(tmp_path, monkeypatch, n=2, truth=False) as project:
-        project.add_annotator("a")
-        image = project.images()["image_id"][0]
-        review = project.image_review(image)
-        chosen = review.masks.mask_id[review.outcome > 0].tolist()
-        project.record([event("verdict", image, verdict="accept", masks=chosen, bulk=True), event("complete", image)])
-        rows = label(project, [image])
-        assert not rows.right.any()
-        assert rows.unseen == len(chosen)
 
 
 # ---- calibrate --------------------------------------------------------------------------------------------------------
