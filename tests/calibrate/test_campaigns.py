@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import certificates
+from workbench.calibrate.bounds import hypergeometric_upper
 
 N = 1000
 MOST = certificates.DELTA + 2 * math.sqrt(certificates.DELTA * (1 - certificates.DELTA) / N)
@@ -55,3 +56,16 @@ def test_fixed_pools__lie_just_above_alpha():
     assert ((wrong.sum(axis=1) - 1) / masks.sum(axis=1) <= 0.05).all()
     assert (wrong <= masks).all()
     assert (wrong >= 0).all()
+
+
+def test_pool__granted_exactly_when_the_bound_is_at_most_alpha():
+    masks, wrong = certificates.campaigns(np.random.default_rng(0), 40, 40, 0.02, 0.1)
+    granted = certificates.pool_granted(np.random.default_rng(3), masks, wrong, 100)
+    total, bad = masks.sum(axis=1), wrong.sum(axis=1)
+    seen = np.random.default_rng(3).hypergeometric(bad, total - bad, 100)
+    expected = [
+        hypergeometric_upper(int(k), 100, int(n), certificates.DELTA) <= certificates.ALPHA
+        for k, n in zip(seen, total, strict=True)
+    ]
+    assert granted.tolist() == expected
+    assert len(set(expected)) == 2
