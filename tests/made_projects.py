@@ -10,6 +10,7 @@ from PIL import Image
 import workbench as wb
 from workbench.masks import rle
 from workbench.store import runs
+from workbench.tables.events import ReviewEvent
 from workbench.tables.proposals import Proposals
 
 SIZE = (48, 64)  # h, w
@@ -85,3 +86,33 @@ def made_project(
 def _true(rows: Proposals) -> Proposals:
     """Every second row that scores well is a thing that is there."""
     return rows.select(np.flatnonzero(rows.predicted_iou > 0.85)[::2])
+
+
+def review(project: wb.Project, images: int, annotator: str = "ann", auditor: str = "sue") -> None:
+    """Review the first images: flagged masks by turns accepted and rejected, one drawn; then a blind audit of some."""
+    for name, role in ((annotator, "annotator"), (auditor, "senior")):
+        project.add_annotator(name, role=role)
+    for number, image_id in enumerate(project.images()["image_id"].tolist()[:images]):
+        seen = project.image_review(image_id)
+        flagged = seen.masks.mask_id[seen.outcome == 1].tolist()
+        answers = [(m, "accept" if k % 2 else "reject") for k, m in enumerate(flagged)]
+        own = {"image_id": image_id, "annotator": annotator, "elapsed_ms": 1500.0}
+        events = [
+            ReviewEvent(f"{number}-{k}", kind="verdict", mask_id=m, payload={"verdict": v}, **own)
+            for k, (m, v) in enumerate(answers)
+        ]
+        mask = np.zeros((1, *SIZE), bool)
+        mask[0, :9, :9] = True
+        drawn = {"rle": rle.encode(mask)[0].decode("ascii"), "size_hw": list(SIZE), "tool": "polygon", "prompts": {}}
+        events += [ReviewEvent(f"{number}-draw", kind="draw", payload=drawn, **own)]
+        project.record([*events, ReviewEvent(f"{number}-end", kind="complete", **own)])
+    project.draw_audit(seed=0)
+    queue = project.queue()
+    for turn, image_id in enumerate(project.images()["image_id"].tolist()[: min(2, images)]):
+        claim = queue.claim(auditor, image=image_id)
+        for k, mask_id in enumerate(project.audit_review(image_id, auditor).masks.mask_id.tolist()):
+            answer = {"verdict": "reject" if k % 4 == 0 else "accept"}
+            name = f"audit-{turn}-{k}"
+            event = ReviewEvent(name, image_id, "verdict", mask_id, answer, auditor, elapsed_ms=900.0, purpose="audit")
+            project.record([event], claim)
+        queue.release(claim)

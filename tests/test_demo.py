@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-import urllib.request
 
 import pytest
 from typer.testing import CliRunner
@@ -49,15 +47,3 @@ def test_demo__again_leaves_the_samples_as_they_were_recorded(tmp_path, monkeypa
     with pytest.raises(StoreError, match="not a project"):  # no further than to what is recorded
         demo.run_demo(tmp_path)
     assert calls == []
-
-
-def test_serve__on_this_machine_only(tmp_path, capfd):
-    (tmp_path / "gallery.html").write_text("hello", "utf-8")
-    threading.Thread(target=demo.serve_gallery, args=(tmp_path / "gallery.html",), daemon=True).start()
-    address = ""
-    while "http" not in address:
-        address += capfd.readouterr().err
-    url = address.split()[0]
-    assert url.startswith("http://127.0.0.1:")
-    with urllib.request.urlopen(url) as page:
-        assert page.read() == b"hello"

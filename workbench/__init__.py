@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from workbench.train.settings import TrainConfig as TrainConfig
     from workbench.triage.rules import triage as triage
     from workbench.widgets.annotator import Annotator as Annotator
+    from workbench.views.dashboard import Dashboard as Dashboard
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Annotator": "workbench.widgets.annotator",
     "CycleConfig": "workbench.loop.cycle",
+    "Dashboard": "workbench.views.dashboard",
     "Oracle": "workbench.loop.oracle",
     "OracleConfig": "workbench.loop.oracle",
     "Project": "workbench.project",

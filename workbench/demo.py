@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import http.server
 import itertools
 import shutil
 import sys
@@ -204,15 +201,6 @@ def write_project_gallery(project: Project, folder: Path) -> Path:
 
 def _short(value: object) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
-
-
-def serve_gallery(page: Path, port: int = 0) -> None:
-    """Serve the gallery's folder on this machine only, until interrupted; its address goes to standard error."""
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(page.parent))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
-        print(f"http://127.0.0.1:{server.server_address[1]}/{page.name}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            server.serve_forever()
 
 
 def shipped(name: str) -> Path:

@@ -50,7 +50,7 @@ def test_arguments__plain_has_no_login_and_own_hosts_only(tmp_path):
     given = arguments(Served(tmp_path, port=5100), APPS)
     assert given[-2:] == ["--args", str(tmp_path)]
     origins = [given[k + 1] for k, part in enumerate(given) if part == "--allow-websocket-origin"]
-    assert origins == ["127.0.0.1:5100", "[::1]:5100", "localhost:5100"]
+    assert origins == ["127.0.0.1:5100", "localhost:5100"]
     assert not {"--basic-auth", "--cookie-secret"} & set(given)
 
 

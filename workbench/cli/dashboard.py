@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from workbench.cli.answering import AsJson, Folder, answering, app
+from workbench.cli.answering import AsJson, Folder, answering, app, show
 
 
 @app.command()
@@ -22,6 +23,9 @@ def dashboard(
         list[str] | None, typer.Option(metavar="HOST:PORT", help="a further host that pages are opened from")
     ] = None,
     prefix: Annotated[str, typer.Option(help="folder of the address, behind a proxy: /workbench")] = "",
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write a report that opens offline, and serve nothing")
+    ] = None,
     database: Annotated[str | None, typer.Option(help="URL of a catalogue that is kept elsewhere")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -31,6 +35,11 @@ def dashboard(
 
     with answering(as_json):
         Project.open(folder, database).close()  # what is wrong with it is said here, not in the browser
+        if save is not None:
+            from workbench.views.dashboard import Dashboard
+
+            show({"report": str(Dashboard(folder, database).save(save))}, as_json, f"saved {folder}")
+            return
         from workbench.views.serving import Served, serve
 
         served = Served(

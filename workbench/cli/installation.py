@@ -29,19 +29,21 @@ def doctor(
 def demo(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="where to put it")] = Path("demo.wb"),
     serve: Annotated[
-        bool, typer.Option("--serve/--no-serve", help="serve the gallery on this machine at the end")
+        bool, typer.Option("--serve/--no-serve", help="serve the dashboards on this machine at the end")
     ] = True,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="port of the gallery; 0 for a free one")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="port of the dashboards; 0 for a free one")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Propose and triage masks on sample images with the bundled SAM, and show them."""
-    from workbench.demo import run_demo, serve_gallery
+    from workbench.demo import run_demo, shipped
 
     with answering(as_json):
         values = run_demo(folder)
         show(values, as_json, "workbench demo")
         if serve:
-            serve_gallery(Path(values["gallery"]), port)
+            from workbench.views.serving import Served, serve
+
+            serve(Served(project=(folder / "project").resolve(), port=port), sorted(shipped("dashboards").glob("*.py")))
 
 
 @app.command()

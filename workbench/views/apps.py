@@ -11,10 +11,14 @@ import panel as pn
 from workbench.views import layout
 from workbench.views.campaign import Campaign
 from workbench.views.latest import LOG
+from workbench.views.layout import PAGES
 from workbench.views.view import View
+
+__all__ = ["PAGES", "app", "view"]
 
 _VIEWS = {
     "cycles": ("workbench.views.page_cycles", "CyclesView"),
+    "quality": ("workbench.views.page_quality", "QualityView"),
     "thresholds": ("workbench.views.page_thresholds", "ThresholdsView"),
 }
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PAGES = {
     "cycles": "Cycles",
     "thresholds": "Thresholds",
+    "quality": "Quality",
 }
 _ACCENT = {
     "light": {"palette": {"primary": {"main": "#0b5c8f"}}},
@@ -28,7 +29,7 @@ a { color: #fff; text-decoration: none; padding: .35rem .8rem; border-radius: 6p
 a:hover { background: #fff3; } a:focus-visible { outline: 3px solid #fff; outline-offset: 1px; }
 a[aria-current] { background: #fff2; box-shadow: inset 0 -3px 0 #fff; }
 """
-_WORDS = """
+WORDS = """
 :host { color: inherit; font: .95rem/1.5 Roboto, system-ui, sans-serif; }
 .title { font-size: 1.06rem; font-weight: 500; margin: .1rem 0; }
 .tiles { display: flex; flex-wrap: wrap; gap: .75rem 2.2rem; }
@@ -68,7 +69,7 @@ def escape(value: object) -> str:
 def words(markup: str, **settings: Any) -> pn.pane.HTML:
     """Return a pane of our own markup; whatever comes from people or files goes through `escape` first."""
     settings.setdefault("sizing_mode", "stretch_width")
-    return pn.pane.HTML(markup, stylesheets=[_WORDS], margin=(4, 8), **settings)
+    return pn.pane.HTML(markup, stylesheets=[WORDS], margin=(4, 8), **settings)
 
 
 def note(text: str) -> pn.pane.HTML:
@@ -126,8 +127,9 @@ def grid(*cards: Any) -> pn.Column:
     return pn.Column(*cards, styles=_GRID, sizing_mode="stretch_width", margin=(8, 12))
 
 
-def table(frame: pd.DataFrame, name: str, **settings: Any) -> pn.Column:
+def table(frame: pd.DataFrame, name: str, on_click: Callable[[Any], None] | None = None, **settings: Any) -> pn.Column:
     """Return a table that sorts, filters and can be downloaded."""
+    frame = frame.reset_index(drop=True)
     shown = pn.widgets.Tabulator(
         frame,
         show_index=False,
@@ -140,6 +142,8 @@ def table(frame: pd.DataFrame, name: str, **settings: Any) -> pn.Column:
         theme="simple",
         **settings,
     )
+    if on_click is not None:
+        shown.on_click(on_click)
     return pn.Column(shown, saves(lambda: shown.value, name), sizing_mode="stretch_width")
 
 

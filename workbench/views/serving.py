@@ -118,11 +118,12 @@ def arguments(served: Served, apps: Sequence[Path]) -> list[str]:
 
 
 def _hosts(address: str) -> list[str]:
+    """Return the names by which a browser may open the pages; Bokeh knows no numbers of IPv6 there."""
     if is_loopback(address):
-        return ["127.0.0.1", "localhost", "[::1]"]
+        return ["127.0.0.1", "localhost"]
     if address in ("0.0.0.0", "::"):
         return ["127.0.0.1", "localhost", socket.gethostname()]
-    return [f"[{address}]" if ":" in address else address]
+    return [socket.gethostname() if ":" in address else address]
 
 
 def serve(served: Served, apps: Sequence[Path]) -> None:
@@ -138,4 +139,5 @@ def serve(served: Served, apps: Sequence[Path]) -> None:
     if served.warning:
         print(f"workbench: warning: {served.warning}", file=sys.stderr)
     print(f"{served.url}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
-    main(["panel", *arguments(served, apps)])
+    sys.argv = ["panel", *arguments(served, apps)]  # its main reads them there only
+    main()

@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from PIL import Image
 
 import workbench
@@ -15,6 +16,7 @@ from workbench.gallery import overlay
 from workbench.images import ImageError
 from workbench.proposing import ChangedError
 from workbench.store.errors import StoreError
+from workbench.views import layout
 from workbench.views.thresholds import Moved
 
 if TYPE_CHECKING:
@@ -45,12 +47,29 @@ def pictures_of(
     return found
 
 
+def mask_picture(project: Project, image_id: str, mask_id: str) -> str:
+    """Return an image with one of its masks, as markup. Raises StoreError, ImageError."""
+    review = project.image_review(image_id)
+    row = review.masks.mask_id == mask_id
+    file = project._chosen([image_id], None)[0]
+    if not row.any():
+        raise StoreError(f"{file.path}: its mask {mask_id} is not there any more")
+    drawn = overlay(project.image(image_id), {"auto_accepted": review.masks.rles[row].tolist()})
+    box = ", ".join(str(v) for v in review.masks.boxes_xyxy[row][0])
+    return layout.strip([(file.path, _data(drawn, 2 * SIDE_PX), f"mask {mask_id[:8]}, box {box} px")])
+
+
 def _picture(project: Project, image_id: str, before: TriageConfig, after: TriageConfig) -> str:
     rows, image = project.proposals(image_id), project.image(image_id)
     was, now = (workbench.triage(rows, config).auto_accepted for config in (before, after))
     layers = {"flagged": rows.rles[was & ~now].tolist(), "auto_accepted": rows.rles[now & ~was].tolist()}
-    picture = Image.fromarray(overlay(image, layers))
-    picture.thumbnail((SIDE_PX, SIDE_PX))
+    return _data(overlay(image, layers), SIDE_PX)
+
+
+def _data(pixels: np.ndarray, side_px: int) -> str:
+    """Return a picture as a data address, at most `side_px` on its longest side."""
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((side_px, side_px))
     file = io.BytesIO()
     picture.save(file, "WEBP", quality=80)
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()

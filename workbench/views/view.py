@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -36,7 +37,8 @@ class View(pn.viewable.Viewer):
         self.banner = layout.words("")
         self.body = pn.Column(layout.words(f'<p role="status">{self.waiting}</p>'), sizing_mode="stretch_width")
         self.sidebar: list[Any] = []
-        self.reading: Latest[int, Any] = Latest(lambda _: self.read(), self._heard)
+        self.reading: Latest[int, Any] = Latest(lambda _: self._read_timed(), self._heard)
+        self._not_before = 0.0
         self.setup()
         campaign.param.watch(lambda _: self.refresh(), "changed")
         self.refresh()
@@ -118,7 +120,18 @@ class View(pn.viewable.Viewer):
         if len(self.body) == 1 and isinstance(self.body[0], pn.pane.HTML) and self.waiting in str(self.body[0].object):
             self.body.objects = []
 
+    def _read_timed(self) -> Any:
+        """Read, and rest for ten times as long: others use the machine too."""
+        since = time.monotonic()
+        try:
+            return self.read()
+        finally:
+            now = time.monotonic()
+            self._not_before = now + 10 * (now - since)
+
     def _poll(self) -> None:
+        if time.monotonic() < self._not_before:
+            return
         try:
             self.campaign.poll()
         except Exception:

@@ -1,0 +1,65 @@
+"""Dashboards from a notebook, and the report that opens offline."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from made_projects import made_project, review
+from typer.testing import CliRunner
+
+import workbench as wb
+from workbench.cli import app
+from workbench.store.errors import StoreError
+from workbench.views.apps import PAGES
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    with made_project(tmp_path_factory.mktemp("made"), images=4, rows=30, name="<b>cells</b>") as made:
+        review(made, 3)
+        yield made
+
+
+def test_dashboard__has_the_pages(project):
+    dashboard = wb.Dashboard(project)
+    assert set(PAGES) <= set(dir(dashboard))
+    assert dashboard.thresholds.answer.counts == project.triage(project.triage_config()).counts()
+    with pytest.raises(AttributeError, match="its pages are cycles"):
+        dashboard.nothing  # noqa: B018
+
+
+def test_dashboard__missing_project_is_refused(tmp_path):
+    with pytest.raises(StoreError, match="no such folder"):
+        wb.Dashboard(tmp_path / "gone")
+
+
+def test_save__holds_everything_it_shows(project, tmp_path):
+    text = wb.Dashboard(project).save(tmp_path / "report.html").read_text("utf-8")
+    assert not re.findall(r"""<(?:script|link|img)[^>]+(?:src|href)=["']https?://""", text)
+    assert "<b>cells</b>" not in text.split("</style>", 1)[1].split("<script", 1)[0]
+    assert "&lt;b&gt;cells&lt;/b&gt;" in text
+    assert f"{project.triage(project.triage_config()).counts()['auto_accepted']:,}" in text
+    assert text.count("data-root-id") >= 4
+
+
+def test_command__saves(project, tmp_path):
+    result = CliRunner().invoke(app, ["dashboard", str(project.path), "--save", str(tmp_path / "r.html"), "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) == {"report": str(tmp_path / "r.html")}
+    assert (tmp_path / "r.html").exists()
+
+
+def test_command__missing_project_is_words(tmp_path):
+    result = CliRunner().invoke(app, ["dashboard", str(tmp_path / "gone")])
+    assert result.exit_code == 1
+    assert "there is no such folder" in result.output
+
+
+def test_quality__a_disagreement_is_opened(project):
+    view = wb.Dashboard(project).quality
+    row = project.disagreements().iloc[0]
+    view._open(row["image_id"], row["mask_id"])
+    assert "data:image/webp" in view.opened.object
+    assert row["mask_id"][:8] in view.opened.object

@@ -1,0 +1,230 @@
+"""The quality page: coverage and overlaps, rejections, audits and disagreements, agreement, time, diversity, failures."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import panel as pn
+
+from workbench.loop.diversity import Diversity, diversity
+from workbench.tables.figures import Interval
+from workbench.views import layout, report_plots
+from workbench.views.latest import Latest
+from workbench.views.strip import mask_picture
+from workbench.views.view import View
+
+if TYPE_CHECKING:
+    from workbench.auditing import Agreement
+    from workbench.overview import QualityReport
+
+_NOT_YET = "Nobody has reviewed an image yet. Quality is measured on images that people have left as complete:"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Read:
+    report: QualityReport
+    agreement: Agreement
+    diversity: Diversity
+    audits: Any  # DataFrames
+    disagreements: Any
+    overlaps: Any
+    reviewed: Any
+    failures: Any
+    paths: Mapping[str, str]
+    proposals: int
+
+
+class QualityView(View):
+    """What people left, what they disagree about, and what it took."""
+
+    name_of_page = "quality"
+
+    def setup(self) -> None:
+        """Make the place where a mask is shown that somebody opens."""
+        self.opened = layout.words("")
+        self.opening: Latest[tuple[str, str], str] = Latest(self._drawn, self._show_drawn)
+
+    def close(self) -> None:
+        """Stop working for a page that is gone."""
+        super().close()
+        self.opening.close()
+
+    def read(self) -> _Read:
+        """Look at the project; on a large one this takes a while."""
+        import pandas as pd
+
+        project = self.campaign.project
+        report = project.quality_report()
+        images = project.images()
+        paths = dict(zip(images["image_id"], images["path"], strict=True))
+        pairs = pd.DataFrame(
+            [(paths.get(p.image_id, p.image_id), p.iou, p.mask_id, p.other_id, p.image_id) for p in report.overlaps],
+            columns=["image", "iou", "mask_id", "other_id", "image_id"],
+        )
+        reviewed = project.reviewed()
+        return _Read(
+            report=report,
+            agreement=project.agreement(),
+            diversity=diversity(project.final_masks()),
+            audits=project.audits(),
+            disagreements=project.disagreements(),
+            overlaps=pairs,
+            reviewed=reviewed,
+            failures=project.failures(),
+            paths=paths,
+            proposals=int(images["proposals"].sum()),
+        )
+
+    def present(self, data: _Read) -> None:
+        """Show what there is, or what to do next."""
+        place = self.campaign.place
+        if not data.report.images_done and not data.report.gestures:
+            if not data.proposals:
+                text = "The project has no proposals yet, so there is nothing to review. Propose masks first:"
+                step = layout.next_step("Nothing proposed yet", text, f"workbench propose {place}")
+            else:
+                step = layout.next_step(
+                    "Nothing reviewed yet", _NOT_YET, f"workbench dashboard {place}   # page Review"
+                )
+            self.body.objects = [step, *self._failures(data)]
+            return
+        self.body.objects = [
+            layout.grid(
+                layout.card("What people left", layout.words(_left(data.report)), wide=True),
+                self._figure("Time by phase", report_plots.phases(data.report), _time_text(data.report)),
+                self._figure("Rejected masks by reason", report_plots.reasons(data.report.rejected_by_reason), ""),
+                layout.card("Agreement between annotators", *_agreement(data.agreement)),
+                self._figure("Diversity of sizes", report_plots.sizes(data.diversity), _diversity_text(data.diversity)),
+                layout.card("Audits", *_audits(data, place), text="A blind sample of final masks, judged by a senior."),
+                self._openable("Disagreements with the audit", data.disagreements, "disagreements", data.paths),
+                self._openable("Masks that overlap too much", data.overlaps, "overlaps", data.paths),
+                layout.card("The mask that you chose", self.opened, wide=True, text="Choose a row in a table above."),
+                layout.card("Images", layout.table(data.reviewed, "reviewed"), wide=True),
+                *self._failures(data),
+            )
+        ]
+
+    def _figure(self, title: str, figure: Any, text: str) -> Any:
+        return layout.card(title, pn.pane.HoloViews(figure, sizing_mode="stretch_width"), text=text)
+
+    def _failures(self, data: _Read) -> list[Any]:
+        if not len(data.failures):
+            return []
+        return [layout.card("Images that could not be used", layout.table(data.failures, "failures"), wide=True)]
+
+    def _openable(self, title: str, frame: Any, name: str, paths: Mapping[str, str]) -> Any:
+        """Return a table whose rows can be opened: the mask is drawn below."""
+        if not len(frame):
+            return layout.card(title, layout.note("None."))
+
+        frame = frame.reset_index(drop=True)
+        if "image" not in frame:
+            frame.insert(0, "image", frame["image_id"].map(lambda i: paths.get(i, i)))
+
+        def click(event: Any) -> None:
+            row = frame.iloc[int(event.row)]
+            self.opened.object = '<p role="status">Drawing …</p>'
+            self._open(str(row["image_id"]), str(row["mask_id"]))
+
+        table = layout.table(frame, name, on_click=self.guarded(click))
+        return layout.card(title, table, text="Choose a row to see its mask.")
+
+    def _open(self, image_id: str, mask_id: str) -> None:
+        if self.live:
+            self.opening.ask((image_id, mask_id))
+        else:
+            self.opened.object = self._drawn((image_id, mask_id))
+
+    def _drawn(self, asked: tuple[str, str]) -> str:
+        return mask_picture(self.campaign.project, *asked)
+
+    def _show_drawn(self, _asked: Any, markup: str | None, error: Exception | None) -> None:
+        from workbench.views.campaign import words
+
+        def act() -> None:
+            self.opened.object = markup if markup is not None else layout.box(words(error) if error else "")
+
+        self.on_page(act)
+
+
+def _left(report: QualityReport) -> str:
+    """Return the main figures as tiles."""
+    rate = report.rejection_rate
+    cells = [
+        (f"{report.images_done:,} of {report.images:,}", "images done", f"{report.skipped:,} of them skipped", ""),
+        (
+            f"{report.masks:,}",
+            "final masks",
+            f"{report.automatic:,} automatic, {report.manual:,} manual, {report.edited:,} edited",
+            "",
+        ),
+        (_share(report.coverage_ratio), "of the pixels covered", "mean over complete images", ""),
+        (_number(report.num_masks, 1), "masks an image", f"mean size {_number(report.avg_mask_size, 0)} px", ""),
+        (_share(rate.value), "of the automatic masks rejected", _ends(rate), ""),
+        (_number(report.masks_an_hour, 0), "masks an hour", f"drawn or edited; {report.seconds_source} time", ""),
+    ]
+    return layout.tiles(cells)
+
+
+def _time_text(report: QualityReport) -> str:
+    total = sum(report.active_s.values())
+    plan = "/".join(f"{100 * share:.0f}" for share in report.planned_share.values())
+    return f"{total / 3600:.1f} active hours ({report.seconds_source}); the plan is {plan} %."
+
+
+def _agreement(found: Agreement) -> list[Any]:
+    import pandas as pd
+
+    if not found.masks_judged_twice and not found.images_twice:
+        text = (
+            "No mask has been judged by two people yet. The queue hands out complete images to a second annotator with "
+            "project.queue(second=True)."
+        )
+        return [layout.note(text)]
+    rows: list[tuple[str, Interval]] = [("Krippendorff's alpha", found.krippendorffs_alpha)]
+    rows += [(f"Cohen's kappa, {pair}", interval) for pair, interval in found.cohens_kappa.items()]
+    rows += [(f"share agreed, {name}", interval) for name, interval in found.by_annotator.items()]
+    rows += [("IoU of matched masks", found.matched_iou), ("share of masks matched", found.matched_share)]
+    rows += [("IoU of drawn masks", found.drawn_iou)]
+    frame = pd.DataFrame(
+        [(name, i.value, i.low, i.high, i.n) for name, i in rows if i.known],
+        columns=["figure", "value", "low", "high", "n"],
+    ).round(3)
+    return [layout.table(frame, "agreement")]
+
+
+def _audits(data: _Read, place: str) -> list[Any]:
+    if not len(data.audits):
+        return [
+            layout.next_step("No audit drawn yet", "Draw a sample for a senior reviewer:", f"workbench audit {place}")
+        ]
+    return [layout.table(data.audits, "audits")]
+
+
+def _diversity_text(found: Diversity) -> str:
+    if not found.n:
+        return "No final masks yet."
+    parts = [
+        f"{found.n:,} final masks",
+        f"{_share(found.occluded)} of them touch another along a tenth of their outline",
+    ]
+    if not math.isnan(found.categories):
+        parts.append(f"{found.categories:.1f} categories in effect")
+    return "; ".join(parts) + "."
+
+
+def _share(value: float) -> str:
+    return "—" if math.isnan(value) else f"{value:.1%}"
+
+
+def _number(value: float, digits: int) -> str:
+    return "—" if math.isnan(value) else f"{value:,.{digits}f}"
+
+
+def _ends(interval: Interval) -> str:
+    if math.isnan(interval.low):
+        return f"of {interval.n:,} looked at"
+    return f"95 % interval {interval.low:.1%} to {interval.high:.1%}, of {interval.n:,} looked at"

@@ -1,0 +1,87 @@
+"""Pages written as one HTML file that opens offline: its figures can be hovered and saved, nothing is asked of a host."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import holoviews as hv
+import panel as pn
+from bokeh.embed import components
+from bokeh.resources import INLINE
+
+from workbench.views import layout
+from workbench.views.view import View
+
+MOST_ROWS = 1_000  # of a table; the buttons of the page give all
+
+
+def write(path: Path, name: str, views: Mapping[str, View]) -> Path:
+    """Write pages into a file; return its path. Raises OSError where it cannot be written."""
+    parts: list[str] = []
+    figures: dict[str, Any] = {}
+    for page, view in views.items():
+        parts.append(f'<section id="{page}"><h1>{layout.escape(layout.PAGES[page])}</h1>')
+        parts += _markup(view.__panel__(), figures)
+        parts.append("</section>")
+    script, places = components(figures) if figures else ("", {})
+    body = "".join(places.get(part, part) for part in parts)
+    links = "".join(f'<a href="#{page}">{layout.escape(layout.PAGES[page])}</a>' for page in views)
+    when = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    title = layout.escape(name)
+    text = (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"{INLINE.render()}<style>{_STYLE}{layout.WORDS}</style></head><body>"
+        f"<header><b>{title}</b><nav>{links}</nav><span>{when}</span></header>{body}{script}</body></html>"
+    )
+    path.write_text(text, "utf-8")
+    return path
+
+
+def _markup(shown: Any, figures: dict[str, Any]) -> Iterator[str]:
+    """Yield the parts of a page in order; a figure is a key of `figures`, what only works with a server is left out."""
+    if isinstance(shown, pn.pane.HTML):
+        yield f'<div class="words">{shown.object}</div>'
+    elif isinstance(shown, pn.pane.HoloViews):
+        key = f"figure-{len(figures)}"
+        figures[key] = hv.render(shown.object, backend="bokeh")
+        yield key
+    elif isinstance(shown, pn.widgets.Tabulator):
+        yield _table(shown.value)
+    elif isinstance(shown, pn.layout.ListLike):
+        styles = dict(getattr(shown, "styles", None) or {})
+        kind = "card wide" if "grid-column" in styles else "card" if "border" in styles else "grid" if styles else ""
+        yield f'<div class="{kind}">'
+        for part in shown:
+            yield from _markup(part, figures)
+        yield "</div>"
+
+
+def _table(frame: Any) -> str:
+    head = "".join(f"<th>{layout.escape(column)}</th>" for column in frame.columns)
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{layout.escape(_cell(cell))}</td>" for cell in row) + "</tr>"
+        for row in frame.head(MOST_ROWS).itertuples(index=False)
+    )
+    more = f'<p class="note">and {len(frame) - MOST_ROWS:,} more rows</p>' if len(frame) > MOST_ROWS else ""
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{more}</div>'
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.4g}"
+    return "" if value is None else str(value)
+
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 0; color: #1c1c1c; background: #fff; }
+header { position: sticky; top: 0; z-index: 9; display: flex; gap: 1.5rem; align-items: baseline; padding: .7rem 1.5rem;
+  background: #0b5c8f; color: #fff; } header nav { display: flex; gap: 1rem; flex: 1; } header a { color: #fff; }
+section { padding: .5rem 1.5rem 2rem; max-width: 1500px; margin: 0 auto; } section > h1 { font-size: 1.5rem; }
+.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(430px, 100%), 1fr)); gap: 16px; }
+.card { border: 1px solid #8886; border-radius: 10px; padding: 8px 14px 12px; min-width: 0; align-self: start; }
+.wide { grid-column: 1 / -1; } .scroll { overflow: auto; max-height: 480px; }
+"""
