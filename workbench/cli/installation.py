@@ -41,9 +41,10 @@ def demo(
         values = run_demo(folder)
         show(values, as_json, "workbench demo")
         if serve:
-            from workbench.views.serving import Served, serve
+            from workbench.views import serving
 
-            serve(Served(project=(folder / "project").resolve(), port=port), sorted(shipped("dashboards").glob("*.py")))
+            served = serving.Served(project=(folder / "project").resolve(), port=port)
+            serving.serve(served, sorted(shipped("dashboards").glob("*.py")))
 
 
 @app.command()

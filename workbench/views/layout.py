@@ -19,6 +19,7 @@ PAGES = {
     "thresholds": "Thresholds",
     "quality": "Quality",
 }
+_PAGE_ROWS, _ROW_PX = 15, 36
 _ACCENT = {
     "light": {"palette": {"primary": {"main": "#0b5c8f"}}},
     "dark": {"palette": {"primary": {"main": "#6db7e8"}}},
@@ -122,6 +123,11 @@ def card(title: str, *objects: Any, text: str = "", wide: bool = False) -> pn.Co
     return pn.Column(head, *objects, sizing_mode="stretch_width", margin=0, styles=styles)
 
 
+def figure(plot: Any, height: int) -> Any:
+    """Return a HoloViews figure as wide as its card; the height is said, so that the card knows."""
+    return pn.pane.HoloViews(plot, sizing_mode="stretch_width", height=height)
+
+
 def grid(*cards: Any) -> pn.Column:
     """Return cards side by side, as many as there is room for."""
     return pn.Column(*cards, styles=_GRID, sizing_mode="stretch_width", margin=(8, 12))
@@ -129,14 +135,16 @@ def grid(*cards: Any) -> pn.Column:
 
 def table(frame: pd.DataFrame, name: str, on_click: Callable[[Any], None] | None = None, **settings: Any) -> pn.Column:
     """Return a table that sorts, filters and can be downloaded."""
-    frame = frame.reset_index(drop=True)
+    frame = _flat(frame)
+    filtered, paged = len(frame) > 8, len(frame) > _PAGE_ROWS
     shown = pn.widgets.Tabulator(
         frame,
         show_index=False,
         disabled=True,
-        header_filters=len(frame) > 8,
-        pagination="local" if len(frame) > 15 else None,
-        page_size=15,
+        header_filters=filtered,
+        pagination="local" if paged else None,
+        page_size=_PAGE_ROWS,
+        height=_ROW_PX * min(len(frame), _PAGE_ROWS) + 58 + 36 * filtered + 52 * paged,  # so that its card knows
         layout="fit_data_fill",
         sizing_mode="stretch_width",
         theme="simple",
@@ -145,6 +153,26 @@ def table(frame: pd.DataFrame, name: str, on_click: Callable[[Any], None] | None
     if on_click is not None:
         shown.on_click(on_click)
     return pn.Column(shown, saves(lambda: shown.value, name), sizing_mode="stretch_width")
+
+
+def _flat(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with mappings and lists as text, and long ids last."""
+    import pandas as pd
+
+    flat = frame.reset_index(drop=True)
+    for name in flat.columns:
+        if flat[name].map(lambda cell: isinstance(cell, (Mapping, list, tuple))).any():
+            flat[name] = flat[name].map(_text)
+    last = [name for name in flat.columns if name in ("image_id", "mask_id", "other_id")]
+    return pd.DataFrame(flat[[name for name in flat.columns if name not in last] + last])
+
+
+def _text(cell: object) -> str:
+    if isinstance(cell, Mapping):
+        return ", ".join(f"{name}: {_text(value)}" for name, value in cell.items())
+    if isinstance(cell, (list, tuple)):
+        return ", ".join(map(_text, cell))
+    return "" if cell is None else str(cell)
 
 
 def saves(frame: Callable[[], pd.DataFrame], name: str) -> pn.Row:
@@ -182,6 +210,7 @@ def frame(current: str, project_name: str, main: Any, sidebar: Sequence[Any] = (
         main=[main],
         sidebar=list(sidebar),
         sidebar_open=bool(sidebar),
+        sidebar_variant="auto" if sidebar else "temporary",  # else room is kept for none
         sidebar_width=330,
         theme_config=_ACCENT,
         busy_indicator="linear",

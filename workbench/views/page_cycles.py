@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import panel as pn
-
 from workbench.report import Report
 from workbench.views import layout, pool_plots, report_plots
 from workbench.views.view import View
@@ -45,7 +43,7 @@ class CyclesView(View):
             text = "Proposals are not sorted yet. Triage sorts them into accepted, flagged and discarded:"
             cards.append(layout.next_step("Not triaged yet", text, f"workbench triage {place}"))
         else:
-            figure = pn.pane.HoloViews(report_plots.reasons(report.reasons), sizing_mode="stretch_width")
+            figure = layout.figure(report_plots.reasons(report.reasons), 320)
             text = "Distinct proposals by reason; one may have several."
             cards.append(layout.card("Why masks are flagged or discarded", figure, text=text))
         runs = data.runs[["id", "model_id", "started_at", "done", "failed", "proposals", "distinct", "seconds"]]

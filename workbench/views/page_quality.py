@@ -7,8 +7,6 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import panel as pn
-
 from workbench.loop.diversity import Diversity, diversity
 from workbench.tables.figures import Interval
 from workbench.views import layout, report_plots
@@ -95,7 +93,7 @@ class QualityView(View):
             layout.grid(
                 layout.card("What people left", layout.words(_left(data.report)), wide=True),
                 self._figure("Time by phase", report_plots.phases(data.report), _time_text(data.report)),
-                self._figure("Rejected masks by reason", report_plots.reasons(data.report.rejected_by_reason), ""),
+                self._figure("Rejected masks by reason", report_plots.reasons(data.report.rejected_by_reason), "", 320),
                 layout.card("Agreement between annotators", *_agreement(data.agreement)),
                 self._figure("Diversity of sizes", report_plots.sizes(data.diversity), _diversity_text(data.diversity)),
                 layout.card("Audits", *_audits(data, place), text="A blind sample of final masks, judged by a senior."),
@@ -107,8 +105,8 @@ class QualityView(View):
             )
         ]
 
-    def _figure(self, title: str, figure: Any, text: str) -> Any:
-        return layout.card(title, pn.pane.HoloViews(figure, sizing_mode="stretch_width"), text=text)
+    def _figure(self, title: str, figure: Any, text: str, height: int = 280) -> Any:
+        return layout.card(title, layout.figure(figure, height), text=text)
 
     def _failures(self, data: _Read) -> list[Any]:
         if not len(data.failures):

@@ -55,7 +55,7 @@ class LiveFigures:
                 self._pipes[name].send(found)
             else:
                 self._pipes[name] = hv.streams.Pipe(data=found)
-                place.objects = [pn.pane.HoloViews(self.curve(name), sizing_mode="stretch_width", min_height=300)]
+                place.objects = [layout.figure(self.curve(name), 300)]
 
     def _make(self, found: Answer) -> None:
         """Make the figures anew: another pool or axis has other ranges."""
@@ -70,9 +70,9 @@ class LiveFigures:
         lasso.add_subscriber(view.guarded(lambda geometry, **_: self._lasso(geometry)))
         self._streams = [tap, bounds, lasso]
         both = pool_plots.with_lines(heat, lines)
-        self.heat.objects = [pn.pane.HoloViews(both, sizing_mode="stretch_width", min_height=400)]
+        self.heat.objects = [layout.figure(both, 400)]
         bars = hv.DynamicMap(self._bars, streams=[self._pipes["bars"]])
-        self.histogram.objects = [pn.pane.HoloViews(bars, sizing_mode="stretch_width", min_height=260)]
+        self.histogram.objects = [layout.figure(bars, 260)]
 
     def curve(self, name: str) -> Any:
         """Return the figure of precision and recall, or of risk and coverage."""

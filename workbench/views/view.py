@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -39,10 +40,13 @@ class View(pn.viewable.Viewer):
         self.sidebar: list[Any] = []
         self.reading: Latest[int, Any] = Latest(lambda _: self._read_timed(), self._heard)
         self._not_before = 0.0
+        self._lock = threading.Lock()
+        self._waiting: list[Callable[[], None]] | None = [] if self._doc is not None else None
         self.setup()
         campaign.param.watch(lambda _: self.refresh(), "changed")
         self.refresh()
         if self._doc is not None:
+            pn.state.onload(self._loaded)
             pn.state.add_periodic_callback(self._poll, period=POLL_MS)
             pn.state.on_session_destroyed(lambda _: self.close())
 
@@ -84,7 +88,18 @@ class View(pn.viewable.Viewer):
             return
         if doc.session_context is None or getattr(doc.session_context, "destroyed", False):
             return
+        with self._lock:
+            if self._waiting is not None:  # Panel finds its own files only after the page has been sent
+                self._waiting.append(action)
+                return
         doc.add_next_tick_callback(functools.partial(_within, doc, self._guarded(action)))
+
+    def _loaded(self) -> None:
+        """Do what came before the page was there."""
+        with self._lock:
+            waiting, self._waiting = self._waiting or [], None
+        for action in waiting:
+            self._guarded(action)()
 
     def guarded(self, action: Callable[..., None]) -> Callable[..., None]:
         """Return an action whose errors become words on the page."""
