@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
