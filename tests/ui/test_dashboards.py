@@ -23,7 +23,13 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 PAGES = list(_VIEWS)
 EVIL = "<img src=x onerror=alert(1)>"
 # a text that is on each page when it has something to show, and when it has not
-SHOWN = {"cycles": "Where the campaign stands", "thresholds": "What these thresholds give"}
+SHOWN = {
+    "cycles": "Where the campaign stands",
+    "calibration": "Not calibrated yet",
+    "thresholds": "What these thresholds give",
+    "review": "Every gesture is in the project's journal",
+    "quality": "Nothing reviewed yet",
+}
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PAGES = {
     "cycles": "Cycles",
+    "calibration": "Calibration",
     "thresholds": "Thresholds",
     "quality": "Quality",
 }

@@ -1,0 +1,167 @@
+"""The calibration page: reliability before and after, by domain and run, errors beside a perfect model's, certificates."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from workbench.views import layout, plots
+from workbench.views.campaign import words
+from workbench.views.latest import shared
+from workbench.views.view import View
+
+if TYPE_CHECKING:
+    from workbench.loop.calibration import Calibration
+
+_WHY = (
+    "Confidence is believed here only where it was checked: on calibration images that people have completed, or that "
+    "have imported truth."
+)
+_TABLES = {
+    "before": "all distinct, before",
+    "after": "all distinct, after",
+    "before_auto": "auto-accepted, before",
+    "after_auto": "auto-accepted, after",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Read:
+    proposals: int
+    calibration: Calibration | None
+    records: Any  # DataFrame
+
+
+class CalibrationView(View):
+    """Whether the model's confidence can be believed, and what can be promised."""
+
+    name_of_page = "calibration"
+
+    def setup(self) -> None:
+        """Make the forms."""
+        self.alpha = pmui.FloatInput(
+            label="α: most of them wrong", value=0.05, start=0.001, end=0.5, step=0.01, width=170
+        )
+        self.delta = pmui.FloatInput(
+            label="δ: chance to be mistaken", value=0.05, start=0.001, end=0.5, step=0.01, width=170
+        )
+        self.measure = pmui.Button(label="Calibrate now")
+        self.certify = pmui.Button(label="Certify")
+        self.progress = pmui.LinearProgress(visible=False, sizing_mode="stretch_width")
+        self.told = layout.words("")
+        self.certificates = pn.Column(sizing_mode="stretch_width")
+        self.measure.on_click(self.guarded(lambda _: self.run_calibration()))
+        self.certify.on_click(self.guarded(lambda _: self.run_certificates()))
+
+    def read(self) -> _Read:
+        """Look at the latest calibration; nothing is measured for it."""
+        project = self.campaign.project
+        totals, _ = project._totals()
+        return _Read(
+            int(totals["proposals"]), project.calibration(), project.calibration_records().drop(columns="result")
+        )
+
+    def present(self, data: _Read) -> None:
+        """Show what there is, or what to do next."""
+        place = self.campaign.place
+        if not data.proposals:
+            text = "The project has no proposals yet. Propose masks first:"
+            self.body.objects = [layout.next_step("Nothing proposed yet", text, f"workbench propose {place}")]
+            return
+        found = data.calibration
+        measuring = [self.measure, self.progress, self.told]
+        if found is None or found.recalibration is None:
+            title = "Not calibrated yet" if found is None else "Calibration is undefined"
+            text = _WHY if found is None else f"{found.note} {_WHY}"
+            step = layout.next_step(title, f"{text} Then calibrate:", f"workbench calibrate {place}")
+            self.body.objects = [layout.grid(step, layout.card("Calibrate", *measuring, wide=True))]
+            return
+        form = pn.FlexBox(self.alpha, self.delta, self.certify, align_items="end")
+        title = f"Calibration of run {found.run_id} on {len(found.images):,} images"
+        self.body.objects = [
+            layout.grid(
+                layout.card(title, layout.words(_errors(found)), *measuring, text=_WHY, wide=True),
+                layout.card("All distinct proposals", _pane(plots.figure(found))),
+                layout.card("Auto-accepted masks", _pane(plots.figure(found, auto=True))),
+                layout.card("Figures", layout.table(_figures(found), "calibration"), text=_FIGURES, wide=True),
+                layout.card("What can be promised", form, self.certificates, text=_PROMISE, wide=True),
+                layout.card("Records", layout.table(data.records.iloc[::-1], "calibration-records"), wide=True),
+            )
+        ]
+
+    def run_calibration(self) -> None:
+        """Calibrate in a thread; the page follows."""
+        self._work(self.campaign.project.calibrate, lambda _: self._tell_done("Calibrated."))
+
+    def run_certificates(self) -> None:
+        """Certify for the α and δ of the form, in a thread."""
+        alpha, delta = float(self.alpha.value or 0), float(self.delta.value or 0)
+        self._work(lambda: self.campaign.project.certify(alpha, delta), self._certified)
+
+    def _tell_done(self, text: str) -> None:
+        self.told.object = layout.box(text, "info")
+        self.campaign.poll()
+
+    def _certified(self, found: Any) -> None:
+        sentences = "".join(layout.box(line, "info") for line in str(found).splitlines() if line)
+        self.certificates.objects = [layout.words(sentences), _pane(plots.figure(found))]
+        self.campaign.poll()
+
+    def _work(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        """Do something long away from the server's thread, and say how it went."""
+        self.progress.visible = True
+        self.measure.disabled = self.certify.disabled = True
+        self.told.object = '<p role="status">Working …</p>'
+
+        def finish(found: Any, error: Exception | None) -> None:
+            self.progress.visible = self.measure.disabled = self.certify.disabled = False
+            self.told.object = layout.box(words(error)) if error is not None else ""
+            if error is None:
+                then(found)
+
+        def run() -> None:
+            found, error = None, None
+            try:
+                found = work()
+            except Exception as caught:  # told on the page
+                error = caught
+            self.on_page(lambda: finish(found, error))
+
+        if self.live:
+            shared().submit(run)
+        else:
+            run()
+
+
+_FIGURES = "Beside each error stands what a perfectly calibrated model would show at this number of masks."
+_PROMISE = "A certificate says that at most α of what is accepted is wrong, with confidence 1 − δ; or how many labels it lacks."
+
+
+def _pane(plot: Any) -> Any:
+    return pn.pane.HoloViews(plot, sizing_mode="stretch_width", min_height=540)
+
+
+def _errors(found: Calibration) -> str:
+    """Return the main errors as tiles."""
+    cells = []
+    for name, label in (("before", "before recalibration"), ("after", "after it")):
+        figure = getattr(found, name)["smooth_ece"]
+        small = f"{figure.low:.3f} to {figure.high:.3f}; a perfect model shows {figure.perfect:.3f}"
+        cells.append((f"{figure.value:.3f}", f"smooth ECE {label}", small, ""))
+    method = found.recalibration.method if found.recalibration else "none"
+    return layout.tiles([*cells, (method, "recalibrated by", "chosen by cross-validation over images", "")])
+
+
+def _figures(found: Calibration) -> Any:
+    import pandas as pd
+
+    rows = [
+        (label, name.replace("_", " "), f.value, f.low, f.high, f.perfect)
+        for table, label in _TABLES.items()
+        for name, f in getattr(found, table).figures.items()
+    ]
+    return pd.DataFrame(rows, columns=["masks", "figure", "value", "low", "high", "perfect"]).round(4)
