@@ -104,7 +104,8 @@ def predictor(parent: Predictor | Sam) -> Predictor:
     if isinstance(given, Predictor):
         return given
     if isinstance(given, Sam):
-        return load_sam(given)
+        made: Predictor = load_sam(given)
+        return made
     raise StoreError(
         f"train: expected a model of segment_anything as load_sam() returns it, got {type(parent).__name__}; "
         "models of transformers propose here, but are trained with transformers"
