@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from workbench.tables.proposals import Proposals as Proposals
     from workbench.train.settings import TrainConfig as TrainConfig
     from workbench.triage.rules import triage as triage
-    from workbench.widgets.annotator import Annotator as Annotator
     from workbench.views.dashboard import Dashboard as Dashboard
+    from workbench.widgets.annotator import Annotator as Annotator
 
 __version__ = "0.1.0"
 
