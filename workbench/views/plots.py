@@ -193,7 +193,7 @@ def _(efficiency: Efficiency, **_: Any) -> Any:
         return empty("Hours of annotation", "No time was written down yet: review some images first")
     data = [(f"{r['work']} ({r['basis']})", r["hours"], BLUE if r["basis"] == "measured" else "#7FB8D8") for r in rows]
     bars = hv.Bars(data, "work", [hv.Dimension("hours", unit="h"), "colour"])
-    title = f"Hours of annotation: {efficiency.gain:.1f} times the masks an hour of manual work"
+    title = f"Hours of annotation\n{efficiency.gain:.1f} times the masks an hour of manual work"
     return bars.opts(color="colour", line_width=0, title=title, xlabel="", tools=["hover"], ylim=(0, None), **_SIZE)
 
 
@@ -205,7 +205,7 @@ def _(diversity: Diversity, **_: Any) -> Any:
     edges = [f"{edge:,.0f}" for edge in diversity.size_edges_px]
     names = [f"≤ {edges[0]} px", f"≤ {edges[1]} px", f"≤ {edges[2]} px", f"> {edges[2]} px"]
     bars = hv.Bars(list(zip(names, diversity.size_shares.tolist(), strict=True)), "area", "share of masks")
-    title = f"{diversity.n:,} {diversity.what} by size; {diversity.occluded:.0%} touched on a tenth of their outline"
+    title = f"{diversity.n:,} {diversity.what} by size\n{diversity.occluded:.0%} touched on a tenth of their outline"
     even = hv.HLine(0.25).opts(color=GREY, line_dash="dashed", line_width=1)
     bars = bars.opts(color=BLUE, line_width=0, xlabel="area, by quartiles of the reference", tools=["hover"])
     return (bars * even).opts(title=title, fontsize={"title": 10}, **_SIZE)
