@@ -15,7 +15,7 @@ class TrainConfig(Settings):
         default="decoder+encoder",
         doc="what is trained; decoder: the image encoder is frozen, its embeddings are kept",
     )
-    steps: int = setting(default=150, low=1, high=10_000_000, doc="optimiser steps at most")
+    steps: int = setting(default=200, low=1, high=10_000_000, doc="optimiser steps at most")
     views: int = setting(default=2, low=1, high=1024, doc="views of images in a step; spread over GPUs when several")
     prompts: int = setting(default=24, low=4, high=4096, doc="prompts a view")
     window_px: int | None = setting(
