@@ -49,7 +49,7 @@ def surroundings(folder: Path) -> dict[str, str]:
     (quiet / "notification.jupyterlab-settings").write_text(json.dumps(news))
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     own = {name: str(folder / place) for name, place in places.items()}
-    return {**os.environ, **own, "JUPYTER_PREFER_ENV_PATH": "1", "JUPYTER_NO_CONFIG": "", "PYTHONPATH": path}
+    return {**os.environ, **own, "JUPYTER_PREFER_ENV_PATH": "1", "MARIMO_SKIP_UPDATE_CHECK": "1", "PYTHONPATH": path}
 
 
 @contextlib.contextmanager
@@ -99,7 +99,7 @@ def marimo(file: Path) -> contextlib.AbstractContextManager[str]:
     """Serve one marimo notebook as an app."""
     port = free_port()
     command = [sys.executable, "-m", "marimo", "--quiet", "run", str(file), "--headless", "--no-token"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--skip-update-check"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
     return serving(command, f"http://127.0.0.1:{port}", file.parent)
 
 
