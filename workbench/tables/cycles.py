@@ -123,7 +123,8 @@ class CycleTable(Plotted):
             )
             found.append(f"cycle {row.cycle} ({row.thresholds.get('kind')}): {work}; {', '.join(shown)}")
         if self.awaited:
-            found.append(f"cycle {self.cycle} waits for {len(self.awaited)} images to be reviewed; call again then")
+            count = f"{len(self.awaited):,} image{'s' * (len(self.awaited) != 1)}"
+            found.append(f"cycle {self.cycle} waits for {count} to be reviewed; call again then")
         return found
 
     def __repr__(self) -> str:
