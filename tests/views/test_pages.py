@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from made_projects import made_project, write_pictures
 
 import workbench as wb
+from workbench.tables.cycles import CycleRow, CycleTable
+from workbench.tables.figures import Interval
 from workbench.views import apps
 from workbench.views.campaign import Campaign
 
@@ -111,3 +115,75 @@ def test_thresholds__exact_pool_answers_and_says_so(tmp_path):
         view.state.nms_iou = 0.5
         assert view.answer.kind == "exact"
         assert "Exact pool" in view.counts.object
+
+
+def a_cycle(number, rate, closing=False):
+    figures = {"auto_accept_rate": Interval(rate, rate - 0.05, rate + 0.05, 40), "recall_auto": Interval.unknown()}
+    work = {
+        "images": 10,
+        "manual_per_image": 3.0,
+        "total_per_image": 9.0,
+        "rejection_rate": 0.2,
+        "masks_per_hour": 80.0,
+    }
+    return CycleRow(number, closing, "made-0", "", 4, 2, 2, {"kind": "preset"}, figures, {}, [1] * 20, work)
+
+
+def test_cycles__table_trends_and_the_seed_beside(tmp_path):
+    with made_project(tmp_path, images=2, rows=20):
+        view = apps.view("cycles", Campaign(tmp_path / "project"))
+        assert "No cycles yet" in texts(view)
+        read = view.read()
+        for rows in ((a_cycle(1, 0.4),), (a_cycle(1, 0.4), a_cycle(2, 0.6, closing=True))):
+            view.present(dataclasses.replace(read, cycles=CycleTable(rows, awaited=("an image",), cycle=2)))
+            shown = view.cycle_table[0][0].value
+            assert shown["auto_accept_rate"].tolist() == [row.figures["auto_accept_rate"].value for row in rows]
+            assert "waits for 1 images" in texts(view)
+        assert "measured here" in set(beside(view)["source"])
+        assert any("the seed" in str(s) for s in beside(view)["source"])
+
+
+def beside(view):
+    view.reference.value = True
+    return view.cycle_table[0][0].value
+
+
+def test_cycles__gate_says_what_is_missing(tmp_path):
+    with made_project(tmp_path, images=5, rows=20) as project:
+        report = project.gate()
+        view = apps.view("cycles", Campaign(tmp_path / "project"))
+        assert not report.open
+        assert "The gate is shut by" in texts(view)
+        assert all(check.name in texts(view) for check in report.checks)
+
+
+def test_calibration__measures_and_says_what_a_certificate_lacks(tmp_path):
+    with made_project(tmp_path, images=40, rows=30, seed=3) as project:
+        view = apps.view("calibration", Campaign(tmp_path / "project"))
+        assert "Not calibrated yet" in texts(view)
+        view.run_calibration()
+        assert project.calibration() is not None
+        assert "smooth ECE" in texts(view) or "Calibration is undefined" in texts(view)
+        if project.calibration().recalibration is not None:
+            view.run_certificates()
+            assert "label" in texts(view.certificates)
+
+
+def test_review__a_name_is_needed_and_the_annotator_opens(tmp_path):
+    with made_project(tmp_path, images=2, rows=20) as project:
+        view = apps.view("review", Campaign(tmp_path / "project"))
+        view.start("  ")
+        assert "Who reviews?" in view.banner.object
+        view.start("bob")
+        assert view.pane.view["image"]["name"]
+        assert view.pane.picture
+        assert "bob" in project.annotators()["name"].tolist()
+        token = view.pane.view["token"]
+        mask = view.pane.view["masks"]["id"][0]
+        message = {"client": "c", "seq": 1, "gesture_id": "00000000-0000-4000-8000-000000000001", "token": token}
+        message |= {"kind": "verdict", "phase": "verdict", "elapsed_ms": 5, "mask": mask, "verdict": "accept"}
+        view.pane.outbox = [message]
+        assert view.pane.acked == {"c": 1}
+        row = project.journal().iloc[-1]
+        assert (row["annotator"], row["mask_id"]) == ("bob", mask)
+        view.close()

@@ -18,6 +18,7 @@ __all__ = ["PAGES", "app", "view"]
 
 _VIEWS = {
     "cycles": ("workbench.views.page_cycles", "CyclesView"),
+    "review": ("workbench.views.page_review", "ReviewView"),
     "quality": ("workbench.views.page_quality", "QualityView"),
     "calibration": ("workbench.views.page_calibration", "CalibrationView"),
     "thresholds": ("workbench.views.page_thresholds", "ThresholdsView"),

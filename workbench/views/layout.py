@@ -18,6 +18,7 @@ PAGES = {
     "cycles": "Cycles",
     "calibration": "Calibration",
     "thresholds": "Thresholds",
+    "review": "Review",
     "quality": "Quality",
 }
 _PAGE_ROWS, _ROW_PX = 15, 36

@@ -3,11 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import panel as pn
+import panel_material_ui as pmui
+
+from workbench.loop.gate import GateReport
+from workbench.loop.seed_table import beside_seed
 from workbench.report import Report
+from workbench.store import calibrations
 from workbench.views import layout, pool_plots, report_plots
 from workbench.views.view import View
+
+if TYPE_CHECKING:
+    from workbench.tables.cycles import CycleTable
+
+
+_CYCLES = "Figures of each cycle's model on the same test images, with 95 % intervals; recall stands beside acceptance."
+_FIRST = (
+    "source",
+    "cycle",
+    "auto_accept_rate",
+    "recall_auto",
+    "fp_rate",
+    "rejection_rate",
+    "auto_to_manual",
+    "masks_per_hour",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,6 +38,9 @@ class _Read:
     runs: Any  # DataFrames
     versions: Any
     failures: Any
+    cycles: CycleTable
+    models: Any
+    gate: GateReport | None
 
 
 class CyclesView(View):
@@ -23,10 +48,25 @@ class CyclesView(View):
 
     name_of_page = "cycles"
 
+    def setup(self) -> None:
+        """Make the switch of the seed's figures, and the place of the cycle table."""
+        self.reference = pmui.Switch(label="the seed's figures beside ours", value=False, margin=(4, 14))
+        self.cycle_table = pn.Column(sizing_mode="stretch_width")
+        self.reference.param.watch(self.guarded(lambda _: self._fill_table()), "value")
+
     def read(self) -> _Read:
         """Look at the project; nothing is triaged for it."""
         project = self.campaign.project
-        return _Read(project._last_report(), project.runs(), project.triages(), project.failures())
+        kept = calibrations.latest(project.catalog, "gate", project._run_id())
+        return _Read(
+            project._last_report(),
+            project.runs(),
+            project.triages(),
+            project.failures(),
+            project.cycles(),
+            project.models(),
+            GateReport.from_dict(kept.result) if kept is not None else None,
+        )
 
     def present(self, data: _Read) -> None:
         """Show what there is, or what to do next."""
@@ -46,9 +86,54 @@ class CyclesView(View):
             figure = layout.figure(report_plots.reasons(report.reasons), 320)
             text = "Distinct proposals by reason; one may have several."
             cards.append(layout.card("Why masks are flagged or discarded", figure, text=text))
+        cards += [*self._cycles(data), *self._gate(data)]
         runs = data.runs[["id", "model_id", "started_at", "done", "failed", "proposals", "distinct", "seconds"]]
         cards.append(layout.card("Runs of models", layout.table(runs.iloc[::-1].reset_index(drop=True), "runs")))
         self.body.objects = [layout.grid(*cards, *self._failed(data))]
+
+    def _cycles(self, data: _Read) -> list[Any]:
+        """Return the cycle table with its trends, or how to begin."""
+        table, place = data.cycles, self.campaign.place
+        if not len(table):
+            text = "No cycle has been run. A cycle proposes, lets people review, trains and measures:"
+            return [layout.next_step("No cycles yet", text, f"workbench cycle {place} --cycles 5")]
+        frame = table.to_frame()
+        waiting = [layout.note(line) for line in table.lines()[-1:] if table.awaited]
+        trends = [layout.figure(report_plots.trend(frame, name), 260) for name in report_plots.TRENDS if name in frame]
+        parts = [
+            layout.card("Cycle table", *waiting, self.reference, self.cycle_table, text=_CYCLES, wide=True),
+            *[
+                layout.card(report_plots.TRENDS[n], f)
+                for n, f in zip((n for n in report_plots.TRENDS if n in frame), trends, strict=True)
+            ],
+            layout.card("Predicted IoU by cycle", layout.figure(report_plots.confidence(table.rows), 260)),
+        ]
+        if len(data.models):
+            parts.append(layout.card("Models and their parents", layout.table(data.models, "models"), wide=True))
+        self._frame = frame
+        self._fill_table()
+        return parts
+
+    def _fill_table(self) -> None:
+        """Show the cycles, with the figures of the seed beside them where that is wanted."""
+        shown = (
+            beside_seed([{str(k): v for k, v in row.items()} for row in self._frame.to_dict("records")])
+            if self.reference.value
+            else self._frame
+        )
+        first = [name for name in _FIRST if name in shown]
+        rest = [name for name in shown if name not in first]
+        notes = [layout.note(str(shown.attrs["note"]))] if self.reference.value else []
+        self.cycle_table.objects = [layout.table(shown[first + rest].round(3), "cycles"), *notes]
+
+    def _gate(self, data: _Read) -> list[Any]:
+        """Return the checks of the gate, or how to hold the project against it."""
+        if data.gate is None:
+            text = "The gate to fully automatic annotation has not been asked yet:"
+            return [layout.next_step("Gate not asked yet", text, f"workbench gate {self.campaign.place}")]
+        state = "The gate is open." if data.gate.open else f"The gate is shut by {', '.join(data.gate.shut_by)}."
+        checks = "".join(f"<li>{layout.escape(check)}</li>" for check in data.gate.checks)
+        return [layout.card("Gate", layout.words(f"<p>{layout.escape(state)}</p><ul>{checks}</ul>"), wide=True)]
 
     def _failed(self, data: _Read) -> list[Any]:
         if not len(data.failures):
