@@ -348,7 +348,7 @@ def test_sweep__recall_of_final_masks_leaves_bulk_ones_aside(project):
 
 def test_sweep__truth_goes_before_reviews_unless_told(project):
     one, _, _ = reviewed(project)
-    with pytest.raises(ValueError, match="labels: expected truth, review or None"):
+    with pytest.raises(ValueError, match="labels: expected truth, review, audits or None"):
         project.sweep(GRID, labels="people", progress=False)
     with pytest.raises(ValueError, match=r"needs truth from elsewhere.*ask for rejection_rate"):
         project.sweep(GRID, metrics=["fp_rate"], exhaustive=True, progress=False)

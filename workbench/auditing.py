@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pandas as pd
+
+    from workbench.loop.audited import AuditedImage
 
 _CODES = {"accept": 0, "reject": 1}
 
@@ -82,8 +85,13 @@ def draw(
 ) -> AuditDrawn:
     """Draw an audit and keep it; see `Reviewing.draw_audit`."""
     share = config.audit_share if share is None else share
+    now = shown.latest()
     found = recording.reviews(shown, image_ids) if reviewed_only else recording.everything(shown, image_ids)
-    masks = [mask for review in found for mask in _population(review)]
+    masks: list[AuditMask] = []
+    frame: list[str] = []  # images without a mask that was drawn are part of what the audit speaks of
+    for review in found:
+        masks += _population(review)
+        frame.append(review.image_id)
     if not masks:
         what = "complete images first" if reviewed_only else "run propose and triage first"
         raise StoreError(f"audit: expected final masks to draw from, there are none; {what}")
@@ -95,7 +103,8 @@ def draw(
     ]
     strata = {s.name: {"masks": s.masks, "drawn": s.drawn, "probability": s.probability} for s in sample.strata}
     settings = {"share": share, "least": config.audit_least, "reviewed_only": reviewed_only}
-    number = audits.keep(shown.project.catalog, str(seed), settings, strata, chosen)
+    drawn_from = audits.Frame(tuple(frame), now.run_id, now.triage_id)
+    number = audits.keep(shown.project.catalog, str(seed), settings, strata, chosen, drawn_from)
     return AuditDrawn(number, seed, len({m.image_id for m in chosen}), len(chosen), strata)
 
 
@@ -172,6 +181,92 @@ def results_frame(shown: Shown, config: ReviewConfig, audit_id: int | None) -> p
         own = [getattr(m, name) for name in names[1:]]
         rows.append([answer.audit_id, *own, m.decided_by, answer.auditor, result, iou, m.run_id, m.triage_id])
     return pd.DataFrame(rows, columns=columns).astype({"run_id": "Int64", "triage_id": "Int64"})
+
+
+class _Stood(NamedTuple):
+    """An image as it stood when an audit was drawn: masks seen before (whether wrong), masks that could be drawn."""
+
+    seen: dict[str, bool]
+    drawable: frozenset[str]
+    drawn: list[Answer]  # without the seen ones
+
+
+def audited_images(shown: Shown, run_id: int, image_ids: Sequence[str], wrong_iou: float) -> dict[str, AuditedImage]:
+    """Return what people know of the automatic masks of a run, of the images that an audit was drawn from.
+
+    Images are taken as they stood when the audit was drawn. Of several audits of an image the one with the most answers
+    counts, then the newest. An answered mask stands, too, for those of its stratum that were drawn and not answered.
+
+    Parameters
+    ----------
+    wrong_iou : from this IoU on, a mask is right that was corrected, by whoever looked at it
+    """
+    from workbench.loop.audited import AuditedImage
+
+    stood = _as_they_stood(shown, run_id, image_ids, wrong_iou)
+    drawn = [answer for image in stood.values() for answer in image.drawn]
+    asked = collections.Counter(map(_stratum, drawn))
+    told = collections.Counter(_stratum(answer) for answer in drawn if answer.event is not None)
+    found = {}
+    for image_id, image in stood.items():
+        answered = [answer for answer in image.drawn if answer.event is not None]
+        found[image_id] = AuditedImage(
+            image.seen,
+            {a.mask.mask_id: judged(a, wrong_iou)[0] == "wrong" for a in answered},
+            {a.mask.mask_id: a.mask.probability * told[_stratum(a)] / asked[_stratum(a)] for a in answered},
+            image.drawable,
+        )
+    return found
+
+
+def _as_they_stood(shown: Shown, run_id: int, image_ids: Sequence[str], wrong_iou: float) -> dict[str, _Stood]:
+    with shown.project.catalog.read() as connection:
+        of_audits = {number: audits.answers(connection, number) for number in audits.numbers(connection)}
+        frames = {number: audits.frame_of(connection, number) for number in of_audits}
+        places = journal.places(connection, image_ids)
+    worth = {number: sum(a.event is not None for a in found) for number, found in of_audits.items()}
+    stood: dict[str, _Stood] = {}
+    left = set(image_ids)
+    for number in sorted(of_audits, key=lambda number: (worth[number], number), reverse=True):
+        frame, after = frames[number]
+        drawn: dict[str, list[Answer]] = {}
+        for answer in of_audits[number]:
+            drawn.setdefault(answer.mask.image_id, []).append(answer)
+        for image_id in [name for name in frame.image_ids if name in left]:
+            left.discard(image_id)
+            with shown.project.catalog.read() as connection:
+                events = journal.events(connection, [places[image_id].key]).get(image_id, [])
+            before = [event for event in events if (event.sequence or 0) <= after]
+            version = recording.Version(frame.run_id, frame.triage_id)
+            review = recording.of_events(shown, places[image_id], before, version)
+            if review.run_id == run_id:
+                stood[image_id] = _stood(review, drawn.get(image_id, []), wrong_iou)
+    return stood
+
+
+def _stood(review: ImageReview, drawn: Sequence[Answer], wrong_iou: float) -> _Stood:
+    automatic = ~review.drawn
+    looked = automatic & (review.superseded | ((review.verdict != state.NONE) & ~review.bulk))
+    seen = {str(review.masks.mask_id[k]): _is_wrong(review, int(k), wrong_iou) for k in np.flatnonzero(looked)}
+    drawable = frozenset(review.masks.mask_id[automatic & review.final & ~looked].tolist())
+    return _Stood(seen, drawable, [answer for answer in drawn if answer.mask.mask_id in drawable])
+
+
+def _stratum(answer: Answer) -> tuple[int, str]:
+    return answer.audit_id, answer.mask.stratum
+
+
+def _is_wrong(review: ImageReview, row: int, wrong_iou: float) -> bool:
+    """Whether a mask was rejected, or none of the final masks that it was edited into is near enough."""
+    if not review.superseded[row]:
+        return bool(review.verdict[row] == state.REJECT)
+    made = {str(review.masks.mask_id[row])}
+    for k in np.flatnonzero(review.drawn):  # in the order in which they were drawn
+        if str(review.masks.parent_id[k]) in made:
+            made.add(str(review.masks.mask_id[k]))
+    final = [review.masks.rles[k] for k in np.flatnonzero(review.final) if str(review.masks.mask_id[k]) in made]
+    size = (int(review.masks.sizes_hw[row, 0]), int(review.masks.sizes_hw[row, 1]))
+    return not final or float(rle.iou_matrix([review.masks.rles[row]], final, size).max()) < wrong_iou
 
 
 def wrong_share(shown: Shown, config: ReviewConfig, audit_id: int) -> Interval:

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from workbench import auditing
 from workbench.config import Preset, ProposeConfig, TriageConfig, triage_config
 from workbench.reviewing import Reviewing
 from workbench.store.errors import StoreError
@@ -14,6 +15,7 @@ from workbench.store.errors import StoreError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from workbench.loop.audited import AuditedImage
     from workbench.loop.comparison import TrueImage
     from workbench.loop.experiments import Side
     from workbench.store.runs import Run
@@ -54,9 +56,12 @@ class Sweeping(Reviewing):
         images, role : ids or paths, and one of train, calibration, test; None for all images with proposals
         base : settings that the grid does not move; None for those used last
         labels : what recall is counted against: truth, or review, the final masks of images that were reviewed to the
-            end (not those decided in bulk); None for truth, and for review where no image has truth
+            end (not those decided in bulk); None for truth, and for review where no image has truth. With audits, recall
+            is counted as with review, and fp_rate estimated from the answers to audits drawn from these images
+            (`workbench.loop.audited.fp_rate`): fp_rate_n counts audited masks, and audit_coverage beside it is the share
+            of auto-accepted masks that had a chance to be judged; the others widen the interval
         exhaustive : whether truth holds every object of its images; false positives need that
-        wrong_iou : from this IoU on, a mask matched one to one with a true one is right
+        wrong_iou : from this IoU on, a mask matched one to one with a true one, or with its own correction, is right
         seed : of the bootstrap over images
 
         Returns
@@ -68,8 +73,8 @@ class Sweeping(Reviewing):
         ------
         SettingError : for a grid that is empty, too large, or has an unknown or impossible setting
         StoreError : when there are no proposals of these images, or the name is taken
-        ValueError : for an unknown figure, or one that needs truth that is not there; PoolError, which is one: for a
-            point below the floors of the run
+        ValueError : for an unknown figure, or one that needs truth or audits that are not there, or fewer than 20
+            audited masks; PoolError, which is one: for a point below the floors of the run
         """
         from tqdm.auto import tqdm
 
@@ -85,7 +90,9 @@ class Sweeping(Reviewing):
         ids = chosen["image_id"].tolist()
         labels, labelled = self._labelled(chosen, labels)
         verdicts = self._verdicts(ids)
-        known = loop.Known(len(ids), labels, len(labelled), len(verdicts), exhaustive)
+        audited = self._audited(run, ids, wrong_iou) if labels == "audits" else None
+        judged = sum(len(image.answered) for image in (audited or {}).values())
+        known = loop.Known(len(ids), labels, len(labelled), len(verdicts), exhaustive, judged)
         names = loop.choose_metrics(metrics, known)
         truth_of = self._true_image if labels == "truth" else self._final_image
         with tqdm(total=len(points), desc="sweeping", unit="point", disable=not progress) as bar:
@@ -98,6 +105,7 @@ class Sweeping(Reviewing):
                 ProposeConfig.from_dict(run.settings),
                 wrong_iou=wrong_iou,
                 images=len(ids),
+                audits_of=None if audited is None else audited.get,
                 told=bar.update,
             )
         figures = loop.figures(counted, seed)
@@ -204,15 +212,41 @@ class Sweeping(Reviewing):
 
     def _labelled(self, chosen: pd.DataFrame, labels: str | None) -> tuple[str, frozenset[str]]:
         """Return which labels are used, and the images that have them."""
-        if labels not in (None, "truth", "review"):
-            raise ValueError(f"labels: expected truth, review or None, got {labels!r}")
+        if labels == "verdicts":
+            raise ValueError(
+                "labels: verdicts alone say nothing of masks that nobody looked at; ask for rejection_rate, the share"
+                " rejected of those looked at one by one, or audit what was accepted and say labels='audits'"
+            )
+        if labels not in (None, "truth", "review", "audits"):
+            raise ValueError(f"labels: expected truth, review, audits or None, got {labels!r}")
         true = frozenset(chosen.loc[chosen["truth"].notna(), "image_id"])
         if labels == "truth" or (labels is None and true):
             return "truth", true
         reviewed = self.reviewed()
         complete = frozenset(reviewed.loc[reviewed["status"] == "complete", "image_id"])
         final = complete & set(chosen["image_id"])
+        if labels == "audits":
+            return labels, final
         return ("review", final) if labels == "review" or final else ("truth", true)
+
+    def _audited(self, run: Run, ids: Sequence[str], wrong_iou: float) -> dict[str, AuditedImage]:
+        """Return what audits say of images, by id. Raises ValueError where that is too little."""
+        from workbench.loop.audited import FEWEST
+
+        found = auditing.audited_images(self._shown, run.id, ids, wrong_iou)
+        if not found:
+            raise ValueError(
+                f"labels: expected audits, none was drawn from any of the {len(ids)} images as run {run.id} proposed"
+                " them; draw one (project.draw_audit, workbench audit --draw) and let a senior answer it"
+            )
+        judged = sum(len(image.answered) for image in found.values())
+        if judged < FEWEST:
+            raise ValueError(
+                f"labels: expected at least {FEWEST} masks with an answer in an audit, that nobody had looked at one by"
+                f" one before, got {judged} on {len(found)} images; let a senior answer what is drawn"
+                " (project.audit_review), or draw more"
+            )
+        return found
 
     def _final_image(self, image: str) -> TrueImage:
         """Return the final masks of an image, those decided in bulk to be ignored."""

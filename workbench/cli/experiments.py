@@ -25,10 +25,11 @@ Row = Mapping[str, Any]
 
 
 class Labels(StrEnum):
-    """What recall is counted against."""
+    """What recall and false positives are counted against."""
 
     truth = "truth"
     review = "review"
+    audits = "audits"
 
 
 class Role(StrEnum):
@@ -66,7 +67,10 @@ def sweep(
     role: Annotated[Role | None, typer.Option(help="only images of this role")] = None,
     preset_name: PresetName = None,
     changes: Changes = None,
-    labels: Annotated[Labels | None, typer.Option(help="count recall against these; truth where there is any")] = None,
+    labels: Annotated[
+        Labels | None,
+        typer.Option(help="count recall against these; truth where there is any; audits: fp_rate from audited masks"),
+    ] = None,
     exhaustive: Annotated[
         bool, typer.Option("--exhaustive", help="truth holds every object: wrong masks count")
     ] = False,

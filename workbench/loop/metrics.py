@@ -231,7 +231,7 @@ METRICS: Mapping[str, Metric] = {
     ),
     "fp_rate": Metric(
         "wrong (not matched one to one at IoU >= 0.75) ÷ auto-accepted; what is ignored or lies in a crowd counts in"
-        " neither",
+        " neither. A sweep can estimate it from audits instead, see `workbench.loop.audited.fp_rate`",
         "exhaustive truth",
         _fp_rate,
     ),

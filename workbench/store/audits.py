@@ -18,6 +18,7 @@ from workbench.tables.events import EventError, ReviewEvent, short
 if TYPE_CHECKING:
     import pandas as pd
 
+_FRAME = "frame"  # among the settings of an audit
 KINDS = ("verdict", "edit", "undo", "answer", "complete")  # what an auditor's gesture can be
 
 
@@ -42,18 +43,28 @@ class AuditMask:
     size_hw: tuple[int, int]
 
 
+class Frame(NamedTuple):
+    """What an audit was drawn from: images by id, those without a mask drawn too, and what open ones were shown with."""
+
+    image_ids: tuple[str, ...]
+    run_id: int | None
+    triage_id: int | None
+
+
 def keep(
     catalog: Catalog,
     seed: str,
     settings: Mapping[str, Any],
     strata: Mapping[str, Mapping[str, float]],
     masks: Sequence[AuditMask],
+    frame: Frame,
 ) -> int:
     """Write an audit with all its masks, whole or not at all, and return its number."""
     with catalog.write() as connection:
         keys = {row.image_id: row.key for row in connection.execute(sa.select(images.c.image_id, images.c.key))}
         ids = {row.name: row.id for row in connection.execute(sa.select(annotators.c.name, annotators.c.id))}
-        head = {"seed": seed, "settings": dict(settings), "strata": json.loads(json.dumps(strata)), "made_at": now()}
+        own = {**settings, _FRAME: frame._asdict()}
+        head = {"seed": seed, "settings": own, "strata": json.loads(json.dumps(strata)), "made_at": now()}
         made = connection.execute(sa.insert(audits).values(**head, after_sequence=last_sequence(connection)))
         assert made.inserted_primary_key is not None
         number = int(made.inserted_primary_key[0])
@@ -143,7 +154,9 @@ def audits_frame(catalog: Catalog) -> pd.DataFrame:
     query = sa.select(*columns).select_from(audits.outerjoin(counts)).order_by(audits.c.id)
     names = ["audit_id", "seed", "settings", "strata", "made_at", "masks", "answered"]
     with catalog.read() as connection:
-        return pd.DataFrame([tuple(row) for row in connection.execute(query)], columns=names)
+        found = pd.DataFrame([tuple(row) for row in connection.execute(query)], columns=names)
+    found["settings"] = [{k: v for k, v in some.items() if k != _FRAME} for some in found["settings"]]
+    return found
 
 
 class Answer(NamedTuple):
@@ -191,6 +204,14 @@ def strata_of(connection: sa.Connection, audit_id: int) -> dict[str, dict[str, f
     """Return the strata of an audit: for each its masks and how many were drawn."""
     found = connection.execute(sa.select(audits.c.strata).where(audits.c.id == audit_id)).scalar()
     return dict(found or {})
+
+
+def frame_of(connection: sa.Connection, audit_id: int) -> tuple[Frame, int]:
+    """Return what an audit was drawn from, and the last event of the journal by then."""
+    query = sa.select(audits.c.settings, audits.c.after_sequence).where(audits.c.id == audit_id)
+    settings, after = connection.execute(query).one()
+    frame = settings[_FRAME]
+    return Frame(tuple(frame["image_ids"]), frame["run_id"], frame["triage_id"]), int(after)
 
 
 def numbers(connection: sa.Connection) -> list[int]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _LONGEST_NAME = 200
+_AUDITS = "audits"
 
 
 def check_name(catalog: Catalog, name: str) -> None:
@@ -92,8 +93,16 @@ def load(catalog: Catalog, name: str) -> Experiment:
         np.array([counts[f"{part}:{m}"].reshape(shape) for m in kept["metrics"]], np.float32)
         for part in ("values", "per")
     )
+    sums = [counts[f"{_AUDITS}:{k}"].reshape(shape) for k in range(sum(c.startswith(f"{_AUDITS}:") for c in counts))]
     counted = Counted(
-        kept["base"], tuple(kept["changes"]), tuple(kept["images"]), outcomes, tuple(kept["metrics"]), values, per
+        kept["base"],
+        tuple(kept["changes"]),
+        tuple(kept["images"]),
+        outcomes,
+        tuple(kept["metrics"]),
+        values,
+        per,
+        np.array(sums, np.float32) if sums else None,
     )
     about = {column: row[column] for column in ("name", "note", "author", "made_at", "run_id", "model_id")}
     return Experiment(**about, settings=settings, counted=counted, figures=figures)
@@ -112,7 +121,8 @@ def frame(catalog: Catalog) -> pd.DataFrame:
 
 def _flat(counted: Counted) -> dict[str, NDArray[Any]]:
     parts = {"values": counted.values, "per": counted.per}
-    return {f"{p}:{m}": counts[k].ravel() for p, counts in parts.items() for k, m in enumerate(counted.metrics)}
+    sums = {f"{_AUDITS}:{k}": some.ravel() for k, some in enumerate(() if counted.audits is None else counted.audits)}
+    return sums | {f"{p}:{m}": counts[k].ravel() for p, counts in parts.items() for k, m in enumerate(counted.metrics)}
 
 
 def _parquet(columns: Mapping[str, NDArray[Any]]) -> bytes:

@@ -27,6 +27,7 @@ class Counted:
     base : the settings that do not move, as `TriageConfig.to_dict`; changes : what each point sets
     outcomes : (P, 4) int64, see `OUTCOME_COUNTS`; metrics : K names
     values, per : (K, P, M) float32, NaN where an image lacks what the figure needs
+    audits : (S, P, M) float32 where false positives are estimated from audits: the sums of `workbench.loop.audited`
     """
 
     base: Mapping[str, Any]
@@ -36,6 +37,7 @@ class Counted:
     metrics: tuple[str, ...]
     values: NDArray[np.float32]
     per: NDArray[np.float32]
+    audits: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         shape = len(self.metrics), len(self.changes), len(self.image_ids)
@@ -43,6 +45,8 @@ class Counted:
             raise ValueError(
                 f"Counted: expected values and per of shape {shape}, got {self.values.shape}, {self.per.shape}"
             )
+        if self.audits is not None and self.audits.shape[1:] != shape[1:]:
+            raise ValueError(f"Counted.audits: expected shape (S, {shape[1]}, {shape[2]}), got {self.audits.shape}")
         if self.outcomes.shape != (len(self.changes), len(OUTCOME_COUNTS)):
             raise ValueError(f"Counted.outcomes: expected a row for each of {len(self.changes)} points")
 
