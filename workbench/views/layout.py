@@ -122,7 +122,10 @@ def card(title: str, *objects: Any, text: str = "", wide: bool = False) -> pn.Co
     """Return objects in a card under a title."""
     head = words(f'<h2 class="title">{escape(title)}</h2>' + (f'<p class="note">{escape(text)}</p>' if text else ""))
     styles = {**_CARD, "grid-column": "1 / -1"} if wide else _CARD
-    return pn.Column(head, *objects, sizing_mode="stretch_width", margin=0, styles=styles)
+    # children that say their height are not asked again by the grid: the card says it for them
+    known = sum((part.height or part.min_height or 0) + 12 for part in objects)
+    least = known + (78 if text else 50)
+    return pn.Column(head, *objects, sizing_mode="stretch_width", margin=0, styles=styles, min_height=least)
 
 
 def figure(plot: Any, height: int) -> Any:
@@ -139,6 +142,7 @@ def table(frame: pd.DataFrame, name: str, on_click: Callable[[Any], None] | None
     """Return a table that sorts, filters and can be downloaded."""
     frame = _flat(frame)
     filtered, paged = len(frame) > 8, len(frame) > _PAGE_ROWS
+    height = _ROW_PX * min(len(frame), _PAGE_ROWS) + 58 + 36 * filtered + 52 * paged
     shown = pn.widgets.Tabulator(
         frame,
         show_index=False,
@@ -146,7 +150,7 @@ def table(frame: pd.DataFrame, name: str, on_click: Callable[[Any], None] | None
         header_filters=filtered,
         pagination="local" if paged else None,
         page_size=_PAGE_ROWS,
-        height=_ROW_PX * min(len(frame), _PAGE_ROWS) + 58 + 36 * filtered + 52 * paged,  # so that its card knows
+        height=height,
         layout="fit_data_fill",
         sizing_mode="stretch_width",
         theme="simple",
@@ -154,7 +158,8 @@ def table(frame: pd.DataFrame, name: str, on_click: Callable[[Any], None] | None
     )
     if on_click is not None:
         shown.on_click(on_click)
-    return pn.Column(shown, saves(lambda: shown.value, name), sizing_mode="stretch_width")
+    buttons = saves(lambda: shown.value, name)
+    return pn.Column(shown, buttons, sizing_mode="stretch_width", min_height=height + 56)
 
 
 def _flat(frame: pd.DataFrame) -> pd.DataFrame:
