@@ -5,11 +5,13 @@ from __future__ import annotations
 import desk
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from desk import event
 from typer.testing import CliRunner
 
 import workbench as wb
 from workbench.cli import app
+from workbench.store.schema.review import audits
 
 GRID = {"predicted_iou": [0.94, 0.88, 0.8, 0.59]}  # one mask, two, three and all four of each image are accepted
 IMAGES = 16
@@ -130,6 +132,14 @@ def test_sweep__audits_that_are_missing_or_too_small_are_refused(project):
         sweep(project, labels="verdicts")
     project.propose(desk.stub_sam.StubSam("other-0000"), desk.stub_sam.PLAIN, progress=False)
     with pytest.raises(ValueError, match="as run 2 proposed them"):
+        sweep(project)
+
+
+def test_sweep__an_audit_that_does_not_say_what_it_was_drawn_from_is_not_used(project):
+    project.draw_audit(seed=1)
+    with project.catalog.write() as connection:
+        connection.execute(sa.update(audits).values(settings={"share": 0.05}))
+    with pytest.raises(ValueError, match="none was drawn from any"):
         sweep(project)
 
 

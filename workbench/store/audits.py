@@ -207,10 +207,10 @@ def strata_of(connection: sa.Connection, audit_id: int) -> dict[str, dict[str, f
 
 
 def frame_of(connection: sa.Connection, audit_id: int) -> tuple[Frame, int]:
-    """Return what an audit was drawn from, and the last event of the journal by then."""
+    """Return what an audit was drawn from (nothing where that was not kept), and the last event of the journal by then."""
     query = sa.select(audits.c.settings, audits.c.after_sequence).where(audits.c.id == audit_id)
     settings, after = connection.execute(query).one()
-    frame = settings[_FRAME]
+    frame = settings.get(_FRAME, {"image_ids": (), "run_id": None, "triage_id": None})
     return Frame(tuple(frame["image_ids"]), frame["run_id"], frame["triage_id"]), int(after)
 
 
