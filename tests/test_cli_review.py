@@ -28,6 +28,7 @@ def test_audit__draws_and_shows(folder):
         "masks": 4,
         "answered": 0,
         "wrong": 0,
+        "stands_for": 0,
         "wrong_share": {"value": None, "low": None, "high": None, "n": 0, "how": "none"},
     }
     assert shown["disagreements"] == []

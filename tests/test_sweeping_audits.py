@@ -181,6 +181,6 @@ def test_sweep__at_the_command_line(project):
 
 def test_audits__do_not_show_the_images_they_were_drawn_from(project):
     project.draw_audit(seed=1)
-    assert set(project.audits().loc[0, "settings"]) == {"share", "least", "reviewed_only"}
+    assert set(project.audits().loc[0, "settings"]) == {"share", "least", "reviewed_only", "again"}
     assert wb.Project.open(project.path).audits()["masks"].tolist() == [30]
     assert np.isfinite(project.audit_results()["probability"]).all()

@@ -38,6 +38,7 @@ _CODES = {"accept": 0, "reject": 1}
 class AuditDrawn(Figures):
     """What was drawn for an audit.
 
+    masks : drawn, on how many images; answered : those of them that an auditor has judged before, which counts
     strata : for each kind of mask: masks there are, drawn, and the probability with which each was
     """
 
@@ -45,6 +46,7 @@ class AuditDrawn(Figures):
     seed: int
     images: int
     masks: int
+    answered: int
     strata: Mapping[str, Mapping[str, float]]
 
 
@@ -82,6 +84,7 @@ def draw(
     share: float | None,
     image_ids: Sequence[str] | None,
     reviewed_only: bool,
+    again: bool,
 ) -> AuditDrawn:
     """Draw an audit and keep it; see `Reviewing.draw_audit`."""
     share = config.audit_share if share is None else share
@@ -102,10 +105,14 @@ def draw(
         for row, name, p in zip(sample.rows, sample.stratum, sample.probability, strict=True)
     ]
     strata = {s.name: {"masks": s.masks, "drawn": s.drawn, "probability": s.probability} for s in sample.strata}
-    settings = {"share": share, "least": config.audit_least, "reviewed_only": reviewed_only}
+    settings = {"share": share, "least": config.audit_least, "reviewed_only": reviewed_only, "again": again}
     drawn_from = audits.Frame(tuple(frame), now.run_id, now.triage_id)
-    number = audits.keep(shown.project.catalog, str(seed), settings, strata, chosen, drawn_from)
-    return AuditDrawn(number, seed, len({m.image_id for m in chosen}), len(chosen), strata)
+    with shown.project.catalog.write() as connection:
+        number, before = audits.keep(connection, str(seed), settings, strata, chosen, drawn_from)
+        for key in before:
+            recording.settle_audits(connection, key)
+        answered = sum(answer.event is not None for answer in audits.answers(connection, number))
+    return AuditDrawn(number, seed, len({m.image_id for m in chosen}), len(chosen), answered, strata)
 
 
 def _population(review: ImageReview) -> list[AuditMask]:
@@ -139,18 +146,28 @@ def blind_review(shown: Shown, image_id: str, annotator: str) -> ImageReview:
         drawn = {a.mask.mask_id: a.mask for a in audits.answers(connection, image_id=image_id)}
         events = journal.events(connection, [place.key], purpose="audit").get(image_id, [])
     rles = [drawn[name].rle for name in wanted]
-    size = drawn[wanted[0]].size_hw if wanted else place.size_hw or (1, 1)
+    size = drawn[next(iter(wanted))].size_hw if wanted else place.size_hw or (1, 1)
     masks = Proposals.make(
         rles=rles,
         image_id=image_id,
-        mask_id=wanted,
+        mask_id=list(wanted),
         boxes_xyxy=rle.to_boxes(rles, size),
         area_px=rle.area(rles, size),
         sizes_hw=size,
     )
     blank = Triage(np.full(len(masks), Outcome.flagged), np.zeros(len(masks)))
-    own = [event for event in events if event.annotator == by.name]
+    own = [new for event in events if event.annotator == by.name for new in _since(event, wanted)]
     return state.fold(image_id, place.size_hw, masks, blank, own, purpose="audit", by=by.name)
+
+
+def _since(event: ReviewEvent, asked: Mapping[str, int]) -> list[ReviewEvent]:
+    """Return an auditor's event without masks that were asked about again since; none where no mask is left."""
+    if event.kind not in ("verdict", "edit"):
+        return [event]
+    fresh = [name for name in event.targets if (event.sequence or 0) > asked.get(name, 0)]
+    if len(fresh) == len(event.targets):
+        return [event]
+    return [dataclasses.replace(event, payload={**event.payload, "masks": fresh})] if fresh else []
 
 
 def judged(answer: Answer, right_iou: float) -> tuple[str, float]:
@@ -269,22 +286,28 @@ def _is_wrong(review: ImageReview, row: int, wrong_iou: float) -> bool:
     return not final or float(rle.iou_matrix([review.masks.rles[row]], final, size).max()) < wrong_iou
 
 
-def wrong_share(shown: Shown, config: ReviewConfig, audit_id: int) -> Interval:
-    """Return the estimated share of wrong masks among all that an audit was drawn from, with a 95 % interval.
+class Found(NamedTuple):
+    """What an audit has found: masks, answered, wrong; their estimated share, and of how many masks that speaks."""
 
-    By the normal approximation of stratified sampling, cut at 0 and 1: a summary, no certificate.
-    """
+    masks: int
+    answered: int
+    wrong: int
+    stands_for: int
+    wrong_share: Interval
+
+
+def found_by(shown: Shown, config: ReviewConfig, audit_id: int, rng: np.random.Generator) -> Found:
+    """Return what an audit has found so far; see `review.audit.wrong_share`."""
     with shown.project.catalog.read() as connection:
-        found = [a for a in audits.answers(connection, audit_id) if a.event is not None]
+        drawn = audits.answers(connection, audit_id)
         kept = audits.strata_of(connection, audit_id)
+    found = [answer for answer in drawn if answer.event is not None]
     strata = [audit.Stratum(name, int(s["masks"]), int(s["drawn"])) for name, s in kept.items()]
     wrong = np.array([judged(a, config.right_iou)[0] == "wrong" for a in found], dtype=bool)
-    mean, error = audit.wrong_share(strata, [a.mask.stratum for a in found], wrong)
-    if not found:
-        return Interval.unknown()
-    if not 0 < wrong.sum() < len(wrong):  # the approximation would give no width
-        return Interval(mean, float("nan"), float("nan"), len(found))
-    return Interval(mean, max(0.0, mean - 1.96 * error), min(1.0, mean + 1.96 * error), len(found))
+    names = [a.mask.stratum for a in found]
+    share = audit.wrong_share(strata, names, [a.mask.image_id for a in found], wrong, rng)
+    stands_for = sum(stratum.masks for stratum in strata if stratum.name in names)
+    return Found(len(drawn), len(found), int(wrong.sum()), stands_for, share)
 
 
 # ---- agreement ------------------------------------------------------------------------------------------------------
@@ -298,8 +321,8 @@ def agree(shown: Shown, config: ReviewConfig, rng: np.random.Generator) -> Agree
     ratings, days = _ratings(by_image)
     of_all: list[np.ndarray] = []
     of_drawn: list[np.ndarray] = []
-    for image_id, one, other in _twice(by_image):
-        a, b = (handing_out.own_review(shown, image_id, name) for name in (one, other))
+    for image_id, other in _twice(by_image):
+        a, b = recording.image_review(shown, image_id), handing_out.own_review(shown, image_id, other)
         if a.size_hw is None:
             continue
         rles = [(r.masks.rles[r.final].tolist(), r.masks.rles[r.final & r.drawn].tolist()) for r in (a, b)]
@@ -331,11 +354,13 @@ def _ratings(
     for image_id, events in by_image.items():
         counted = [e for purpose in ("review", "second", "audit") for e in state.counting(events, purpose)]
         for event in counted:
-            if event.kind != "verdict" or event.bulk:
+            if event.kind != "verdict":
                 continue
             for mask in event.targets:
                 key, verdict = (image_id, mask), _CODES.get(event.payload["verdict"])
-                if verdict is None:
+                if event.bulk and verdict == found.get(key, {}).get(event.annotator):
+                    continue
+                if event.bulk or verdict is None:  # nobody's own verdict stands any more
                     found.get(key, {}).pop(event.annotator, None)
                     continue
                 found.setdefault(key, {})[event.annotator] = verdict
@@ -344,12 +369,12 @@ def _ratings(
     return twice, {key: days[key] for key in twice}
 
 
-def _twice(by_image: Mapping[str, Sequence[ReviewEvent]]) -> list[tuple[str, str, str]]:
-    """Return the images that two people completed on their own, with the two."""
+def _twice(by_image: Mapping[str, Sequence[ReviewEvent]]) -> list[tuple[str, str]]:
+    """Return the images that were reviewed, and completed by a second annotator on their own, with the second."""
     found = []
     for image_id, events in by_image.items():
         first = state.standing(events)
         second: list[Any] = [e for e in state.counting(events, "second") if e.kind == "complete"]
         if first is not None and first.kind == "complete" and second and second[-1].annotator != first.annotator:
-            found.append((image_id, first.annotator, second[-1].annotator))
+            found.append((image_id, second[-1].annotator))
     return found

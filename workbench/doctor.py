@@ -43,14 +43,19 @@ class Findings:
         return {**self.facts, "warnings": self.warnings, "problems": self.problems}
 
 
-def examine(folder: Path | None = None) -> Findings:
-    """Look at the installation and, where one is given, at the project in `folder`."""
+def examine(folder: Path | None = None, mend: bool = False) -> Findings:
+    """Look at the installation and, where one is given, at the project in `folder`.
+
+    Parameters
+    ----------
+    mend : first bring what the project keeps beside its journal to what the journal says
+    """
     found = Findings()
     _versions(found)
     _model(found)
     _disk(found, folder or Path.cwd())
     if folder is not None:
-        _project(found, folder)
+        _project(found, folder, mend)
     return found
 
 
@@ -95,17 +100,20 @@ def _disk(found: Findings, folder: Path) -> None:
         found.warnings.append(f"only {free_gb:.1f} GB are free at {place}: proposals may not fit")
 
 
-def _project(found: Findings, folder: Path) -> None:
+def _project(found: Findings, folder: Path, mend: bool) -> None:
     from workbench.project import Project
     from workbench.store.errors import StoreError
 
     try:
         with Project.open(folder) as project:
+            mended = project.mend() if mend else []
             images, failures = project.images(), len(project.failures())  # not its report, which may write a triage
             found.problems.extend(project.check())
     except StoreError as error:
         found.problems.append(str(error))
         return
+    if mend:
+        found.facts["mended"] = "\n".join(mended) or "nothing had to be mended"
     found.facts["images"] = str(len(images))
     found.facts["proposals"] = str(images["proposals"].sum())
     if failures:

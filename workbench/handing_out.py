@@ -144,9 +144,9 @@ def reviewed_frame(shown: Shown, config: ReviewConfig) -> pd.DataFrame:
     for file in files:
         events = by_image[str(file.image_id)]
         last = state.standing(events)
-        status = "open" if last is None else "complete" if last.kind == "complete" else "skipped"
+        status = "open" if last is None else state.STATUS[last.kind]
         who = last.annotator if last else ", ".join(dict.fromkeys(e.annotator for e in events))
         reason = str(last.payload.get("reason", "")) if last else ""
-        seconds = timing.active_s([e for e in events if e.purpose == "review"], config.idle_s)
+        seconds = timing.active_s([e for e in events if e.purpose == "review"], config.idle_s, config.drawing_s)
         rows.append((file.image_id, file.path, status, who, sum(seconds.values()), len(events), reason))
     return pd.DataFrame(rows, columns=["image_id", "path", "status", "annotator", "seconds", "gestures", "reason"])

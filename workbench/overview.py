@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from workbench import auditing, quality, recording
-from workbench.loop.intervals import bootstrap
 from workbench.recording import Shown
 from workbench.report import Figures
 from workbench.review import state, timing
@@ -19,6 +18,7 @@ from workbench.review.state import REJECT, ImageReview
 from workbench.store import audits, journal
 from workbench.tables.events import Progress, ReviewEvent
 from workbench.tables.figures import Interval
+from workbench.tables.intervals import bootstrap
 from workbench.tables.outcomes import reason_names
 
 
@@ -40,14 +40,15 @@ class QualityReport(Figures):
     coverage_ratio, num_masks, avg_mask_size : means over complete images of pixels of the union ÷ pixels, masks, and
         pixels of the union ÷ masks (px); NaN without an image
     overlapping : final masks of one image whose IoU is above `max_overlap` (0.7)
-    rejected, rejection_rate : automatic masks rejected, and rejected ÷ automatic masks a person looked at (with a verdict
-        of their own, not in bulk, or edited); rejected_by_reason : how many of the rejected had each reason of triage
+    rejected, rejection_rate : automatic masks rejected one by one, and rejected ÷ automatic masks a person looked at
+        (with a verdict of their own, not in bulk, or edited); rejected_by_reason : how many of the rejected had each
+        reason of triage
     active_s, active_share, planned_share : seconds by phase, their share, and the plan (20/70/10)
     masks_an_hour : manual and edited final masks ÷ active hours; seconds_source : measured, or simulated where there is
-        nothing measured
+        nothing measured; masks and hours are those of this source
     gestures, late : events in the journal, and those that came under a lost claim
     dialogs : how often R5 and R6 asked, and each answer
-    audits : for each audit masks, answered, and the estimated share of wrong masks
+    audits : for each audit masks, answered, wrong, and the estimated share of wrong masks among those it stands for
     """
 
     name: str
@@ -86,6 +87,7 @@ class _Counted(NamedTuple):
     rejected: int
     looked_at: int
     reasons: collections.Counter[str]
+    drawn: frozenset[tuple[str, str]]
 
 
 def quality_report(shown: Shown, config: ReviewConfig, progress: Progress, rng: np.random.Generator) -> QualityReport:
@@ -95,7 +97,8 @@ def quality_report(shown: Shown, config: ReviewConfig, progress: Progress, rng: 
         events = [event for found in journal.events(connection).values() for event in found]
         numbers = audits.numbers(connection)
     sources = sum((c.sources for c in counted), collections.Counter[str]())
-    source, active = _time(events, config)
+    source, active, by_it = _time(events, config)
+    drawn = sum(len(c.drawn & by_it) for c in counted)
     rejected = np.array([c.rejected for c in counted], dtype=float)
     looked_at = np.array([c.looked_at for c in counted], dtype=float)
     covered = [c.coverage for c in counted]
@@ -119,12 +122,12 @@ def quality_report(shown: Shown, config: ReviewConfig, progress: Progress, rng: 
         active_s=active,
         active_share=timing.shares(active),
         planned_share={"verdict": config.plan_verdict, "draw": config.plan_draw, "check": config.plan_check},
-        masks_an_hour=timing.per_hour(sources["manual"] + sources["edited"], sum(active.values())),
+        masks_an_hour=timing.per_hour(drawn, sum(active.values())),
         seconds_source=source,
         gestures=len(events),
         late=sum(event.stale for event in events),
         dialogs=state.count_answers(events),
-        audits={str(number): _audit(shown, config, number) for number in numbers},
+        audits={str(number): auditing.found_by(shown, config, number, rng)._asdict() for number in numbers},
     )
 
 
@@ -137,32 +140,29 @@ def _counted(review: ImageReview, config: ReviewConfig) -> _Counted:
         for i, j, iou in zip(found.i, found.j, found.iou, strict=True)
     ]
     automatic = ~review.drawn
-    rejected = automatic & (review.verdict == REJECT) & ~review.superseded
     looked_at = automatic & (((review.verdict != state.NONE) & ~review.bulk) | review.superseded)
+    rejected = looked_at & (review.verdict == REJECT) & ~review.superseded
     reasons = collections.Counter(
         name for k in np.flatnonzero(rejected) for name in (reason_names(review.reasons[k]) or "none given").split(", ")
     )
     sources = collections.Counter(str(s) for s in final.source)
+    drawn = frozenset((review.image_id, str(mask)) for mask in names[final.source != "automatic"])
     covered = quality.coverage(final, review.size_hw)
-    return _Counted(sources, covered, pairs, int((rejected & looked_at).sum()), int(looked_at.sum()), reasons)
+    return _Counted(sources, covered, pairs, int(rejected.sum()), int(looked_at.sum()), reasons, drawn)
 
 
 def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if values else float("nan")
 
 
-def _time(events: Sequence[ReviewEvent], config: ReviewConfig) -> tuple[str, dict[str, float]]:
+def _time(
+    events: Sequence[ReviewEvent], config: ReviewConfig
+) -> tuple[str, dict[str, float], frozenset[tuple[str, str]]]:
+    """Return which times count, active seconds by phase, and the masks drawn in gestures with such times."""
     own = [event for event in events if event.purpose == "review"]
     measured = [event for event in own if event.seconds_source == "measured" and event.elapsed_ms > 0]
     simulated = [event for event in own if event.seconds_source == "simulated"]
-    if measured or not simulated:
-        return "measured", timing.active_s(measured, config.idle_s)
-    return "simulated", timing.active_s(simulated, config.idle_s)
-
-
-def _audit(shown: Shown, config: ReviewConfig, number: int) -> dict[str, Any]:
-    frame = auditing.results_frame(shown, config, number)
-    answered = frame["result"] != ""
-    wrong = int((frame["result"] == "wrong").sum())
-    share = auditing.wrong_share(shown, config, number)
-    return {"masks": len(frame), "answered": int(answered.sum()), "wrong": wrong, "wrong_share": share}
+    source, counted = ("measured", measured) if measured or not simulated else ("simulated", simulated)
+    active = timing.active_s(counted, config.idle_s, config.drawing_s)
+    made = [event for event in own if event.seconds_source == source and event.drawn is not None]
+    return source, active, frozenset((event.image_id, state.made_mask(event)) for event in made)

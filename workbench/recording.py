@@ -13,10 +13,12 @@ import sqlalchemy as sa
 import workbench
 from workbench import proposing
 from workbench.config import TriageConfig
+from workbench.images import ImageError
+from workbench.proposing import ChangedError
 from workbench.review import checking, state
 from workbench.review.state import ImageReview
 from workbench.store import audits, claims, journal, records, runs, truth
-from workbench.store.journal import Person, Place
+from workbench.store.journal import Kept, Person, Place
 from workbench.store.schema.review import review_events
 from workbench.tables.events import LATER, Claim, EventError, Recorded, ReviewEvent, short
 from workbench.tables.outcomes import Triage
@@ -46,7 +48,7 @@ class Shown:
         self.project = project
         self._proposals: collections.OrderedDict[tuple[int, str], Proposals] = collections.OrderedDict()
         self._triaged: collections.OrderedDict[tuple[int, int, str], Triage] = collections.OrderedDict()
-        self._configs: dict[int, TriageConfig] = {}
+        self._configs: dict[int, tuple[int, TriageConfig]] = {}
 
     def latest(self, run_id: int | None = None) -> Version:
         """Return a run (None: worked on last) and its triage used last; thresholds nobody chose yet are kept as one."""
@@ -85,12 +87,19 @@ class Shown:
         return rows, found
 
     def config(self, triage_id: int) -> TriageConfig:
-        """Return the thresholds of a version of triage; they never change."""
+        """Return the thresholds of a version of triage; they never change. Raises EventError for an unknown one."""
+        return self._config(triage_id)[1]
+
+    def run_of(self, triage_id: int) -> int:
+        """Return the run that a version of triage is of. Raises EventError for an unknown one."""
+        return self._config(triage_id)[0]
+
+    def _config(self, triage_id: int) -> tuple[int, TriageConfig]:
         if triage_id not in self._configs:
             kept = records.find_triage(self.project.catalog, triage_id)
             if kept is None:
                 raise EventError(f"triage_id: expected a version in project.triages(), got {triage_id}")
-            self._configs[triage_id] = TriageConfig.from_dict(kept.settings)
+            self._configs[triage_id] = (kept.run_id, TriageConfig.from_dict(kept.settings))
         return self._configs[triage_id]
 
 
@@ -196,18 +205,19 @@ def record(shown: Shown, events: Sequence[ReviewEvent], claim: Claim | None, cla
     with catalog.read() as connection:
         places = journal.places(connection, (event.image_id for event in events))
         versions = {image: _version_of(connection, place.key) for image, place in places.items()}
-    if any(event.run_id is None or event.triage_id is None for event in events):
-        now = shown.latest()
+        found = records.latest(connection)
+    if None in versions.values() and any(event.run_id is None or event.triage_id is None for event in events):
+        now = Version(*found) if found else shown.latest()
         versions = {image: version or now for image, version in versions.items()}
     prepared = [_prepared(shown, event, claim, places, versions) for event in events]
     places |= {place.image_id: place for _, place, _ in prepared}
     with catalog.write() as connection:  # looks and writes in one turn; nothing slow is done in it
         writer = _Writer(connection, journal.people(connection), claim)
         known = journal.known(connection, [event.gesture_id for event in events])
-        told = [known.get(event.gesture_id) or writer.append(event, place, ids) for event, place, ids in prepared]
-        ended = writer.settle()
+        told = [writer.append(event, place, ids, known.get(event.gesture_id)) for event, place, ids in prepared]
+        left = writer.settle()
         if claim is not None and not writer.lost:
-            claims.touch(catalog, connection, claim, claim_s, ended)
+            claims.touch(catalog, connection, claim, claim_s, left)
     return told
 
 
@@ -235,12 +245,7 @@ def _prepared(
     changes: dict[str, object] = {}
     if claim is not None:
         changes["purpose"] = _PURPOSE_OF.get(claim.kind, "review")
-    if event.run_id is None or event.triage_id is None:
-        version = versions[event.image_id]
-        if version is not None and event.run_id in (None, version.run_id):
-            changes |= {"run_id": version.run_id, "triage_id": version.triage_id}
-    if event.triage_id is not None:
-        shown.config(event.triage_id)  # refuses an unknown one
+    changes |= _shown_with(shown, event, versions[event.image_id])._asdict()
     event = dataclasses.replace(event, sequence=None, stale=False, recorded_at="", **changes)  # type: ignore[arg-type]
     if event.drawn is not None:
         place = _sized(shown.project, place)
@@ -250,11 +255,30 @@ def _prepared(
     return event, place, frozenset(automatic)
 
 
+def _shown_with(shown: Shown, event: ReviewEvent, version: Version | None) -> Version:
+    """Return the run and the triage that an event goes by: those it names, or else what the image is shown with."""
+    run_id, triage_id = event.run_id, event.triage_id
+    if triage_id is not None:
+        of = shown.run_of(triage_id)  # refuses an unknown one
+        if run_id not in (None, of):
+            runs.find(shown.project.catalog, run_id)  # refuses an unknown one
+            raise EventError(f"triage_id: expected a version of the triage of run {run_id}, {triage_id} is of run {of}")
+        return Version(of, triage_id)
+    if version is not None and run_id in (None, version.run_id):
+        return version
+    if run_id is not None:
+        runs.find(shown.project.catalog, run_id)  # refuses an unknown one
+    return Version(run_id, None)
+
+
 def _sized(project: ProjectFolder, place: Place) -> Place:
-    """Return a place with the size of its image, which is read when no run has done so."""
+    """Return a place with the size of its image, which is read when no run has done so. Raises EventError."""
     if place.size_hw is not None:
         return place
-    pixels, _ = proposing.read(project.path, runs.image_files(project.catalog, None, [place.image_id])[0])
+    try:
+        pixels, _ = proposing.read(project.path, runs.image_files(project.catalog, None, [place.image_id])[0])
+    except (ImageError, ChangedError) as error:
+        raise EventError(f"rle: the size of the image is not known, and it cannot be read: {error}") from None
     size = (int(pixels.shape[0]), int(pixels.shape[1]))
     truth.set_size(project.catalog, place.key, size)
     return place._replace(size_hw=size)
@@ -266,15 +290,19 @@ class _Writer:
     def __init__(self, connection: sa.Connection, people: Mapping[str, Person], claim: Claim | None) -> None:
         self.connection, self.people, self.claim = connection, people, claim
         self.lost = claim is not None and claims.is_lost(connection, claim)
-        self._told: dict[str, Recorded] = {}
-        self._moved: dict[int, ReviewEvent] = {}  # images whose status may be another now
-        self._audited: dict[int, Place] = {}
+        self._told: dict[str, Kept] = {}
+        self._moved: set[int] = set()  # images whose status may be another now
+        self._left: bool | None = None  # whether the image of the claim was left for good, or taken up again
+        self._audited: set[int] = set()
 
-    def append(self, event: ReviewEvent, place: Place, automatic: frozenset[str]) -> Recorded:
-        """Append an event. Raises EventError when it does not fit; the whole transaction is then undone."""
-        if event.gesture_id in self._told:  # twice in one call
-            return dataclasses.replace(self._told[event.gesture_id], duplicate=True)
+    def append(self, event: ReviewEvent, place: Place, automatic: frozenset[str], kept: Kept | None) -> Recorded:
+        """Append an event, unless it is kept already. Raises EventError when it does not fit: nothing is written then."""
         by = self.people.get(event.annotator)
+        what = (place.key, by.id if by else None, event.kind)
+        kept = kept or self._told.get(event.gesture_id)  # twice in one call
+        if kept is not None:
+            checking.refuse_other(event, kept[1:] == what)
+            return dataclasses.replace(kept.recorded, duplicate=True)
         if by is None:
             raise EventError(
                 f"annotator: {short(event.annotator)} is not known here; add them with project.add_annotator"
@@ -282,17 +310,29 @@ class _Writer:
         event = self._resolved(event)
         self._check_masks(event, place, automatic)
         if event.kind == "undo":
-            checking.check_undo(event, journal.gestures(self.connection, place.key))
-        if event.purpose == "audit":
-            audits.check(self.connection, event, place.key, by)
-            self._audited[place.key] = place
+            wanted = str(event.payload["gesture"])
+            found = journal.gestures(self.connection, [place.key], ["undo"], also=wanted)
+            checking.check_undo(event, found.get(place.image_id, []))
+        self._check_purpose(event, place, by)
         event = dataclasses.replace(event, stale=self.lost)
         token = self.claim.token if self.claim else None
         told = journal.append(self.connection, event, place, by, token, state.made_mask(event))
-        self._told[event.gesture_id] = told
+        self._told[event.gesture_id] = Kept(told, *what)  # type: ignore[arg-type]  # the person is known by now
         if event.kind in ("complete", "skip", "undo") and not event.stale:
-            self._moved[place.key] = event
+            if event.purpose == "review":
+                self._moved.add(place.key)
+            else:
+                self._left = event.kind != "undo"
         return told
+
+    def _check_purpose(self, event: ReviewEvent, place: Place, by: Person) -> None:
+        if event.purpose == "audit":
+            audits.check(self.connection, event, place.key, by)
+            self._audited.add(place.key)
+        elif event.purpose == "second" and journal.has_reviewed(self.connection, place.key, by):
+            raise EventError(
+                f"annotator: {short(by.name)} has reviewed image {event.image_id}; a second annotation needs somebody else"
+            )
 
     def _resolved(self, event: ReviewEvent) -> ReviewEvent:
         """Give masks that are named by their gesture ("g:...") the ids they got."""
@@ -301,28 +341,55 @@ class _Writer:
             return event
         gestures = [name.removeprefix(LATER) for name in later]
         made = {**journal.known(self.connection, gestures), **self._told}
-        ids = {LATER + gesture: made[gesture].mask_id for gesture in gestures if gesture in made}
+        ids = {LATER + gesture: made[gesture].recorded.mask_id for gesture in gestures if gesture in made}
         return checking.renamed(event, ids)
 
     def _check_masks(self, event: ReviewEvent, place: Place, automatic: frozenset[str]) -> None:
         unknown = [name for name in checking.named_masks(event) if name not in automatic]
-        if unknown:
-            drawn = journal.drawn_ids(self.connection, place.key, unknown)
-            checking.refuse_unknown(event, [name for name in unknown if name not in drawn])
+        if not unknown:
+            return
+        drawn = journal.drawings(self.connection, place.key, unknown)
+        checking.refuse_unknown(event, [name for name in unknown if name not in drawn])
+        if self.lost or event.purpose == "audit":  # what comes late is kept; audited masks stay what they were
+            return
+        undos = journal.gestures(self.connection, [place.key], ["undo"]).get(place.image_id, [])
+        gone = state.undone(undos)
+        here = {
+            name
+            for name, by in drawn.items()
+            if any(d.purpose == event.purpose and not d.stale and d.gesture_id not in gone for d in by)
+        }
+        checking.refuse_gone(event, [name for name in unknown if name not in here])
 
-    def settle(self) -> bool:
-        """Note where the images stand now; return whether the image of the claim is left for good."""
-        ended = False
-        for key, event in self._moved.items():
-            if event.purpose == "review":
-                last = state.standing(journal.gestures(self.connection, key))
-                status = "open" if last is None else "complete" if last.kind == "complete" else "skipped"
-                journal.set_status(self.connection, key, status, last.sequence if last else None)
-                ended = last is not None
-            else:
-                ended = event.kind == "complete"
+    def settle(self) -> bool | None:
+        """Note where the images stand now; return whether the image of the claim is left for good, None for no change."""
+        for key in self._moved:
+            status, sequence = standing(self.connection, [key]).get(key, ("open", None))
+            journal.set_status(self.connection, key, status, sequence)
+            self._left = status != "open"
         for key in self._audited:
-            found = journal.events(self.connection, [key], purpose="audit")
-            events = [event for of_image in found.values() for event in of_image]
-            audits.settle(self.connection, key, state.counting(events, "audit"))
-        return ended
+            settle_audits(self.connection, key)
+        return self._left
+
+
+def standing(connection: sa.Connection, keys: Sequence[int] | None = None) -> dict[int, tuple[str, int | None]]:
+    """Return where images stand by the journal: status, and the sequence of the event that made it so, by image key."""
+    found: dict[int, tuple[str, int | None]] = {}
+    by_image = journal.gestures(connection, keys, ["complete", "skip", "undo"])
+    places = journal.places(connection, by_image)
+    for image_id, events in by_image.items():
+        last = state.standing(events)
+        if last is not None:
+            found[places[image_id].key] = (state.STATUS[last.kind], last.sequence)
+    return found
+
+
+def settle_audits(connection: sa.Connection, key: int) -> None:
+    """Note which events answer the audited masks of an image today."""
+    audits.settle(connection, key, audit_events(connection, key))
+
+
+def audit_events(connection: sa.Connection, key: int) -> list[ReviewEvent]:
+    """Return the gestures of auditors on an image that count, in order."""
+    found = journal.events(connection, [key], purpose="audit")
+    return state.counting([event for of_image in found.values() for event in of_image], "audit")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench import auditing, exchange, handing_out, overview, recording
+from workbench import auditing, exchange, handing_out, mending, overview, recording
 from workbench.auditing import Agreement, AuditDrawn
 from workbench.folder import ProjectFolder
 from workbench.overview import QualityReport
@@ -177,6 +177,7 @@ class Reviewing(ProjectFolder):
         share: float | None = None,
         images: Iterable[str] | None = None,
         reviewed_only: bool = True,
+        again: bool = False,
     ) -> AuditDrawn:
         """Draw final masks at random for a senior who did not decide them, and keep which, with what probability.
 
@@ -190,13 +191,16 @@ class Reviewing(ProjectFolder):
         share : None for that of `review_config`
         images : draw from these ids or paths only; None for all
         reviewed_only : draw from complete images; False adds those nobody has reviewed, with what was accepted by itself
+        again : ask about masks that were audited before once more. By default they are drawn like all others, with the
+            same probability, and what an auditor has said of them counts; only the others are handed out. So a repeated
+            audit stays a random sample of all final masks, and costs no work twice
 
         Raises
         ------
         StoreError : when there is nothing to draw from; ValueError : for a share that is none
         """
         names = None if images is None else self._ids(list(images))
-        return auditing.draw(self._shown, self.review_config, seed, share, names, reviewed_only)
+        return auditing.draw(self._shown, self.review_config, seed, share, names, reviewed_only, again)
 
     def audits(self) -> pd.DataFrame:
         """Return a row for each audit: seed, settings, strata, when it was drawn, masks drawn and answered."""
@@ -241,6 +245,17 @@ class Reviewing(ProjectFolder):
         """Return coverage, overlaps, rejections, time by phase, masks an hour, progress and audits."""
         rng = np.random.default_rng([abs(self.seed), 9])
         return overview.quality_report(self._shown, self.review_config, self.queue().progress(), rng)
+
+    def check(self) -> list[str]:
+        """Return what is wrong with the project's files, and where what is kept beside the journal differs from it."""
+        return [*super().check(), *mending.faults(self.catalog)]
+
+    def mend(self) -> list[str]:
+        """Compute anew what is kept beside the journal: where images stand, which events answer audits.
+
+        Returns a line for each thing that differed. The journal itself is never changed.
+        """
+        return mending.mend(self.catalog)
 
     # ---- what the above share -------------------------------------------------------------------------------------
 

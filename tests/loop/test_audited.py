@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from workbench.loop.audited import SUMS, Audited, AuditedImage, Sums, coverage, difference, fp_rate
-from workbench.loop.intervals import bootstrap_many, exact_binomial
+from workbench.tables.intervals import bootstrap_many, exact_binomial
 
 
 def rng():

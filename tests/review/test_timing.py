@@ -29,6 +29,14 @@ def test_active_s__a_pause_is_not_active_but_long_drawing_is():
     assert timing.active_s(events, idle_s=90)["verdict"] == pytest.approx(120.001)
 
 
+def test_active_s__a_drawing_counts_for_at_most_its_limit():
+    events = [draw("i", (0, 0, 2, 2), elapsed_ms=ms) for ms in (299_000, 301_000, 3 * 3600 * 1000)]
+    assert timing.active_s(events)["draw"] == 299 + 300 + 300
+    assert timing.active_s(events, drawing_s=100)["draw"] == 300
+    label = event("label", "i", "m", label="x", phase="draw", elapsed_ms=61_000)
+    assert timing.active_s([label])["draw"] == 0.0
+
+
 def test_active_s__of_nothing():
     assert timing.shares(timing.active_s([])) == {"verdict": 0.0, "draw": 0.0, "check": 0.0}
     assert math.isnan(timing.per_hour(3, 0.0))

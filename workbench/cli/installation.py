@@ -13,13 +13,16 @@ from workbench.cli.answering import AsJson, answering, app, show
 @app.command()
 def doctor(
     folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="a project to look at too")] = None,
+    mend: Annotated[
+        bool, typer.Option("--mend", help="bring what the project keeps beside its journal to what the journal says")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check the installation, the bundled model and, where one is named, a project."""
     from workbench.doctor import examine
 
     with answering(as_json):
-        findings = examine(folder)
+        findings = examine(folder, mend)
         show(findings.to_dict(), as_json, "workbench doctor")
         if findings.problems:
             raise typer.Exit(1)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.loop.intervals import FEW_EVENTS, Intervals, bootstrap_many, difference_many, exact_binomial
+from workbench.tables.intervals import FEW_EVENTS, Intervals, bootstrap_many, difference_many, exact_binomial
 
 FEWEST = 20  # audited masks; below it a sweep gives no rate
 SUMS = 9  # what is added up of each image: the fields of `Sums`

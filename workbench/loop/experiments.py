@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from workbench.config import ProposeConfig
 from workbench.loop.audited import SUMS, Audited, AuditedImage, Sums, coverage, difference, fp_rate
 from workbench.loop.comparison import ComparedImage, Comparison, TrueImage, compare_image
-from workbench.loop.intervals import Intervals, bootstrap_many, difference_many
 from workbench.loop.metrics import METRICS, Point, known_metrics
 from workbench.tables.experiments import ENDINGS, Counted
+from workbench.tables.intervals import Intervals, bootstrap_many, difference_many
 from workbench.tables.outcomes import Outcome
 from workbench.tables.proposals import Proposals
 from workbench.triage.sweep import Grid, outcomes

@@ -12,10 +12,10 @@ from workbench.calibrate.recalibrate import Choice, Features, choose
 from workbench.calibrate.reliability import Measured as Reliable
 from workbench.calibrate.reliability import reliability
 from workbench.config import ProposeConfig, TriageConfig, preset
-from workbench.loop.intervals import bootstrap, difference
 from workbench.loop.metrics import METRICS, Comparison, Point, measure
 from workbench.review.state import ImageReview
 from workbench.tables.figures import Interval
+from workbench.tables.intervals import bootstrap, difference
 from workbench.tables.outcomes import Outcome
 from workbench.tables.proposals import Proposals
 from workbench.triage.rules import triage
@@ -96,7 +96,7 @@ def figures(
 
 
 def _mean(sums: NDArray[np.float64], counts: NDArray[np.float64], rng: np.random.Generator) -> Interval:
-    from workbench.loop.intervals import bootstrap_many
+    from workbench.tables.intervals import bootstrap_many
 
     return bootstrap_many(sums[None], counts[None], rng, of_events=False).interval(0)
 

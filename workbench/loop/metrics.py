@@ -28,8 +28,8 @@ from workbench.loop.comparison import (
     Verdicts,
     compare_image,
 )
-from workbench.loop.intervals import bootstrap, bootstrap_many, difference, difference_many, exact_binomial
 from workbench.tables.figures import Interval
+from workbench.tables.intervals import bootstrap, bootstrap_many, difference, difference_many, exact_binomial
 from workbench.tables.outcomes import Outcome
 
 __all__ = [

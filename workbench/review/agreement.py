@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from workbench.masks import matching
 from workbench.tables.figures import Interval
+from workbench.tables.intervals import DRAWS, LEVEL, bootstrap
 
-DRAWS = 2000
-_LEVEL = 0.95
 Counts = NDArray[np.float64]
 
 
@@ -90,7 +89,7 @@ def resampled(
     found = found[~np.isnan(found)]
     if not len(found):
         return Interval(value, math.nan, math.nan, n)
-    tail = (1 - _LEVEL) / 2
+    tail = (1 - LEVEL) / 2
     low, high = np.quantile(found, [tail, 1 - tail])
     return Interval(value, float(min(low, value)), float(max(high, value)), n, "bootstrap")
 
@@ -121,7 +120,7 @@ def kappa_of(ratings: Ratings, one: str, other: str, rng: np.random.Generator, c
 
 
 def observed_of(ratings: Ratings, annotator: str, rng: np.random.Generator) -> Interval:
-    """Return the share of an annotator's verdicts that others, asked about the same mask, gave too."""
+    """Return the share of an annotator's verdicts that others, asked about the same mask, gave too; see `bootstrap`."""
     by_image: dict[str, Counts] = {}
     for (image, _), given in ratings.items():
         if annotator in given:
@@ -129,7 +128,7 @@ def observed_of(ratings: Ratings, annotator: str, rng: np.random.Generator) -> I
             if same:
                 by_image.setdefault(image, np.zeros(2))[:] += (sum(same), len(same))
     stacked = np.stack(list(by_image.values())) if by_image else np.zeros((0, 2))
-    return resampled(stacked, _ratio, rng, int(stacked[:, 1].sum()))
+    return bootstrap(stacked[:, 0], rng, stacked[:, 1])
 
 
 def _ratio(sums: Counts) -> float:
@@ -143,12 +142,14 @@ def matched(a: Sequence[bytes], b: Sequence[bytes], size_hw: tuple[int, int], io
 
 
 def iou_of(per_image: Sequence[Counts], rng: np.random.Generator) -> tuple[Interval, Interval]:
-    """Return the mean IoU of matched masks, and the share of masks that matched (2 · matched ÷ all), over images."""
+    """Return the mean IoU of matched masks, and the share of masks that matched (2 · matched ÷ all), over images.
+
+    The interval of the share is the exact binomial one where fewer than 5 masks matched or did not.
+    """
     stacked = np.stack(list(per_image)) if len(per_image) else np.zeros((0, 3))
     total = stacked.sum(axis=0) if len(stacked) else np.zeros(3)
     mean = resampled(stacked, lambda s: _ratio(s[:2]), rng, int(total[1]))
-    share = resampled(stacked, lambda s: 2 * s[1] / s[2] if s[2] else math.nan, rng, int(total[2]))
-    return mean, share
+    return mean, bootstrap(2 * stacked[:, 1], rng, stacked[:, 2])
 
 
 def pairs_of(ratings: Ratings) -> list[tuple[str, str]]:

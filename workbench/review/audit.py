@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -9,6 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from workbench.tables.figures import Interval
+from workbench.tables.intervals import FEW_EVENTS, LEVEL, bootstrap_many, exact_binomial
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,26 +69,39 @@ def draw(
     return Sample(chosen, np.array([probability[n] for n in names[chosen]]), names[chosen], tuple(strata))
 
 
-def wrong_share(strata: Sequence[Stratum], stratum: Sequence[str], wrong: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return the estimated share of wrong masks among all, and its standard error; NaN where nothing was answered.
+def wrong_share(
+    strata: Sequence[Stratum],
+    stratum: Sequence[str],
+    image: Sequence[str],
+    wrong: NDArray[np.bool_],
+    rng: np.random.Generator,
+) -> Interval:
+    """Return the estimated share of wrong masks among all of the strata with an answer, with its 95 % interval.
 
-    Each answered mask stands for the masks of its stratum ÷ answered masks of it. Strata without an answer are left out.
+    Each answered mask stands for the masks of its stratum ÷ answered masks of it (wrong masks so weighed ÷ all so
+    weighed). The interval is from drawing the images anew; with fewer than 5 wrong (or right) masks it is the exact
+    binomial one of each stratum, weighed by masks, the 5 % split between the strata. Images count as a sample even where
+    all their masks were drawn: a summary, no certificate.
 
     Parameters
     ----------
-    stratum, wrong : (K,) of the answered masks
+    stratum, image, wrong : (K,) of the answered masks
 
-    Source: Cochran 1977, Sampling Techniques, 3rd ed., equations 5.1 and 5.13 (stratified sampling without replacement).
+    Source: Cochran 1977, Sampling Techniques, 3rd ed., equation 5.1; Efron 1979; Clopper and Pearson 1934.
     """
+    answered = collections.Counter(stratum)
+    counted = [s for s in strata if answered[s.name]]
+    if not counted:
+        return Interval.unknown()
+    weight_of = {s.name: s.masks / answered[s.name] for s in counted}
+    weight = np.array([weight_of[name] for name in stratum])
+    _, at = np.unique(np.array(list(image), dtype=str), return_inverse=True)
+    sums = np.bincount(at, weight * wrong)[None], np.bincount(at, weight)[None]
+    found = bootstrap_many(*sums, rng, of_events=False).interval(0)
+    if min(wrong.sum(), (~wrong).sum()) >= FEW_EVENTS:
+        return dataclasses.replace(found, n=len(wrong))
     names = np.array(list(stratum), dtype=object)
-    counted = [(s, wrong[names == s.name]) for s in strata if (names == s.name).any()]
-    total = sum(s.masks for s, _ in counted)
-    if not total:
-        return math.nan, math.nan
-    mean = sum(s.masks / total * float(w.mean()) for s, w in counted)
-    variance = 0.0
-    for s, w in counted:
-        n, p = len(w), float(w.mean())
-        within = p * (1 - p) * n / (n - 1) if n > 1 else p * (1 - p)
-        variance += (s.masks / total) ** 2 * (1 - n / s.masks) * within / n
-    return mean, math.sqrt(variance)
+    k, n = (np.array([x[names == s.name].sum() for s in counted]) for x in (wrong, np.ones_like(wrong)))
+    share = np.array([s.masks for s in counted]) / sum(s.masks for s in counted)
+    low, high = exact_binomial(k, n, 1 - (1 - LEVEL) / len(counted))
+    return Interval(found.value, float(share @ low), float(share @ high), len(wrong), "binomial")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from workbench.review import state
 from workbench.tables.events import Claim, EventError, ReviewEvent, short
@@ -58,6 +58,24 @@ def refuse_unknown(event: ReviewEvent, unknown: Sequence[str]) -> None:
         raise EventError(
             f"mask_id: image {event.image_id} has no mask {short(unknown[0])}{more}, neither in run {event.run_id} nor "
             "drawn; open the image again"
+        )
+
+
+def refuse_gone(event: ReviewEvent, gone: Iterable[str]) -> None:
+    """Refuse an event about a mask whose drawing was undone, came late, or was not for this purpose. Raises EventError."""
+    for name in gone:
+        raise EventError(
+            f"mask_id: mask {short(name)} of image {event.image_id} is gone: its drawing was undone or does not count; "
+            "redo it first, or open the image again"
+        )
+
+
+def refuse_other(event: ReviewEvent, same: bool) -> None:
+    """Refuse a gesture that bears the id of another one: it would be taken for that, and lost. Raises EventError."""
+    if not same:
+        raise EventError(
+            f"gesture_id: {short(event.gesture_id)} is another gesture already (of another kind, image or annotator); "
+            "give each gesture an id of its own"
         )
 
 

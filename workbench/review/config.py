@@ -13,6 +13,9 @@ class ReviewConfig(Settings):
 
     claim_s: float = setting(default=900.0, low=0, doc="a claim goes back this long after its last gesture or renewal")
     idle_s: float = setting(default=60.0, low=0, doc="a longer pause between two gestures is no active time")
+    drawing_s: float = setting(
+        default=300.0, low=0, doc="a gesture of drawing counts for at most this long, whatever the client says"
+    )
     coverage_share: float = setting(
         default=0.5, low=0, high=1, doc="on leaving an image, ask above this share of pixels that no kept mask covers"
     )

@@ -17,6 +17,7 @@ from workbench.tables.proposals import Proposals, mask_id
 
 NONE, ACCEPT, REJECT = range(3)  # codes of VERDICTS
 CARRY_OVER_IOU = 0.9
+STATUS = {"complete": "complete", "skip": "skipped"}  # of an image, by the kind of the event that left it
 
 
 class Gesture(NamedTuple):
@@ -172,7 +173,7 @@ def fold(
     return ImageReview(
         image_id=image_id,
         size_hw=size_hw,
-        status=("complete" if last[-1].kind == "complete" else "skipped") if last else "open",
+        status=STATUS[last[-1].kind] if last else "open",
         by_status=last[-1].annotator if last else "",
         run_id=run_id,
         triage_id=triage_id,
@@ -196,9 +197,12 @@ def _apply(event: ReviewEvent, state: dict[str, _Mask], elsewhere: dict[str, int
     if event.kind == "verdict":
         verdict = VERDICTS.index(event.payload["verdict"])
         for target in event.targets:
-            if target in state:
-                by = event.annotator if verdict or state[target].draw else ""
-                state[target] = dataclasses.replace(state[target], verdict=verdict, bulk=event.bulk, by=by)
+            before = state.get(target)
+            if event.bulk and before is not None and before.verdict == verdict != NONE and not before.bulk:
+                continue  # decided one by one already, and the same: it stays a verdict of its own
+            if before is not None:
+                by = event.annotator if verdict or before.draw else ""
+                state[target] = dataclasses.replace(before, verdict=verdict, bulk=event.bulk, by=by)
             elsewhere[target] = verdict
     elif event.kind == "label":
         if event.mask_id in state:

@@ -52,26 +52,26 @@ class Frame(NamedTuple):
 
 
 def keep(
-    catalog: Catalog,
+    connection: sa.Connection,
     seed: str,
     settings: Mapping[str, Any],
     strata: Mapping[str, Mapping[str, float]],
     masks: Sequence[AuditMask],
     frame: Frame,
-) -> int:
-    """Write an audit with all its masks, whole or not at all, and return its number."""
-    with catalog.write() as connection:
-        keys = {row.image_id: row.key for row in connection.execute(sa.select(images.c.image_id, images.c.key))}
-        ids = {row.name: row.id for row in connection.execute(sa.select(annotators.c.name, annotators.c.id))}
-        own = {**settings, _FRAME: frame._asdict()}
-        head = {"seed": seed, "settings": own, "strata": json.loads(json.dumps(strata)), "made_at": now()}
-        made = connection.execute(sa.insert(audits).values(**head, after_sequence=last_sequence(connection)))
-        assert made.inserted_primary_key is not None
-        number = int(made.inserted_primary_key[0])
-        rows = [_row(mask, number, keys[mask.image_id], ids.get(mask.decided_by)) for mask in masks]
-        if rows:
-            connection.execute(sa.insert(audit_masks), rows)
-    return number
+) -> tuple[int, list[int]]:
+    """Write an audit with all its masks; return its number, and the keys of its images that were audited before."""
+    keys = {row.image_id: row.key for row in connection.execute(sa.select(images.c.image_id, images.c.key))}
+    ids = {row.name: row.id for row in connection.execute(sa.select(annotators.c.name, annotators.c.id))}
+    own = {**settings, _FRAME: frame._asdict()}
+    head = {"seed": seed, "settings": own, "strata": json.loads(json.dumps(strata)), "made_at": now()}
+    made = connection.execute(sa.insert(audits).values(**head, after_sequence=last_sequence(connection)))
+    assert made.inserted_primary_key is not None
+    number = int(made.inserted_primary_key[0])
+    rows = [_row(mask, number, keys[mask.image_id], ids.get(mask.decided_by)) for mask in masks]
+    if rows:
+        connection.execute(sa.insert(audit_masks), rows)
+    before = sa.select(review_events.c.image_key).where(review_events.c.purpose == "audit").distinct()
+    return number, sorted(set(connection.execute(before).scalars()) & {row["image_key"] for row in rows})
 
 
 def _row(mask: AuditMask, audit: int, key: int, decided_by: int | None) -> dict[str, Any]:
@@ -99,8 +99,19 @@ def check(connection: sa.Connection, event: ReviewEvent, key: int, by: Person) -
             raise EventError(f"mask_id: {short(by.name)} decided {short(name)}; an audit needs somebody else")
 
 
-def settle(connection: sa.Connection, key: int, events: Sequence[ReviewEvent]) -> None:
-    """Note for each audited mask of an image the event that answers it today.
+class Settled(NamedTuple):
+    """A mask of an audit, the event that answers it by the journal, and the one that is noted."""
+
+    audit_id: int
+    mask_id: str
+    sequence: int | None
+    noted: int | None
+
+
+def settled(connection: sa.Connection, key: int, events: Sequence[ReviewEvent]) -> list[Settled]:
+    """Return for each audited mask of an image the event that answers it today: the last by somebody who may judge it.
+
+    A mask that a later audit asked about again keeps for the older audit the answer it had by then.
 
     Parameters
     ----------
@@ -111,29 +122,66 @@ def settle(connection: sa.Connection, key: int, events: Sequence[ReviewEvent]) -
         if event.kind in ("verdict", "edit"):
             for name in event.targets:
                 answers.setdefault(name, []).append(event)
-    columns = (audit_masks.c.audit_id, audit_masks.c.mask_id, audits.c.after_sequence, annotators.c.name)
-    joined = audit_masks.join(audits).outerjoin(annotators)
-    for audit, mask, after, decided_by in connection.execute(
-        sa.select(*columns).select_from(joined).where(audit_masks.c.image_key == key)
-    ).all():
+    since = _counts_since(connection, key)
+    columns = (audit_masks.c.audit_id, audit_masks.c.mask_id, audit_masks.c.sequence, annotators.c.name)
+    joined = audit_masks.outerjoin(annotators)
+    rows = connection.execute(sa.select(*columns).select_from(joined).where(audit_masks.c.image_key == key)).all()
+    asked: dict[str, list[tuple[int, int]]] = {}
+    for audit, mask, _, _ in rows:
+        asked.setdefault(mask, []).append((audit, since[audit]))
+    found = []
+    for audit, mask, noted, decided_by in rows:
+        after = since[audit]
         fit = [e for e in answers.get(mask, []) if (e.sequence or 0) > after and e.annotator != decided_by]
-        last = fit[-1] if fit and fit[-1].payload.get("verdict") != "none" else None
-        same = (audit_masks.c.audit_id == audit) & (audit_masks.c.image_key == key) & (audit_masks.c.mask_id == mask)
-        values = {"sequence": last.sequence if last else None}
-        connection.execute(sa.update(audit_masks).where(same).values(values))
+        again = min((start for later, start in asked[mask] if later > audit and start > after), default=None)
+        by_then = [e for e in fit if again is None or (e.sequence or 0) <= again]
+        last = next((e for part in (by_then, fit) for e in part[-1:] if e.payload.get("verdict") != "none"), None)
+        found.append(Settled(audit, mask, last.sequence if last else None, noted))
+    return found
 
 
-def pending(connection: sa.Connection, key: int, by: Person) -> list[str]:
-    """Return the masks of an image that a person has to judge or has judged in an open audit, in no telling order."""
+def _counts_since(connection: sa.Connection, key: int) -> dict[int, int]:
+    """Return for each audit of an image the event after which answers count: 0 unless masks were asked about again."""
+    here = sa.select(audit_masks.c.audit_id).where(audit_masks.c.image_key == key)
+    again = audits.c.settings["again"].as_boolean()
+    query = sa.select(audits.c.id, audits.c.after_sequence, again).where(audits.c.id.in_(here))
+    return {audit: 0 if asked is False else int(after) for audit, after, asked in connection.execute(query)}
+
+
+def settle(connection: sa.Connection, key: int, events: Sequence[ReviewEvent]) -> None:
+    """Note for each audited mask of an image the event that answers it today; see `settled`."""
+    for one in settled(connection, key, events):
+        if one.sequence != one.noted:
+            same = (audit_masks.c.audit_id == one.audit_id) & (audit_masks.c.mask_id == one.mask_id)
+            mine = same & (audit_masks.c.image_key == key)
+            connection.execute(sa.update(audit_masks).where(mine).values(sequence=one.sequence))
+
+
+def image_keys(connection: sa.Connection) -> list[int]:
+    """Return the keys of all images that an audit was drawn from, in order."""
+    return list(
+        connection.execute(sa.select(audit_masks.c.image_key).distinct().order_by(audit_masks.c.image_key)).scalars()
+    )
+
+
+def pending(connection: sa.Connection, key: int, by: Person) -> dict[str, int]:
+    """Return the masks of an image that a person has to judge or has judged in an open audit, in no telling order.
+
+    With each the event after which it was asked about last: what they said before is no answer.
+    """
     theirs = sa.func.coalesce(audit_masks.c.decided_by, -1) != by.id
     mine = audit_masks.c.sequence.is_(None) | (review_events.c.annotator_id == by.id)
+    joined = audit_masks.outerjoin(review_events, review_events.c.sequence == audit_masks.c.sequence)
     query = (
-        sa.select(audit_masks.c.mask_id)
-        .select_from(audit_masks.outerjoin(review_events, review_events.c.sequence == audit_masks.c.sequence))
+        sa.select(audit_masks.c.mask_id, audit_masks.c.audit_id)
+        .select_from(joined)
         .where((audit_masks.c.image_key == key) & theirs & mine)
         .order_by(audit_masks.c.mask_id)  # a hash of the pixels
     )
-    return list(dict.fromkeys(connection.execute(query).scalars()))
+    since, found = _counts_since(connection, key), dict[str, int]()
+    for mask, audit in connection.execute(query):
+        found[mask] = max(found.get(mask, 0), since[audit])
+    return found
 
 
 def audits_frame(catalog: Catalog) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -107,15 +108,15 @@ def claim(
     image_id : the image to take; None for the next one
     other_than : ids of images to pass over
     """
-    clock = _clock(catalog)
+    clock = _clock(catalog.is_sqlite)
     kind = _kind(by, scope)
     free = review_images.c.claimed_by.is_(None) | (review_images.c.expires_at <= clock)
     own = review_images.c.claimed_by == by.id
-    query = (
-        sa.select(review_images.c.image_key)
-        .select_from(_joined(scope))
-        .where((free | own) & (kind != "") if image_id is None else (free | own) & (images.c.image_id == image_id))
-    )
+    query = sa.select(review_images.c.image_key).select_from(_joined(scope)).where(free | own)
+    if image_id is not None:
+        query = query.where(images.c.image_id == image_id)
+    if image_id is None or scope.second:  # by name one may open any image, but not annotate it twice
+        query = query.where(kind != "")
     if scope.keys is not None and image_id is None:
         query = query.where(_among(scope.keys))
     if other_than:
@@ -140,9 +141,9 @@ def claim(
 _RETURNED = (review_images.c.image_key, review_images.c.token, review_images.c.expires_at, review_images.c.kind)
 
 
-def _clock(catalog: Catalog) -> sa.ColumnElement[float]:
+def _clock(sqlite: bool) -> sa.ColumnElement[float]:
     """Seconds since 1970 by the database's clock, the one that all who claim share."""
-    if catalog.is_sqlite:
+    if sqlite:
         return sa.literal_column("((julianday('now') - 2440587.5) * 86400.0)", sa.Float)
     return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float)
 
@@ -227,17 +228,24 @@ def renew(catalog: Catalog, held: Claim, claim_s: float) -> Claim:
 
     Raises
     ------
-    StoreError : when it is lost: the image has gone to another
+    StoreError : when it is lost: the image has gone to another; or when it was given back, or the image left for good
     """
-    values = {"expires_at": _clock(catalog) + claim_s, "claimed_by": _person_id(held.annotator)}
-    statement = sa.update(review_images).where(_still(held)).values(values).returning(review_images.c.expires_at)
+    statement = (
+        sa.update(review_images)
+        .where(_still(held) & (review_images.c.claimed_by == _person_id(held.annotator)))
+        .values(expires_at=_clock(catalog.is_sqlite) + claim_s)
+        .returning(review_images.c.expires_at)
+    )
     with catalog.write(alone=False) as connection:
         expires_at = connection.execute(statement).scalar()
-    if expires_at is None:
+        lost = expires_at is None and is_lost(connection, held)
+    if lost:
         raise StoreError(
             f"claim: image {held.image_id} has gone to another annotator since; claim the next one (what was recorded "
             "in the meantime is kept, and shown as late)"
         )
+    if expires_at is None:
+        raise StoreError(f"claim: image {held.image_id} was given back; claim it again, or the next one")
     return dataclasses.replace(held, expires_at=float(expires_at))
 
 
@@ -262,15 +270,41 @@ def _person_id(name: str) -> sa.ScalarSelect[Any]:
 
 def is_lost(connection: sa.Connection, held: Claim) -> bool:
     """Whether an image has changed hands since a claim was made. Expired but not taken by another, it holds."""
-    return connection.execute(sa.select(review_images.c.token).where(_still(held))).first() is None
+    return connection.execute(_HELD, _of(held)).first() is None
 
 
-def touch(catalog: Catalog, connection: sa.Connection, held: Claim, claim_s: float, ends: bool) -> None:
-    """Renew a claim because its holder has worked, or end it because the image is left for good."""
-    alive = {"claimed_by": _person_id(held.annotator), "expires_at": _clock(catalog) + claim_s}
-    connection.execute(
-        sa.update(review_images).where(_still(held)).values({"claimed_by": None, "expires_at": 0.0} if ends else alive)
-    )
+def touch(catalog: Catalog, connection: sa.Connection, held: Claim, claim_s: float, left: bool | None) -> None:
+    """Renew a claim because its holder has worked.
+
+    Parameters
+    ----------
+    left : True ends it, because the image is left for good; False takes it again, because leaving was undone; None
+        renews it where it is still held: a gesture that comes after the image was given back takes nothing from others
+    """
+    touching = _touching(catalog.is_sqlite, left)
+    connection.execute(touching, {**_of(held), "seconds": claim_s} if not left else _of(held))
+
+
+@functools.cache  # each gesture does this: to put the statement together takes as long as to run it
+def _touching(sqlite: bool, left: bool | None) -> sa.Update:
+    by = sa.select(annotators.c.id).where(annotators.c.name == sa.bindparam("of_name")).scalar_subquery()
+    statement = sa.update(review_images).where(_SAME)
+    if left:
+        return statement.values(claimed_by=None, expires_at=0.0)
+    if left is None:
+        statement = statement.where(review_images.c.claimed_by == by)
+    return statement.values(claimed_by=by, expires_at=_clock(sqlite) + sa.bindparam("seconds", type_=sa.Float))
+
+
+_SAME = (
+    review_images.c.image_key
+    == sa.select(images.c.key).where(images.c.image_id == sa.bindparam("of_image")).scalar_subquery()
+) & (review_images.c.token == sa.bindparam("of_token"))
+_HELD = sa.select(review_images.c.token).where(_SAME)
+
+
+def _of(held: Claim) -> dict[str, Any]:
+    return {"of_image": held.image_id, "of_token": held.token, "of_name": held.annotator}
 
 
 # ---- progress -------------------------------------------------------------------------------------------------------

@@ -34,6 +34,15 @@ class Person(NamedTuple):
         return self.role in ("senior", "owner")
 
 
+class Kept(NamedTuple):
+    """A gesture that the journal has: what is answered when it comes again, and what it was."""
+
+    recorded: Recorded
+    image_key: int
+    annotator_id: int
+    kind: str
+
+
 class Place(NamedTuple):
     """An image as the journal knows it: its row, and its size (h, w) where it was read already."""
 
@@ -102,19 +111,14 @@ def places(connection: sa.Connection, image_ids: Iterable[str]) -> dict[str, Pla
 # ---- writing --------------------------------------------------------------------------------------------------------
 
 
-def known(connection: sa.Connection, gesture_ids: Sequence[str]) -> dict[str, Recorded]:
+def known(connection: sa.Connection, gesture_ids: Sequence[str]) -> dict[str, Kept]:
     """Return those gestures that the journal has, as duplicates."""
-    columns = (
-        review_events.c.gesture_id,
-        review_events.c.sequence,
-        review_events.c.stale,
-        review_events.c.made_mask_id,
-    )
-    found: dict[str, Recorded] = {}
+    columns = [review_events.c[name] for name in ("gesture_id", "sequence", "stale", "made_mask_id", *Kept._fields[1:])]
+    found: dict[str, Kept] = {}
     for start in range(0, len(gesture_ids), _ASKED_AT_ONCE):
         part = review_events.c.gesture_id.in_(gesture_ids[start : start + _ASKED_AT_ONCE])
-        for gesture, sequence, stale, made in connection.execute(sa.select(*columns).where(part)):
-            found[gesture] = Recorded(gesture, sequence, stale, True, made)
+        for gesture, sequence, stale, made, *what in connection.execute(sa.select(*columns).where(part)):
+            found[gesture] = Kept(Recorded(gesture, sequence, stale, True, made), *what)
     return found
 
 
@@ -126,9 +130,12 @@ def append(
     row = {**own, "payload": dict(event.payload), "image_key": place.key, "annotator_id": by.id, "token": token}
     row |= {"made_mask_id": made_mask_id, "recorded_at": _now_ms()}
     del row["sequence"]
-    made = connection.execute(sa.insert(review_events).values(row)).inserted_primary_key
+    made = connection.execute(_APPEND, row).inserted_primary_key
     assert made is not None
     return Recorded(event.gesture_id, int(made[0]), event.stale, False, made_mask_id)
+
+
+_APPEND = sa.insert(review_events)
 
 
 def _now_ms() -> str:
@@ -170,11 +177,20 @@ def events(
     return found
 
 
-def gestures(connection: sa.Connection, key: int) -> list[ReviewEvent]:
-    """Return the events of an image in order, without the payload of any but undos: quick, to see what is undone."""
+def gestures(
+    connection: sa.Connection, keys: Sequence[int] | None, kinds: Sequence[str], also: str = ""
+) -> dict[str, list[ReviewEvent]]:
+    """Return events of some kinds, and the gesture `also`, by image id in order; with the payload of undos only.
+
+    Quick, to see what is undone (kind undo) and where images stand (undo, complete, skip), however much was drawn.
+    """
     payload = sa.case((review_events.c.kind == "undo", review_events.c.payload), else_=sa.null())
     column = sa.type_coerce(payload, review_events.c.payload.type).label("payload")
-    return [ReviewEvent.known(**row) for row in _rows(connection, _select(column), [key])]
+    wanted = review_events.c.kind.in_(kinds) | (review_events.c.gesture_id == also)
+    found: dict[str, list[ReviewEvent]] = {}
+    for row in _rows(connection, _select(column).where(wanted), keys):
+        found.setdefault(row["image_id"], []).append(ReviewEvent.known(**row))
+    return found
 
 
 def _select(payload: sa.ColumnElement[Any]) -> sa.Select[Any]:
@@ -192,14 +208,32 @@ def _rows(connection: sa.Connection, query: sa.Select[Any], keys: Sequence[int] 
             yield {**row, "payload": row["payload"] or {}}
 
 
-def drawn_ids(connection: sa.Connection, key: int, mask_ids: Sequence[str]) -> set[str]:
-    """Return which of these masks a person has drawn on an image; a gesture's "g:" name counts as its mask's."""
-    same = (review_events.c.image_key == key) & (review_events.c.made_mask_id != "")
-    found: set[str] = set()
+class Drawing(NamedTuple):
+    """A gesture that drew a mask."""
+
+    gesture_id: str
+    purpose: str
+    stale: bool
+
+
+def drawings(connection: sa.Connection, key: int, mask_ids: Sequence[str]) -> dict[str, list[Drawing]]:
+    """Return by which gestures people have drawn these masks on an image; masks that nobody drew are left out."""
+    made = review_events.c.made_mask_id
+    columns = (made, review_events.c.gesture_id, review_events.c.purpose, review_events.c.stale)
+    same = (review_events.c.image_key == key) & (made != "")
+    found: dict[str, list[Drawing]] = {}
     for start in range(0, len(mask_ids), _ASKED_AT_ONCE):
-        part = review_events.c.made_mask_id.in_(mask_ids[start : start + _ASKED_AT_ONCE])
-        found.update(connection.execute(sa.select(review_events.c.made_mask_id).where(same & part)).scalars())
+        part = made.in_(mask_ids[start : start + _ASKED_AT_ONCE])
+        for mask, *drawing in connection.execute(sa.select(*columns).where(same & part)):
+            found.setdefault(mask, []).append(Drawing(*drawing))
     return found
+
+
+def has_reviewed(connection: sa.Connection, key: int, by: Person) -> bool:
+    """Whether a person's own gestures are part of the review of an image."""
+    own = (review_events.c.image_key == key) & (review_events.c.annotator_id == by.id)
+    counted = (review_events.c.purpose == "review") & ~review_events.c.stale
+    return connection.execute(sa.select(review_events.c.sequence).where(own & counted).limit(1)).first() is not None
 
 
 def touched(connection: sa.Connection) -> set[int]:

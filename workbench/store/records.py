@@ -71,6 +71,20 @@ def latest_triage(catalog: Catalog, run_id: int) -> Version | None:
     return None if row is None else Version(*row)
 
 
+_LATEST = (
+    sa.select(runs.c.id, triages.c.id)
+    .select_from(runs.outerjoin(triages, triages.c.run_id == runs.c.id))
+    .order_by(runs.c.turn.desc(), triages.c.turn.desc())
+    .limit(1)
+)
+
+
+def latest(connection: sa.Connection) -> tuple[int, int] | None:
+    """Return the run that was worked on last and its triage used last, in one question; None where one is missing."""
+    row = connection.execute(_LATEST).first()
+    return None if row is None or row[1] is None else (row[0], row[1])
+
+
 def find_triage(catalog: Catalog, triage_id: int) -> Version | None:
     """Return a version of triage by its number."""
     with catalog.read() as connection:

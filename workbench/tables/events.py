@@ -35,7 +35,7 @@ class EventError(ValueError):
 def check_name(name: object, what: str = "annotator") -> str:
     """Return a name of a person, trimmed. Raises EventError for one that is empty, too long or holds control characters."""
     text = name.strip() if isinstance(name, str) else ""
-    if not text or len(text) > MAX_TEXT or any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
+    if not text or len(text) > MAX_TEXT or any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text):
         raise EventError(f"{what}: expected a name of 1 to {MAX_TEXT} characters in one line, got {short(name)}")
     return text
 

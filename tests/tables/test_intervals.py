@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from workbench.loop.intervals import bootstrap, bootstrap_many, difference, difference_many, exact_binomial
+from workbench.tables.intervals import bootstrap, bootstrap_many, difference, difference_many, exact_binomial
 
 
 def rng():

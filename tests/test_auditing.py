@@ -1,0 +1,150 @@
+"""Audits drawn more than once, and what they have found."""
+
+from __future__ import annotations
+
+import desk
+import pytest
+from desk import event
+
+
+@pytest.fixture
+def reviewed(tmp_path, monkeypatch):
+    """Four complete images of two automatic masks each."""
+    desk.install(monkeypatch)
+    with desk.make(tmp_path, n=4) as project:
+        project.add_annotator("t", "senior")
+        for image in project.images()["image_id"]:
+            project.record(event("complete", image))
+        yield project
+
+
+def answer(project, senior="s", verdict="accept", images=None):
+    """Judge what the queue hands out; return how many masks that were."""
+    queue, n = project.queue(), 0
+    while (images is None or images > 0) and (claim := queue.claim(senior)) is not None:
+        assert claim.kind == "audit"
+        review = project.audit_review(claim.image_id, senior)
+        todo = review.masks.mask_id[review.verdict == 0].tolist()
+        project.record([event("verdict", claim.image_id, m, by=senior, verdict=verdict) for m in todo], claim)
+        project.record(event("complete", claim.image_id, by=senior), claim)
+        n += len(todo)
+        images = None if images is None else images - 1
+    return n
+
+
+def test_draw_audit__again_hands_out_only_what_nobody_audited_and_keeps_the_probability(reviewed):
+    reviewed.review_config = reviewed.review_config.replace(audit_least=0)
+    first = reviewed.draw_audit(seed=1, share=0.5)
+    assert (first.masks, first.answered) == (4, 0)
+    assert answer(reviewed) == 4
+    second = reviewed.draw_audit(seed=2, share=0.75)
+    both = set(zip(*reviewed.audit_results(1)[["image_id", "mask_id"]].to_numpy().T, strict=True))
+    again = set(zip(*reviewed.audit_results(2)[["image_id", "mask_id"]].to_numpy().T, strict=True))
+    assert second.answered == len(both & again) >= 2
+    assert set(reviewed.audit_results(2)["probability"]) == {0.75}  # of all final masks, audited before or not
+    assert answer(reviewed) == len(again - both)
+    assert reviewed.audits()["answered"].tolist() == [4, 6]
+
+
+def test_draw_audit__of_what_is_all_audited_is_answered_at_once(reviewed):
+    reviewed.draw_audit()
+    assert answer(reviewed, verdict="reject") == 8
+    again = reviewed.draw_audit(seed=3)
+    assert (again.masks, again.answered) == (8, 8)
+    assert reviewed.queue().claim("s") is None
+    assert reviewed.quality_report().audits["2"]["wrong"] == 8
+
+
+def test_draw_audit__one_answer_counts_for_two_open_audits(reviewed):
+    reviewed.draw_audit()
+    reviewed.draw_audit(seed=1)
+    assert answer(reviewed) == 8
+    assert reviewed.audits()["answered"].tolist() == [8, 8]
+
+
+def test_draw_audit__asked_again_is_blind_to_the_first_answer_and_does_not_change_it(reviewed):
+    reviewed.draw_audit()
+    assert answer(reviewed, verdict="reject") == 8
+    again = reviewed.draw_audit(seed=1, again=True)
+    assert again.answered == 0
+    image = reviewed.images()["image_id"][0]
+    assert reviewed.audit_review(image, "s").verdict.tolist() == [0, 0]
+    assert answer(reviewed, "t") == 8
+    assert set(reviewed.audit_results(1)["result"]) == {"wrong"}
+    assert set(reviewed.audit_results(1)["auditor"]) == {"s"}
+    assert set(reviewed.audit_results(2)["result"]) == {"right"}
+    third = reviewed.draw_audit(seed=2)  # takes the last answers
+    assert third.answered == 8
+    assert set(reviewed.audit_results(3)["result"]) == {"right"}
+    assert reviewed.check() == []
+
+
+def test_audit_review__bulk_answer_shows_only_the_masks_not_asked_about_again(reviewed):
+    reviewed.draw_audit()
+    image = reviewed.images()["image_id"][0]
+    ids = reviewed.audit_review(image, "s").masks.mask_id.tolist()
+    reviewed.record(event("verdict", image, by="s", purpose="audit", verdict="accept", masks=ids))
+    reviewed.review_config = reviewed.review_config.replace(audit_least=0)
+    seed = next(k for k in range(99) if len(audited(reviewed, k) & set(ids)) == 1)
+    reviewed.draw_audit(seed=seed, share=0.5, again=True)
+    assert sorted(reviewed.audit_review(image, "s").verdict.tolist()) == [0, 1]
+
+
+def audited(project, seed):
+    """Masks that an audit with this seed asks about."""
+    number = project.draw_audit(seed=seed, share=0.5).audit_id
+    return set(project.audit_results(number)["mask_id"])
+
+
+def test_quality_report__audits_have_an_interval_at_zero_and_at_one(reviewed):
+    reviewed.draw_audit()
+    answer(reviewed, images=2)
+    found = reviewed.quality_report().audits["1"]
+    assert (found["masks"], found["answered"], found["wrong"], found["stands_for"]) == (8, 4, 0, 8)
+    share = found["wrong_share"]
+    assert (share.value, share.low, share.how) == (0.0, 0.0, "binomial")
+    assert share.high == pytest.approx(1 - 0.025 ** (1 / 4))
+    answer(reviewed, verdict="reject")
+    assert reviewed.quality_report().audits["1"]["wrong_share"].value == 0.5
+
+
+def test_agreement__bulk_after_a_verdict_of_ones_own_takes_it_back(reviewed):
+    image = reviewed.images()["image_id"][0]
+    ids = reviewed.image_review(image).masks.mask_id.tolist()
+    reviewed.record([event("verdict", image, ids[0], by=by, verdict="accept") for by in ("a", "b")])
+    assert reviewed.agreement().masks_judged_twice == 1
+    reviewed.record(event("verdict", image, by="b", verdict="accept", masks=ids[:2]))
+    assert reviewed.agreement().masks_judged_twice == 1
+    reviewed.record(event("verdict", image, by="b", verdict="reject", masks=ids[:2]))
+    assert reviewed.agreement().masks_judged_twice == 0
+
+
+def test_agreement__the_review_counts_whole_whoever_worked_on_it(reviewed):
+    image = reviewed.images()["image_id"][0]
+    reviewed.record([desk.draw(image, (18, 20, 23, 25), by="b"), event("complete", image)])
+    second = [
+        desk.draw(image, (18, 20, 23, 25), by="s", purpose="second"),
+        event("complete", image, by="s", purpose="second"),
+    ]
+    reviewed.record(second)
+    found = reviewed.agreement()
+    assert (found.images_twice, found.matched_share.value, found.drawn_iou.value) == (1, 1.0, 1.0)
+    assert (found.matched_share.how, found.matched_share.high) == ("binomial", 1.0)
+
+
+def test_quality_report__masks_an_hour_counts_masks_whose_time_was_measured(reviewed):
+    one, two = reviewed.images()["image_id"][:2]
+    reviewed.record(desk.draw(one, (18, 20, 23, 25), elapsed_ms=36_000))
+    reviewed.record(desk.draw(two, (18, 20, 23, 25), elapsed_ms=9_000, seconds_source="simulated"))
+    report = reviewed.quality_report()
+    assert (report.manual, report.seconds_source, report.masks_an_hour) == (2, "measured", pytest.approx(100))
+
+
+def test_quality_report__rejections_in_bulk_are_in_neither_count(reviewed):
+    image = reviewed.images()["image_id"][0]
+    ids = reviewed.image_review(image).masks.mask_id.tolist()
+    reviewed.record(
+        [event("verdict", image, verdict="reject", masks=ids[:2]), event("verdict", image, ids[2], verdict="reject")]
+    )
+    report = reviewed.quality_report()
+    assert (report.rejected, report.rejection_rate.value, sum(report.rejected_by_reason.values())) == (1, 1.0, 1)
