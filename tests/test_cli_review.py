@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from workbench.cli import app
+from workbench.project import Project
 
 run = CliRunner().invoke
 
@@ -33,6 +34,25 @@ def test_audit__draws_and_shows(folder):
     }
     assert shown["disagreements"] == []
     assert run(app, ["audit", folder]).exit_code == 0
+
+
+def test_audit__drawn_again_counts_what_was_answered_unless_asked(folder):
+    run(app, ["audit", folder, "--draw", "--json"])
+    with Project.open(folder) as project:
+        image = project.audit_results()["image_id"][0]
+        masks = project.audit_review(image, "s").masks.mask_id.tolist()
+        said = [desk.event("verdict", image, mask, by="s", purpose="audit", verdict="accept") for mask in masks]
+        project.record(said)
+    second = json.loads(run(app, ["audit", folder, "--draw", "--seed", "1", "--json"]).stdout)
+    third = json.loads(run(app, ["audit", folder, "--draw", "--seed", "1", "--again", "--json"]).stdout)
+    assert (second["answered"], third["answered"]) == (len(masks), 0)
+
+
+def test_quality__as_one_object_and_as_a_table(folder):
+    found = json.loads(run(app, ["quality", folder, "--json"]).stdout)
+    assert (found["images_done"], found["images"], found["automatic"]) == (2, 3, 4)
+    shown = run(app, ["quality", folder])
+    assert (shown.exit_code, "masks an hour" in shown.stdout) == (0, True)
 
 
 def test_audit__bad_share_fails_in_words(folder):

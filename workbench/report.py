@@ -43,7 +43,7 @@ class Figures(_Shown):
     """A frozen dataclass of figures, intervals among them, shown whole: a line each, and one for each of a mapping."""
 
     def __str__(self) -> str:
-        return "\n".join(f"{name.replace('_', ' '):20} {text}" for name, text in self._lines())
+        return "\n".join(f"{name.replace('_', ' '):20} {text}" for name, text in self.to_words().items())
 
     __repr__ = __str__
 
@@ -51,12 +51,13 @@ class Figures(_Shown):
         cells = "".join(
             f"<tr><th style='text-align:left'>{html.escape(name.replace('_', ' '))}</th>"
             f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
-            for name, text in self._lines()
+            for name, text in self.to_words().items()
         )
         return f"<table>{cells}</table>"
 
-    def _lines(self) -> list[tuple[str, str]]:
-        return [(name, _words(value)) for name, value in self._values().items()]
+    def to_words(self) -> dict[str, str]:
+        """Return each field in words, as it is shown: a figure with its interval, "not known" for none."""
+        return {name: _words(value) for name, value in self._values().items()}
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

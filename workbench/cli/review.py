@@ -1,4 +1,4 @@
-"""Commands on people's work: audit, agreement and review."""
+"""Commands on people's work: audit, quality, agreement and review."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ def audit(
     draw: Annotated[bool, typer.Option("--draw", help="draw a new audit from the final masks")] = False,
     seed: Annotated[int, typer.Option(help="fixes which masks are drawn")] = 0,
     share: Annotated[float | None, typer.Option(help="share of the masks that is drawn; 0.05 by default")] = None,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="hand out masks that were audited before once more; else their answers count"),
+    ] = False,
     unreviewed: Annotated[bool, typer.Option("--unreviewed", help="draw from images nobody has reviewed too")] = False,
     senior: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="let this person audit; may be given several times")
@@ -28,12 +32,23 @@ def audit(
         for name in senior or []:
             project.add_annotator(name, "senior")
         if draw:
-            drawn = project.draw_audit(seed, share=share, reviewed_only=not unreviewed)
+            drawn = project.draw_audit(seed, share=share, reviewed_only=not unreviewed, again=again)
             show(drawn.to_dict(), as_json, f"audit drawn in {folder}")
             return
         wrong = project.disagreements()[["image_id", "mask_id", "audit_id", "source", "decided_by", "auditor"]]
-        found = project.quality_report().to_dict()["audits"]
+        report = project.quality_report()
+        found = (report.to_dict() if as_json else report.to_words())["audits"]
         show({"audits": found, "disagreements": wrong.to_dict("records")}, as_json, f"audits of {folder}")
+
+
+@app.command()
+def quality(folder: Folder, as_json: AsJson = False) -> None:
+    """Show the quality of what people left, and what it took: coverage, overlaps, rejections, time, audits."""
+    from workbench.project import Project
+
+    with answering(as_json), Project.open(folder) as project:
+        report = project.quality_report()
+        show(report.to_dict() if as_json else report.to_words(), as_json, f"quality of {folder}")
 
 
 @app.command()
@@ -42,7 +57,8 @@ def agreement(folder: Folder, as_json: AsJson = False) -> None:
     from workbench.project import Project
 
     with answering(as_json), Project.open(folder) as project:
-        show(project.agreement().to_dict(), as_json, f"agreement in {folder}")
+        found = project.agreement()
+        show(found.to_dict() if as_json else found.to_words(), as_json, f"agreement in {folder}")
 
 
 @app.command()
