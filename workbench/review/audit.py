@@ -96,8 +96,8 @@ def wrong_share(
     weight_of = {s.name: s.masks / answered[s.name] for s in counted}
     weight = np.array([weight_of[name] for name in stratum])
     _, at = np.unique(np.array(list(image), dtype=str), return_inverse=True)
-    sums = np.bincount(at, weight * wrong)[None], np.bincount(at, weight)[None]
-    found = bootstrap_many(*sums, rng, of_events=False).interval(0)
+    wrong_of, all_of = (np.bincount(at, w)[None].astype(np.float64) for w in (weight * wrong, weight))
+    found = bootstrap_many(wrong_of, all_of, rng, of_events=False).interval(0)
     if min(wrong.sum(), (~wrong).sum()) >= FEW_EVENTS:
         return dataclasses.replace(found, n=len(wrong))
     names = np.array(list(stratum), dtype=object)

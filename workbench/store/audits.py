@@ -203,7 +203,7 @@ def audits_frame(catalog: Catalog) -> pd.DataFrame:
     names = ["audit_id", "seed", "settings", "strata", "made_at", "masks", "answered"]
     with catalog.read() as connection:
         found = pd.DataFrame([tuple(row) for row in connection.execute(query)], columns=names)
-    found["settings"] = [{k: v for k, v in some.items() if k != _FRAME} for some in found["settings"]]
+    found["settings"] = found["settings"].map(lambda some: {k: v for k, v in some.items() if k != _FRAME})
     return found
 
 
