@@ -10,6 +10,7 @@ export class Loader {
     this.app = app;
     this.turn = 0;
     this.bytes = null; // of the picture that is decoded
+    this.asked = false; // whether the first image was looked at for gestures of earlier pages
   }
 
   /** view, masks or picture changed: they come together in notebooks and one by one in Panel. */
@@ -60,6 +61,7 @@ export class Loader {
     app.empty.hidden = true;
     app.selected = app.session.byId.get(chosen) ?? null;
     app.hovered = null;
+    if (app.draft?.mask) app.draft.mask = app.session.byId.get(app.draft.mask.id) ?? app.draft.mask;
     app.stage.load(picture, view.image, same);
     app.list.reload();
     app.stage.layers.onDone = () => performance.mark("workbench:painted");
@@ -70,6 +72,14 @@ export class Loader {
     app.zoomed(app.stage.camera.scale);
     app.changed();
     app.root.dataset.ready = view.token ?? "";
+    this.#askAgain();
+  }
+
+  /** After a reload, or in a second view: `view` is from when the image was opened, gestures may have followed it. */
+  #askAgain() {
+    const { model, post } = this.app;
+    if (!this.asked && Object.keys(model.get("acked") ?? {}).length) post.send("refresh");
+    this.asked = true;
   }
 
   /** A drawing that a reload interrupted. */

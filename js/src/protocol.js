@@ -3,7 +3,7 @@
 /** @typedef {{client: string, seq: number, gesture_id: string, token: string, kind: string, phase: string,
  *   elapsed_ms: number, image: string}} Message */
 
-const UNRECORDED = new Set(["open", "prompt", "renew"]); // nothing is lost when these are
+const UNRECORDED = new Set(["open", "prompt", "renew", "refresh"]); // nothing is lost when these are
 const RESEND_MS = 2_000;
 const SILENT_MS = 5_000;
 const PREFIX = "workbench:";

@@ -40,8 +40,8 @@ class Watch:
 
     def check(self) -> None:
         """Fail when anything of that happened."""
-        assert not self.errors
-        assert not self.foreign
+        assert not self.errors, "\n".join(self.errors)
+        assert not self.foreign, "\n".join(self.foreign)
 
 
 class AnnotatorPage:

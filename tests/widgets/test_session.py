@@ -57,6 +57,29 @@ def test_open__goes_on_where_one_was(project):
     assert Window(project, client="after a restart").view["image"]["name"] == name
 
 
+def test_refresh__shows_the_open_image_as_it_is_now(window):
+    token, mask = window.view["token"], ids(window, "flagged")[0]
+    gesture = window.send("verdict", mask=mask, verdict="accept")["gesture"]
+    before = window.view
+    assert before["history"] == [], "the view is from when the image was opened"
+    assert window.send("refresh") is None
+    assert window.view["token"] == token
+    assert window.view["history"] == [{"gesture": gesture, "kind": "verdict", "undone": False}]
+    assert window.view["masks"]["verdict"][window.view["masks"]["id"].index(mask)] == "accept"
+    window.send("draw", **drawn(4, 4, 12, 12))
+    window.send("refresh")
+    assert len(window.view["masks"]["id"]) == len(before["masks"]["id"]) + 1
+    assert window.traits["masks"] == pack_masks(list(window.review.masks.rles), SIZE)
+
+
+def test_refresh__with_no_image_open(project):
+    window = Window(project, images=["3-fluorescence.png"])
+    window.send("complete")
+    assert window.view["mode"] == "empty"
+    assert window.send("refresh") is None
+    assert window.view["mode"] == "empty"
+
+
 def test_open__next_previous_and_by_name(window):
     names = [window.view["image"]["name"]]
     for which in ("next", "next", "previous", "next"):

@@ -242,5 +242,6 @@ KINDS: dict[str, dict[str, Check]] = {
     "open": {"which": _one_of(WHICH), "image": _optional(_text)},
     "prompt": {"prompt_id": _text, "points": _points, "box": _box, "mask": _optional(_word)},
     "renew": {},
+    "refresh": {},
 }
-UNRECORDED = ("open", "prompt", "renew")
+UNRECORDED = ("open", "prompt", "renew", "refresh")

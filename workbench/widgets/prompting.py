@@ -95,8 +95,10 @@ class Prompter:
         return self._sam.model_id if self._sam is not None else ""
 
     def open(self, token: str, image: np.ndarray) -> None:
-        """Take the image that prompts are about from now on; its embedding is computed meanwhile."""
+        """Take the image that prompts are about from now on; its embedding is computed meanwhile, once for a token."""
         with self._wake:
+            if self._opened is not None and self._opened.token == token:
+                return
             self._opened, self._prompt = _Opened(token, image), None
             if self._thread is None and not self._closed:
                 self._thread = threading.Thread(target=self._work, name="workbench prompts", daemon=True)

@@ -283,6 +283,13 @@ class Session:
         except StoreError:  # it has gone to another: the next gesture will say so
             log.info("the claim of %s was lost", self.annotator)
 
+    def _refresh(self, message: Message, current: Opened | None) -> None:
+        """Show the open image as it is now: a page that came later has the view from when the image was opened."""
+        opened = self.desk.opened
+        if opened is not None:
+            opened.board = self.desk.board(opened.claim)
+            self._show(opened, "")
+
     # ---- what the page is shown -----------------------------------------------------------------------------------
 
     def _show(self, opened: Opened | None, words: str) -> None:
