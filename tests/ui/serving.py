@@ -69,7 +69,7 @@ def _answers(url: str) -> bool:
 
 
 class Watched:
-    """A page with what it asked of other hosts and what it complained of."""
+    """A page with what it asked of other hosts and what it complained of; such a request never leaves the browser."""
 
     def __init__(self, page, server: Server) -> None:
         self.page, self.server = page, server
@@ -83,6 +83,7 @@ class Watched:
                 self.foreign.append(request.url)
 
         page.on("request", asked)
+        page.route(lambda url: urlsplit(url).scheme in ("http", "https") and urlsplit(url).netloc != own, _abort)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
         page.on("dialog", lambda dialog: (self.errors.append(f"dialog: {dialog.message}"), dialog.dismiss()))
@@ -99,3 +100,7 @@ class Watched:
         assert self.errors == []
         log = self.server.log()  # tornado says there that a socket closed while it was written to
         assert "workbench/" not in log.partition("Traceback")[2], log
+
+
+def _abort(route) -> None:
+    route.abort()

@@ -10,11 +10,13 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests are imported by path
 
 from made_projects import made_project, write_pictures
 from serving import Watched, dashboard
+from ui.pages import AnnotatorPage
 
 import workbench as wb
 from workbench.views.apps import _VIEWS
@@ -55,6 +57,13 @@ def empty(tmp_path_factory):
         yield server
 
 
+@pytest.fixture
+def reviewed(tmp_path):
+    made_project(tmp_path, images=2, rows=20).close()
+    with dashboard(tmp_path / "project", tmp_path / "log.txt") as server:
+        yield server, tmp_path / "project"
+
+
 def tile(page, name: str) -> int:
     """The large figure above a name."""
     text = page.locator(".tile", has_text=name).locator("b").first.inner_text()
@@ -65,7 +74,7 @@ def tile(page, name: str) -> int:
 def test_page__of_a_small_project_is_clean(small, page, name):
     watched = Watched(page, small[0])
     watched.open(name, until=SHOWN[name])
-    page.wait_for_timeout(1000)
+    page.wait_for_load_state("networkidle")
     watched.is_clean()
 
 
@@ -107,13 +116,40 @@ def test_thresholds__a_box_on_the_heat_map_says_what_lies_within(small, page):
     watched.open("thresholds", until=SHOWN["thresholds"])
     canvas = page.locator(".bk-Figure").first
     canvas.wait_for()
-    page.wait_for_timeout(1500)
-    box = canvas.bounding_box()
-    page.mouse.move(box["x"] + box["width"] * 0.35, box["y"] + box["height"] * 0.3)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] * 0.7, steps=8)
-    page.mouse.up()
-    page.get_by_text("In the region:").wait_for()
+    said = page.get_by_text("In the region:")
+    for _ in range(10):  # the figure may still move when it is first dragged over
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        page.mouse.move(box["x"] + box["width"] * 0.35, box["y"] + box["height"] * 0.3)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] * 0.7, steps=8)
+        page.mouse.up()
+        try:
+            said.wait_for(timeout=5_000)
+            break
+        except PlaywrightTimeout:
+            continue
+    said.wait_for(timeout=5_000)
+    watched.is_clean()
+
+
+def test_review__a_gesture_in_the_browser_is_in_the_journal(reviewed, page):
+    server, folder = reviewed
+    watched = Watched(page, server)
+    watched.open("review", until=SHOWN["review"])
+    page.get_by_label("your name").fill("ann")
+    page.keyboard.press("Tab")
+    page.get_by_role("button", name="Review", exact=True).click()
+    annotator = AnnotatorPage(page).wait()
+    image = annotator.data("image")
+    annotator.focus()
+    annotator.press("n", "a")
+    with wb.Project.open(folder) as project:
+        journal = project.journal(image)
+        verdicts = journal[journal["kind"] == "verdict"]
+        assert verdicts["annotator"].tolist() == ["ann"]
+        assert verdicts["payload"].tolist() == [{"verdict": "accept"}]
+        assert verdicts["mask_id"].iloc[0] in project.image_review(image).masks.mask_id.tolist()
     watched.is_clean()
 
 

@@ -138,7 +138,7 @@ def test_cycles__table_trends_and_the_seed_beside(tmp_path):
             view.present(dataclasses.replace(read, cycles=CycleTable(rows, awaited=("an image",), cycle=2)))
             shown = view.cycle_table[0][0].value
             assert shown["auto_accept_rate"].tolist() == [row.figures["auto_accept_rate"].value for row in rows]
-            assert "waits for 1 images" in texts(view)
+            assert "waits for 1 image to be reviewed" in texts(view)
         assert "measured here" in set(beside(view)["source"])
         assert any("the seed" in str(s) for s in beside(view)["source"])
 

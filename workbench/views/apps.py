@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import panel as pn
+from panel.io.resources import get_dist_path
 
 from workbench.views import layout
 from workbench.views.campaign import Campaign
@@ -42,6 +43,7 @@ def app(name: str, place: str | None = None, database: str | None = None) -> Any
     name : cycles, calibration, thresholds, review or quality
     place : folder of the project; None for the first argument of the command (`--args PROJECT`)
     """
+    _keep_to_own_host()
     place = place if place is not None else (sys.argv[1] if len(sys.argv) > 1 else None)
     database = database or (sys.argv[2] if len(sys.argv) > 2 else None)
     if place is None:
@@ -53,3 +55,13 @@ def app(name: str, place: str | None = None, database: str | None = None) -> Any
     title = campaign.project.name if not campaign.problem else "workbench"
     main = view(name, campaign)
     return layout.frame(name, title, main, main.sidebar)
+
+
+def _keep_to_own_host() -> None:
+    """Say where Panel's files lie before anything is made.
+
+    Panel says it only when it sends the page; until then its style sheets are looked for at its own host.
+    """
+    doc = pn.state.curdoc
+    if doc is not None and doc.session_context is not None:
+        doc.template_variables["dist_url"] = get_dist_path(cdn=False)
