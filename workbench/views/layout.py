@@ -61,7 +61,15 @@ _CARD = {
     "min-width": "0",
     "align-self": "start",
 }
-_GRID = {"display": "grid", "grid-template-columns": "repeat(auto-fit, minmax(min(430px, 100%), 1fr))", "gap": "16px"}
+# rows as tall as what they hold: else a least height of a card is taken for all that it needs
+_GRID = {
+    "display": "grid",
+    "grid-template-columns": "repeat(auto-fit, minmax(min(430px, 100%), 1fr))",
+    "grid-auto-rows": "max-content",
+    "grid-auto-flow": "row dense",
+    "align-content": "start",
+    "gap": "16px",
+}
 
 
 def escape(value: object) -> str:

@@ -90,7 +90,9 @@ def trend(frame: pd.DataFrame, name: str) -> hv.Overlay:
         bars = [(c, v, max(0.0, v - low), max(0.0, high - v)) for c, v, low, high in ends]
         parts.append(hv.ErrorBars(bars, "cycle", ["value", "below", "above"]).opts(line_color=MEASURED))
     ticks = sorted({int(c) for c in frame["cycle"]})
-    return hv.Overlay(parts).opts(xlabel="cycle", ylabel=label, xticks=ticks, **pool_plots.frame(label, 260))
+    ends_x = (min(ticks, default=1) - 0.4, max(ticks, default=1) + 0.4)  # else the last point is cut in half
+    frame_of = pool_plots.frame(label, 260)
+    return hv.Overlay(parts).opts(xlabel="cycle", ylabel=label, xticks=ticks, xlim=ends_x, padding=0.12, **frame_of)
 
 
 def confidence(rows: Sequence[CycleRow]) -> hv.Overlay:
