@@ -108,6 +108,22 @@ def test_thresholds__two_pages_see_each_others_versions(tmp_path):
         assert two.reference_name == f"triage version {project.triages()['id'].iloc[-1]}"
 
 
+def test_thresholds__a_point_of_a_saved_experiment_moves_the_sliders(tmp_path):
+    with made_project(tmp_path, images=2, rows=30) as project:
+        view = apps.view("thresholds", Campaign(tmp_path / "project"))
+        assert "None yet. A sweep that is given a name is kept" in texts(view)
+        grid = {"predicted_iou": [0.8, 0.9]}
+        table = project.sweep(grid, name="<b>first</b>", note="why", author="ann", progress=False)
+        view.campaign.poll()
+        assert view.experiments.name.options == ["<b>first</b>"]
+        assert view.experiments.points[1][0].value["predicted_iou"].tolist() == [0.8, 0.9]
+        view.experiments.take(1)
+        assert view.state.predicted_iou == 0.9
+        assert view.answer.counts["auto_accepted"] == table["auto_accepted"].iloc[1]
+        assert view.saving.note.value == "experiment '<b>first</b>', row 1"
+        assert "<b>first" not in texts(view)
+
+
 def test_thresholds__exact_pool_answers_and_says_so(tmp_path):
     with made_project(tmp_path, images=2, rows=30):
         view = apps.view("thresholds", Campaign(tmp_path / "project"))

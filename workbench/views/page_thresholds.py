@@ -19,6 +19,7 @@ from workbench.views.campaign import words
 from workbench.views.latest import Latest
 from workbench.views.pools import KINDS, Pooled, pool_of
 from workbench.views.strip import pictures_of
+from workbench.views.threshold_experiments import Experiments
 from workbench.views.threshold_figures import LiveFigures
 from workbench.views.threshold_saving import Saving
 from workbench.views.threshold_sliders import controls
@@ -50,7 +51,8 @@ class _Read:
 
     proposals: int
     config: TriageConfig
-    versions: Any  # DataFrame
+    versions: Any  # DataFrames
+    experiments: Any
     reference: str
 
 
@@ -73,7 +75,7 @@ class ThresholdsView(View):
         self.settling: Latest[TriageConfig, tuple[int, str]] = Latest(self._changes, self._strip)
         self.status = layout.words("", visible=False)
         self.progress = pmui.LinearProgress(value=0, visible=False, sizing_mode="stretch_width")
-        self.counts = layout.words("")
+        self.counts = layout.words('<p role="status">Counting …</p>')
         self.refused = layout.words("")
         self.shown = pmui.RadioButtonGroup(
             label="heat map shows", options={"accepted": "accepted", "number": "number"}, value="accepted", size="small"
@@ -86,6 +88,7 @@ class ThresholdsView(View):
         self.figures = LiveFigures(self)
         self.sidebar = controls(self.state)
         self.saving = Saving(self)
+        self.experiments = Experiments(self)
         self.state.param.watch(self._moved, [*SLIDERS, "by_jitter", "by_stability", "axis"])
         self.state.param.watch(self.guarded(lambda _: self._build()), "pool")
         self.shown.param.watch(lambda _: self._draw(), "value")
@@ -111,7 +114,7 @@ class ThresholdsView(View):
             last = versions.loc[versions["settings"].map(lambda s: s == config.to_dict())]
             number = int(last["id"].iloc[-1]) if len(last) else int(versions["id"].iloc[-1])
             reference = f"triage version {number}"
-        return _Read(int(totals["proposals"]), config, versions, reference)
+        return _Read(int(totals["proposals"]), config, versions, project.experiments(), reference)
 
     def present(self, data: _Read) -> None:
         """Follow the project; sliders stay where they are but for the first time."""
@@ -128,6 +131,7 @@ class ThresholdsView(View):
         else:
             self.state.base = data.config.replace(pool=data.config.pool)
         self.saving.follow(data.versions)
+        self.experiments.follow(data.experiments)
         self._build()
 
     def _from_address(self) -> None:
@@ -311,6 +315,7 @@ class ThresholdsView(View):
                 layout.card("Precision and recall", figures.precision_recall, text=_PR),
                 layout.card("Risk and coverage", figures.risk_coverage, text=_RC),
                 layout.card("Images whose outcome changes", self.changes, wide=True),
+                self.experiments.card(),
                 self.saving.card(),
             ),
         ]
