@@ -65,11 +65,14 @@ def open_lab(lab, new_context, project_path):
         name = name or f"{uuid.uuid4().hex[:8]}.ipynb"
         serving.write_notebook(folder / name, serving.opening(project_path, **given))
         page = (context or new_context()).new_page()
-        watches.append(Watch(page))
+        watch = Watch(page)
+        watches.append(watch)
         page.goto(f"{url}/lab/workspaces/{name.removesuffix('.ipynb')}/tree/{name}")
         run_all(page)
         opened.append(page)
-        return AnnotatorPage(page).wait()
+        shown = AnnotatorPage(page).wait()
+        shown.watch = watch
+        return shown
 
     yield open_one
     for page in opened:

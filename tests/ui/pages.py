@@ -33,6 +33,10 @@ class Watch:
         if message.type == "error" and not any(noise.search(where) for noise in NOISE):
             self.errors.append(where)
 
+    def forgive(self, pattern: str) -> None:
+        """Pass over console errors of one kind, in this page only: those of what a test brings about on purpose."""
+        self.errors[:] = [error for error in self.errors if not re.match(pattern, error)]
+
     def _request(self, request: Request) -> None:
         parts = urlsplit(request.url)
         if parts.scheme not in ("data", "blob") and parts.hostname not in ("127.0.0.1", "localhost"):
@@ -49,6 +53,7 @@ class AnnotatorPage:
 
     def __init__(self, page: Page, scope: Locator | None = None) -> None:
         self.page = page
+        self.watch: Watch | None = None
         self.root = (scope or page.locator("body")).locator(".wb").first
         self.stage = self.root.locator(".wb-stage")
 
