@@ -62,6 +62,8 @@ def test_notebook_7__takes_a_verdict_and_a_drawing(new_context, project, project
         page.wait_for_function(idle, timeout=90_000)
         page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
         accept_and_draw(AnnotatorPage(page).wait(), project, "nb")
+        # Notebook's own, while it loads settings; nothing of the annotator is called that
+        watch.forgive(r"Cannot read properties of undefined \(reading 'schema'\)$")
         watch.check()
         page.close()
 
