@@ -80,8 +80,8 @@ def test_import_truth__n_0(project):
     assert project.import_truth(Proposals.empty()).to_dict() == {
         "images": 0,
         "masks": 0,
-        "unmatched": (),
-        "problems": (),
+        "unmatched": [],
+        "problems": [],
     }
     assert len(project.truth()) == len(project.truth_labels()) == 0
 
