@@ -319,7 +319,7 @@ def test_reload__goes_on_where_the_kernel_did_not_answer(annotator):
     annotator.open()
     annotator.page.evaluate("window.harness.kernel.dead = true")
     annotator.press("n", "a", "r")
-    assert annotator.state("waiting") == "2"
+    annotator.page.wait_for_function("document.querySelector('.wb').dataset.waiting === '2'", timeout=9000)
     annotator.page.wait_for_function(
         "document.querySelector('.wb-banner').innerText.includes('does not answer')", timeout=9000
     )
