@@ -255,7 +255,7 @@ def compare(a: Side, b: Side, names: Sequence[str] | None, seed: int) -> pd.Data
         of_a, of_b = (_of(side, name, some, images) for side, some in zip((a, b), points, strict=True))
         rng, of_events = np.random.default_rng(seed), METRICS[name].of_events
         if name == AUDITED and all(by_audits):
-            found = difference(*(_sums(s, some, images) for s, some in zip((a, b), points, strict=True)), rng)
+            found = difference(_sums(a, points[0], images), _sums(b, points[1], images), rng)
         else:
             found = difference_many(of_a, of_b, rng, of_events=of_events)
         known = ~np.isnan([*of_a, *of_b]).any(axis=(0, 1))
