@@ -12,7 +12,10 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-TAKES_DATA = {"bundled_sam": True, "amg": False, "nms": True, "pool": True, "certificates": False, "cycles": True}
+TAKES_DATA = {
+    "bundled_sam": True, "amg": False, "nms": True, "rle": False, "pool": True, "memory": False, "annotator": False,
+    "certificates": False, "cycles": True,
+}  # fmt: skip
 BEGIN, END = "<!-- {name}: written by python -m benchmarks -->", "<!-- /{name} -->"
 
 

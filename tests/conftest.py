@@ -1,14 +1,40 @@
-"""For all tests: nothing asks another host, and hubs are told that there is no network."""
+"""For all tests: nothing asks another host, hubs are told that there is no network, and one Chromium serves all pages."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
+import shutil
 import socket
 
 import pytest
 
 os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", NO_ALBUMENTATIONS_UPDATE="1")
+if "PYTEST_XDIST_WORKER" in os.environ:  # side by side, a thread each: more would wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+def pytest_collection_modifyitems(items):
+    """Run slow tests first and those of pages last, and try these again before they fail.
+
+    Servers and pages share the machine with whatever else runs there; and Playwright leaves an event loop running in
+    its thread, in which other tests could not start theirs.
+    """
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.flaky(reruns=2))
+    items.sort(key=lambda item: 2 if item.get_closest_marker("browser") else not item.get_closest_marker("slow"))
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args):
+    """Drive the Chromium that is installed; none is downloaded."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("no Chromium on the PATH; install the package chromium to run the tests in the browser")
+    return {**browser_type_launch_args, "executable_path": found, "args": FLAGS}
 
 
 def _is_own(address: object) -> bool:

@@ -1,10 +1,10 @@
-// Active time between two gestures: pauses count up to the idle limit, what lies beyond it is cut.
+// Active time between two gestures: a pause longer than the idle limit is no active time, none of it.
 
 export class Clock {
   /** @param {() => number} now milliseconds */
   constructor(now = () => performance.now()) {
     this.now = now;
-    this.idle_ms = 30_000;
+    this.idle_ms = 60_000;
     this.last = now();
     this.active = 0;
   }
@@ -12,7 +12,7 @@ export class Clock {
   /** The person moved, pressed or typed. */
   touch() {
     const now = this.now();
-    this.active += Math.min(now - this.last, this.idle_ms);
+    if (now - this.last <= this.idle_ms) this.active += now - this.last;
     this.last = now;
   }
 

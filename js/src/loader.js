@@ -56,7 +56,7 @@ export class Loader {
     const chosen = same ? app.selected?.id : null;
     if (!same) this.#leave();
     app.session.load(view, wire);
-    app.clock.idle_ms = (view.settings?.idle_s ?? 30) * 1000;
+    app.clock.idle_ms = (view.settings?.idle_s ?? 60) * 1000;
     app.post.open({ token: view.token, store_key: view.store_key, image: view.image });
     app.empty.hidden = true;
     app.selected = app.session.byId.get(chosen) ?? null;

@@ -147,14 +147,16 @@ test("replies: each once, in order, with its message; heard says how far", () =>
   assert.equal(model.get("heard")[post.client], 4);
 });
 
-test("clock: pauses count up to the idle limit", () => {
+test("clock: a pause over the idle limit counts for nothing", () => {
   let now = 0;
   const clock = new Clock(() => now);
   clock.idle_ms = 1_000;
   now = 400;
   clock.touch();
   now = 60_000;
-  assert.equal(clock.take(), 1_400);
+  clock.touch();
+  now = 60_900;
+  assert.equal(clock.take(), 1_300);
   assert.equal(clock.take(), 0);
 });
 

@@ -1,8 +1,7 @@
-"""For tests in the browser: the system's Chromium, a project of drawn scenes, one JupyterLab for all of them."""
+"""For tests in the browser: a project of drawn scenes, one JupyterLab for all of them."""
 
 from __future__ import annotations
 
-import shutil
 import uuid
 
 import pytest
@@ -11,24 +10,6 @@ from ui import hosts as serving
 from ui.pages import AnnotatorPage, Watch
 
 import workbench as wb
-
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-
-
-def pytest_collection_modifyitems(items):
-    """Try a browser test again before it fails: servers and pages share the machine with whatever else runs there."""
-    for item in items:
-        if item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.flaky(reruns=2))
-
-
-@pytest.fixture(scope="session")
-def browser_type_launch_args(browser_type_launch_args):
-    """Drive the Chromium that is installed; none is downloaded."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("no Chromium on the PATH; install the package chromium to run the tests in the browser")
-    return {**browser_type_launch_args, "executable_path": found, "args": FLAGS}
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -84,19 +85,19 @@ class Board:
     def changes_since(self, before: Board) -> dict[str, Any]:
         """Return what the page has to change: `changes` by mask, `added` with all their columns, `removed` ids."""
         added = [name for name in self.ids if name not in before.at]
-        changes = {name: told for name in self.ids if name in before.at and (told := self._difference(before, name))}
+        was = before.compared
+        changed = [name for name, values in self.compared.items() if was.get(name, values) != values]
         return {
-            "changes": changes,
+            "changes": {name: self.told(name) for name in changed},
             "added": [self._whole(name) for name in added],
             "removed": [name for name in before.ids if name not in self.at],
         }
 
-    def _difference(self, before: Board, name: str) -> dict[str, Any]:
-        i, j = self.at[name], before.at[name]
-        a, b = self.review, before.review
-        if all(getattr(a, column)[i] == getattr(b, column)[j] for column in _COMPARED):
-            return {}
-        return self.told(name)
+    @functools.cached_property
+    def compared(self) -> dict[str, tuple[Any, ...]]:
+        """By mask, what a person can change of it."""
+        columns = (getattr(self.review, column)[self.rows].tolist() for column in _COMPARED)
+        return dict(zip(self.ids, zip(*columns, strict=True), strict=True))
 
     def told(self, name: str) -> dict[str, Any]:
         """Return what a person can change of a mask, as it is now."""

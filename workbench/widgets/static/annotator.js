@@ -835,14 +835,14 @@ var Clock = class {
   /** @param {() => number} now milliseconds */
   constructor(now = () => performance.now()) {
     this.now = now;
-    this.idle_ms = 3e4;
+    this.idle_ms = 6e4;
     this.last = now();
     this.active = 0;
   }
   /** The person moved, pressed or typed. */
   touch() {
     const now = this.now();
-    this.active += Math.min(now - this.last, this.idle_ms);
+    if (now - this.last <= this.idle_ms) this.active += now - this.last;
     this.last = now;
   }
   /** @returns {number} active ms since the gesture before, which ends here */
@@ -1987,7 +1987,7 @@ var Loader = class {
     const chosen = same ? app.selected?.id : null;
     if (!same) this.#leave();
     app.session.load(view, wire);
-    app.clock.idle_ms = (view.settings?.idle_s ?? 30) * 1e3;
+    app.clock.idle_ms = (view.settings?.idle_s ?? 60) * 1e3;
     app.post.open({ token: view.token, store_key: view.store_key, image: view.image });
     app.empty.hidden = true;
     app.selected = app.session.byId.get(chosen) ?? null;
