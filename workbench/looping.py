@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.calibrating import Calibrating
 from workbench.config import Preset, ProposeConfig, TriageConfig, propose_config, triage_config
-from workbench.loop import teaching
+from workbench.loop import efficiency, teaching
 from workbench.store import campaigns, records, runs, versions
 from workbench.store.errors import StoreError
 from workbench.store.versions import LearnedFrom, ModelVersion
@@ -19,9 +19,13 @@ if TYPE_CHECKING:
     import pandas as pd
     from segment_anything.modeling import Sam
 
+    from workbench.loop.curriculum import Curriculum
     from workbench.loop.cycle import CycleConfig
+    from workbench.loop.efficiency import Efficiency
     from workbench.loop.oracle import Annotator, OracleConfig
+    from workbench.loop.varied import DiversityTable
     from workbench.sam.predict import Predictor
+    from workbench.sam.segmenter import Segmenter
 
 
 class Looping(Calibrating):
@@ -101,6 +105,70 @@ class Looping(Calibrating):
 
         last = campaigns.find(self.catalog)
         return CycleTable(()) if last is None else cycle.table(self.catalog, last)
+
+    # ---- what a campaign came to ----------------------------------------------------------------------------------
+
+    def efficiency(
+        self,
+        preset: Literal["project", "seed"] = "project",
+        *,
+        manual_s: float | None = None,
+        stage1_s: float | None = efficiency.STAGE1_S,
+    ) -> Efficiency:
+        """Return masks an image, seconds a mask and hours of the complete images, and what is saved against other work.
+
+        Seconds are the active ones of the journal: measured where people worked, else simulated by an oracle; what is
+        assumed says so.
+
+        Parameters
+        ----------
+        preset : "seed" gives the seed's own arithmetic instead, whatever this project holds
+        manual_s : assumed seconds a mask drawn by hand; None for what the masks drawn here took, 34 s where none was
+        stage1_s : assumed seconds a mask of Stage 1 on the same masks; None for no such row
+        """
+        if preset not in ("project", "seed"):
+            raise ValueError(f'preset: expected "project" or "seed", got {preset!r}')
+        for name, seconds in (("manual_s", manual_s), ("stage1_s", stage1_s)):
+            if seconds is not None and not 0 < seconds < float("inf"):
+                raise ValueError(f"{name}: expected seconds above 0, got {seconds}")
+        return efficiency.seed() if preset == "seed" else efficiency.of_project(self, manual_s, stage1_s)
+
+    def diversity(
+        self, by: Literal["source", "cycle"] = "source", *, sam: Segmenter | None = None, clusters: int = 8
+    ) -> DiversityTable:
+        """Return how varied the final masks of complete images are: sizes, small ones found, occlusion, rarity.
+
+        Beside the ground truth where all these images have it, else beside all final masks.
+
+        Parameters
+        ----------
+        by : a row for all masks, and one for automatic and one for drawn ones, or one for each cycle of the last campaign
+        sam : counts rarity over clusters of this model's embeddings, so many; None for the labels people gave
+        """
+        from workbench.loop import varied
+
+        if by not in ("source", "cycle"):
+            raise ValueError(f'by: expected "source" or "cycle", got {by!r}')
+        if clusters < 2:
+            raise ValueError(f"clusters: expected 2 or more, got {clusters}")
+        return varied.of_project(self, by, self._batches(), sam, clusters)
+
+    def curriculum(self, *, drawn: bool = False) -> Curriculum:
+        """Return how difficult the final masks were that each cycle of the last campaign added, with intervals.
+
+        Parameters
+        ----------
+        drawn : only what people drew or edited: what the model of each cycle had missed
+        """
+        from workbench.loop import curriculum
+
+        return curriculum.of_project(self, self._batches(), drawn)
+
+    def _batches(self) -> dict[int, tuple[str, ...]]:
+        """Return the ids of the images that each cycle of the last campaign had reviewed, by its number."""
+        last = campaigns.find(self.catalog)
+        rows = [] if last is None else campaigns.of_campaign(self.catalog, last.id)
+        return {row.number: (*row.train, *row.calibration) for row in rows if not row.closing}
 
     def _first_model(self, model: Predictor | Sam | None) -> Predictor:
         from workbench.sam.load import load_sam

@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from workbench.loop.efficiency import Efficiency, Work, measured, seed
-from workbench.loop.seed_table import NOTE, SEED_CYCLES, beside_seed
+from workbench.loop.efficiency import NOTHING, Efficiency, Work, measured, seed
+from workbench.tables.seed_table import NOTE, SEED_CYCLES, beside_seed, lines
 
 
 def test_seed__arithmetic_is_reproduced():
@@ -36,7 +36,7 @@ def test_measured__nothing_drawn_is_an_assumption_and_said_to_be_one():
     found = measured(10, 200, 1000, 0, 0)
     assert found.manual.basis == "assumed"
     assert "34 s a mask are assumed" in found.manual.how
-    assert "(assumed)" in str(found)
+    assert "(assumed; 34 s" in str(found)
 
 
 def test_efficiency__of_nothing_is_legal():
@@ -63,8 +63,37 @@ def test_seed_cycles__automatic_share_runs_from_36_to_71():
 
 def test_beside_seed__labels_each_row():
     ours = [{"cycle": 1, "auto_accept_rate": 0.2, "manual_per_image": 8, "total_per_image": 10, "automatic_share": 0.2}]
-    frame = beside_seed(ours)
+    frame = beside_seed({"measured here": ours})
     assert frame["source"].value_counts().to_dict() == {"the seed, as stated": 5, "measured here": 1}
     assert frame.attrs["note"] == NOTE
     assert frame.iloc[-1]["manual_per_image"] == 8
-    assert len(beside_seed([])) == 5
+    assert len(beside_seed({})) == 5
+
+
+def test_lines__of_the_table_beside_the_seed():
+    ours = {"cycle": 1, "auto_accept_rate": 0.2, "manual_per_image": 8, "total_per_image": 10, "automatic_share": 0.2}
+    found = lines(beside_seed({"ours": [ours], "fixed": [{"cycle": 1}]}))
+    assert (
+        found[0]
+        == "the seed, as stated, cycle 1: 45% auto-accepted; 18.0 of 28.0 masks an image by hand (36% automatic)"
+    )
+    assert found[5] == "ours, cycle 1: 20% auto-accepted; 8.0 of 10.0 masks an image by hand (20% automatic)"
+    assert found[6:] == ["fixed, cycle 1: not known auto-accepted", NOTE]
+
+
+def test_measured__assumptions_are_given_and_labelled():
+    # 36 masks in 252 s are 7 s a mask: half of Stage 1's 14 s, a fifth of 35 s by hand
+    found = measured(2, 36, 252, 9, 180, manual_s=35, stage1_s=14)
+    assert found.saving == pytest.approx(0.5)
+    assert found.gain == pytest.approx(5)
+    assert [row["basis"] for row in found.rows()] == ["assumed", "measured", "assumed"]
+    assert "50% fewer hours than Stage 1, for the same masks" in found.lines()
+    assert "20.0 s of each of the 9 masks drawn here" in measured(2, 36, 252, 9, 180).manual.how
+
+
+def test_lines__of_the_seed():
+    words = str(seed())
+    assert "Efficiency of the seed, as stated" in words
+    assert "Stage 2: 32.8 masks an image, 8.0 s a mask, 13,111 h (assumed" in words
+    assert "22% fewer hours than Stage 1, with 37% more masks" in words
+    assert measured(0, 0, 0, 0, 0).lines() == [NOTHING]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -56,3 +57,20 @@ def test_table__of_no_cycles():
     assert (len(table), table.done, len(table.to_frame()), table.lines()) == (0, True, 0, [])
     assert "0 rows" in repr(table)
     assert "<table>" in table._repr_html_()
+
+
+def test_beside_seed__labels_where_each_row_comes_from():
+    worked = {"manual_per_image": 4.0, "total_per_image": 8.0, "automatic_share": 0.5, "seconds_source": "simulated"}
+    table = CycleTable((dataclasses.replace(row(), work=worked), row(2, closing=True)))
+    frame = table.beside_seed()
+    ours, fixed = "measured here, an oracle reviewed", "measured here, the seed's thresholds"
+    assert frame["source"].value_counts().to_dict() == {"the seed, as stated": 5, ours: 2, fixed: 2}
+    assert frame[frame["source"] == ours]["auto_accept_rate"].tolist() == [0.5, 0.5]
+    assert frame[frame["source"] == ours]["automatic_share"].isna().tolist() == [False, True]  # the last has no batch
+    assert frame[frame["source"] == fixed]["auto_accept_rate"].tolist() == [0.1, 0.1]
+    assert "36 to 71 %" in frame.attrs["note"]
+
+
+def test_beside_seed__by_people_and_of_no_cycles():
+    assert "measured here" in set(CycleTable((row(),)).beside_seed()["source"])
+    assert len(CycleTable(()).beside_seed()) == 5

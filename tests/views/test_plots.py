@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import holoviews as hv
 import numpy as np
 import pytest
+from strips import strips
 
 from workbench.calibrate.certify import certify_pool
 from workbench.calibrate.reliability import reliability
@@ -12,9 +15,11 @@ from workbench.loop.curriculum import curriculum
 from workbench.loop.diversity import diversity
 from workbench.loop.efficiency import measured, seed
 from workbench.loop.gate import CHECKS, evaluate
-from workbench.loop.seed_table import beside_seed
+from workbench.loop.varied import DiversityTable
+from workbench.tables.cycles import CycleRow, CycleTable
 from workbench.tables.figures import Interval
 from workbench.tables.proposals import Proposals
+from workbench.tables.seed_table import beside_seed
 from workbench.views import plots
 
 
@@ -67,8 +72,46 @@ def test_plot__empty_result_says_what_to_do(result, word):
     assert hv.renderer("bokeh").get_plot(figure).state is not None
 
 
+def five_cycles(n):
+    def one(cycle):
+        figures = {
+            name: Interval(0.1 * cycle, 0.05, 0.7, 9, "bootstrap") for name in ("auto_accept_rate", "recall_auto")
+        }
+        work = {} if cycle == 6 else {"manual_per_image": 9.0 - cycle, "total_per_image": 10.0}
+        return CycleRow(cycle, cycle == 6, "m", "m2", 1, 1, 1, {}, figures, figures, [1], work)
+
+    return CycleTable(tuple(one(k) for k in range(1, n + 1)))
+
+
+@pytest.mark.parametrize("n", [1, 6])
+def test_plot__cycles_beside_the_seed(n):
+    figure = five_cycles(n).plot()
+    assert hv.renderer("bokeh").get_plot(figure).state is not None
+    curves = {curve.label: curve for panel in figure for curve in panel.traverse(lambda x: x, [hv.Curve])}
+    assert set(curves) >= {"here", "here, the seed's thresholds", "the seed, as stated", "by hand", "the seed: by hand"}
+    assert len(curves["here"]) == n
+    assert len(curves["by hand"]) == min(n, 5)  # the closing row has no work
+    assert curves["the seed, as stated"]["value"].tolist() == [0.45, 0.52, 0.58, 0.63, 0.67]
+    assert "nothing was auto-accepted" in texts(figure)  # no fp_rate was measured
+
+
+def test_plot__cycles_that_wait_say_so():
+    assert "run_cycles" in texts(CycleTable(()).plot())
+    assert "waits for 2 images" in texts(CycleTable((), ("a", "b"), 1).plot())
+
+
+def test_plot__diversity_of_sets():
+    one = diversity(strips((0, 1), (2, 4)), what="cycle 1")
+    known = dataclasses.replace(one, small_found=Interval(0.5, 0.2, 0.8, 2, "bootstrap"), what="cycle 2")
+    figure = DiversityTable((one, known), "ground truth").plot()
+    assert hv.renderer("bokeh").get_plot(figure).state is not None
+    assert len(figure.traverse(lambda x: x, [hv.Scatter])[0]) == 1
+    assert isinstance(DiversityTable((one,), "all final masks").plot(), hv.Bars)
+    assert "complete the review" in texts(DiversityTable((diversity(Proposals.empty()),), "all").plot())
+
+
 def test_cycles__seed_is_dashed_beside_ours():
-    frame = beside_seed([{"cycle": 1, "auto_accept_rate": 0.3, "automatic_share": 0.2}])
+    frame = beside_seed({"measured here": [{"cycle": 1, "auto_accept_rate": 0.3, "automatic_share": 0.2}]})
     curves = plots.cycles(frame).traverse(lambda x: x, [hv.Curve])
     dashes = {c.label: hv.Store.lookup_options("bokeh", c, "style").kwargs["line_dash"] for c in curves}
     assert dashes == {"the seed, as stated": "dashed", "measured here": "solid"}

@@ -7,10 +7,21 @@ from typing import Annotated
 import typer
 
 from workbench import __version__
-from workbench.cli import calibration, dashboard, experiments, installation, loop, review, working
+from workbench.cli import account, calibration, dashboard, experiments, installation, loop, review, working
 from workbench.cli.answering import app
 
-__all__ = ["app", "calibration", "dashboard", "experiments", "installation", "loop", "main", "review", "working"]
+__all__ = [
+    "account",
+    "app",
+    "calibration",
+    "dashboard",
+    "experiments",
+    "installation",
+    "loop",
+    "main",
+    "review",
+    "working",
+]
 
 
 def main() -> None:

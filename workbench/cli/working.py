@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from workbench.cli.answering import AsJson, Changes, Folder, PresetName, answering, app, changed, show
 from workbench.config import preset, preset_for
+
+if TYPE_CHECKING:
+    from workbench.tables.cycles import CycleTable
 
 
 class FileFormat(StrEnum):
@@ -113,6 +116,7 @@ def report(
         table = project.cycles()
         if len(table):
             values["cycles"] = table.to_dict()["rows"] if as_json else table.lines()
+            values["beside_the_seed"] = _beside_seed(table, as_json)
         if failed:
             values["failed"] = project.failures()[["path", "reason", "message"]].to_dict("records")
         if gallery is not None:
@@ -120,6 +124,17 @@ def report(
 
             values["gallery"] = str(write_project_gallery(project, gallery))
         show(values, as_json, str(folder))
+
+
+def _beside_seed(table: CycleTable, as_json: bool) -> Any:
+    """The seed's cycle table and the project's, each row labelled."""
+    from workbench.tables.seed_table import lines
+
+    frame = table.beside_seed()
+    if not as_json:
+        return lines(frame)
+    rows = [{str(k): None if v != v else v for k, v in row.items()} for row in frame.to_dict("records")]
+    return {"rows": rows, "note": frame.attrs["note"]}
 
 
 @app.command()

@@ -27,7 +27,9 @@ class Diversity(Plotted):
     rarity : mean inverse frequency of the masks' categories, 1 where they are as the reference; NaN without labels
     categories : effective number, e to the entropy; NaN without labels
     occlusion : mean share of an outline that touches another mask; occluded : share of masks with more than a tenth
-    n : masks
+    small_found : small masks of the reference (its lowest quartile of areas) matched one to one at IoU >= 0.5 by one of
+        these ÷ small masks of the reference; not known where it was not compared
+    n : masks; what : which they are; grouped_by : what rarity counts: "label", "embedding", or "" for nothing
     """
 
     size_edges_px: Floats
@@ -38,10 +40,13 @@ class Diversity(Plotted):
     occluded: float
     n: int
     what: str = "final masks"
+    small_found: Interval = dataclasses.field(default_factory=Interval.unknown)
+    grouped_by: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values for JSON; what is not known is None."""
-        values = dataclasses.asdict(self)
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values["small_found"] = self.small_found.to_dict()
         for name in ("size_edges_px", "size_shares"):
             values[name] = [None if v != v else v for v in values[name].tolist()]
         return {k: None if isinstance(v, float) and v != v else v for k, v in values.items()}
@@ -53,13 +58,15 @@ def diversity(
     labels: ArrayLike | None = None,
     reference_labels: ArrayLike | None = None,
     what: str = "final masks",
+    touched: ArrayLike | None = None,
 ) -> Diversity:
     """Return the diversity of masks beside a reference.
 
     Parameters
     ----------
     masks : of any images; reference : None for the masks themselves
-    labels, reference_labels : categories, or embedding clusters, of either; None where there are none
+    labels, reference_labels : categories, or embedding clusters, of either, "" where a mask has none; None for no such
+    touched : (N,) share of each outline that touches another mask; None for `occlusion` among these masks
     """
     other = masks if reference is None else reference
     edges = np.quantile(other.area_px, [0.25, 0.5, 0.75]) if len(other) else np.full(3, np.nan)
@@ -67,18 +74,25 @@ def diversity(
     if not len(masks):
         return Diversity(edges, np.full(4, nan), nan, nan, nan, nan, 0, what)
     counts = np.bincount(np.searchsorted(edges, masks.area_px, side="left"), minlength=4)
-    rare = rarity(labels, labels if reference_labels is None else reference_labels) if labels is not None else None
-    touched = occlusion(masks)
+    named = _named(labels)
+    rare = rarity(named, named if reference_labels is None else _named(reference_labels))
+    outlines = occlusion(masks) if touched is None else np.asarray(touched, np.float64)
     return Diversity(
         edges,
         counts / len(masks),
-        nan if rare is None else float(rare.mean()),
-        nan if labels is None else effective_number(labels),
-        float(touched.mean()),
-        float((touched > 0.1).mean()),
+        float(rare.mean()) if len(rare) else nan,
+        effective_number(named) if len(named) else nan,
+        float(outlines.mean()),
+        float((outlines > 0.1).mean()),
         len(masks),
         what,
+        grouped_by="label" if len(named) else "",
     )
+
+
+def _named(labels: ArrayLike | None) -> NDArray[np.str_]:
+    names = np.asarray([] if labels is None else labels).astype(str)
+    return names[names != ""]
 
 
 def rarity(labels: ArrayLike, reference: ArrayLike | None = None) -> Floats:

@@ -1,18 +1,29 @@
-"""Efficiency (C6): masks an image, seconds a mask, hours, and what is saved; measured, or assumed and said to be so."""
+"""Efficiency (C6): masks an image, seconds a mask, hours, and what is saved; measured, simulated, or assumed and said so."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from workbench.plotted import Plotted
+from workbench.review import timing
+from workbench.store import journal
+from workbench.tables.events import ReviewEvent
+
+if TYPE_CHECKING:
+    from workbench.reviewing import Reviewing
+
+STAGE1_S = 14.0  # seconds a mask with which Stage 1 of Segment Anything ended
+BY_HAND_S = 34.0  # and with which it began: nearly all by hand
+NOTHING = "Nothing to account for: no image is complete with its seconds in the journal; review some first."
 
 
 @dataclasses.dataclass(frozen=True)
 class Work:
     """An amount of annotation: images, masks, and seconds of people's time for each mask.
 
-    basis : "measured" or "assumed"; how : where the seconds come from
+    basis : "measured", "simulated" (an oracle's seconds) or "assumed"; how : where the seconds come from
     """
 
     name: str
@@ -51,12 +62,14 @@ class Efficiency(Plotted):
 
     stage1 : the stage before, None where there was none; manual : the same masks all drawn by hand
     notes : what to know when reading the figures
+    of : whose work it is, as it stands above the figures
     """
 
     semi: Work
     manual: Work
     stage1: Work | None = None
     notes: tuple[str, ...] = ()
+    of: str = "this project"
 
     @property
     def saving(self) -> float:
@@ -95,22 +108,33 @@ class Efficiency(Plotted):
         figures = {"saving": self.saving, "more_masks": self.more_masks, "gain": self.gain}
         known = {k: None if v != v else v for k, v in figures.items()}
         rows = [{k: None if v != v else v for k, v in row.items()} for row in self.rows()]
-        return {"rows": rows, **known, "notes": list(self.notes)}
+        return {"of": self.of, "rows": rows, **known, "notes": list(self.notes)}
 
-    def __str__(self) -> str:
+    def lines(self) -> list[str]:
+        """Return the figures as lines of words: a line for each work, what is saved, and the notes."""
+        if not self.semi.masks:
+            return [*self.notes] or [NOTHING]
         lines = [
-            f"{r['work']:28} {r['masks_per_image']:6.1f} masks an image, {r['seconds_per_mask']:5.1f} s a mask, "
-            f"{r['hours']:10,.1f} h ({r['basis']})"
+            f"{r['work']}: {r['masks_per_image']:.1f} masks an image, {r['seconds_per_mask']:.1f} s a mask, "
+            f"{_hours(r['hours'])} h ({r['basis']}; {r['how']})"
             for r in self.rows()
         ]
-        lines.append(f"{self.gain:.1f} times the masks an hour of pure manual work")
-        if self.stage1:
-            lines.append(
-                f"{self.saving:.0%} fewer hours than {self.stage1.name}, with {self.more_masks:.0%} more masks"
-            )
-        return "\n".join([*lines, *self.notes])
+        if self.semi.hours:
+            lines.append(f"{self.gain:.1f} times the masks an hour of pure manual work")
+        if self.stage1 and self.stage1.hours:
+            change = f"{abs(self.saving):.0%} {'fewer' if self.saving >= 0 else 'more'} hours than {self.stage1.name}"
+            more = f", with {self.more_masks:.0%} more masks" if self.more_masks else ", for the same masks"
+            lines.append(change + more)
+        return [*lines, *self.notes]
+
+    def __str__(self) -> str:
+        return "\n".join([f"Efficiency of {self.of}", *self.lines()])
 
     __repr__ = __str__
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.3g}"
 
 
 def measured(
@@ -121,7 +145,9 @@ def measured(
     drawing_s: float,
     *,
     basis: str = "measured",
-    assumed_manual_s: float = 34.0,
+    manual_s: float | None = None,
+    stage1_s: float | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Efficiency:
     """Return the efficiency of work whose seconds were written down.
 
@@ -130,14 +156,66 @@ def measured(
     images, masks : done, and their final masks; active_s : people's active seconds on them, all phases
     drawn, drawing_s : masks drawn or edited by hand, and the seconds of that phase: what one by hand takes here
     basis : "measured", or "simulated" where an oracle's seconds were stated
-    assumed_manual_s : seconds a mask by hand where none was drawn; the seed's early Stage 1
+    manual_s : assumed seconds a mask by hand; None for those of the masks drawn here, the seed's 34 s where there are none
+    stage1_s : assumed seconds a mask of an earlier stage on the same masks; None for no such row
     """
     semi = Work.of_hours("semi-automatic", images, masks, active_s / 3600, basis, "active seconds of the journal")
-    if drawn:
-        by_hand, how = drawing_s / drawn, f"seconds of the {drawn:,} masks drawn here"
-        return Efficiency(semi, Work("all by hand", images, masks, by_hand, basis, how))
-    how = f"{assumed_manual_s:g} s a mask are assumed: none was drawn here"
-    return Efficiency(semi, Work("all by hand", images, masks, assumed_manual_s, "assumed", how))
+    if manual_s is None and drawn:
+        how = f"the {drawing_s / drawn:.1f} s of each of the {drawn:,} masks drawn here, taken for all"
+        manual = Work("all by hand", images, masks, drawing_s / drawn, basis, how)
+        notes = (
+            *notes,
+            "Masks that are left to be drawn are the difficult ones: one by hand may take less on average.",
+        )
+    else:
+        seconds = BY_HAND_S if manual_s is None else manual_s
+        why = ": none was drawn here" if manual_s is None else ""
+        manual = Work("all by hand", images, masks, seconds, "assumed", f"{seconds:g} s a mask are assumed{why}")
+    stage1 = None
+    if stage1_s is not None:
+        stage1 = Work("Stage 1", images, masks, stage1_s, "assumed", f"{stage1_s:g} s a mask are assumed")
+    return Efficiency(semi, manual, stage1, notes)
+
+
+def of_project(project: Reviewing, manual_s: float | None = None, stage1_s: float | None = STAGE1_S) -> Efficiency:
+    """Return the efficiency of the complete images of a project; see `Looping.efficiency`."""
+    reviewed = project.reviewed()
+    complete = reviewed.loc[reviewed["status"] == "complete", "image_id"].tolist()
+    with project.catalog.read() as connection:
+        events = journal.events(connection, purpose="review")
+    by_basis: dict[str, list[str]] = {"measured": [], "simulated": [], "": []}
+    for image in complete:
+        by_basis[_basis(events.get(image, []))].append(image)
+    basis = "measured" if by_basis["measured"] or not by_basis["simulated"] else "simulated"
+    chosen = by_basis[basis]
+    masks = project.final_masks(chosen)
+    config = project.review_config
+    seconds = timing.active_s([e for image in chosen for e in events[image]], config.idle_s, config.drawing_s)
+    drawn = int((masks.source != "automatic").sum())
+    return measured(
+        len(chosen), len(masks), sum(seconds.values()), drawn, seconds["draw"],
+        basis=basis, manual_s=manual_s, stage1_s=stage1_s, notes=_notes(basis, by_basis),
+    )  # fmt: skip
+
+
+def _basis(events: Sequence[ReviewEvent]) -> str:
+    """Where the seconds of an image come from; "" where there are none, or of both kinds."""
+    sources = {event.seconds_source for event in events if event.elapsed_ms > 0}
+    return sources.pop() if len(sources) == 1 else ""
+
+
+def _notes(basis: str, by_basis: dict[str, list[str]]) -> tuple[str, ...]:
+    notes = []
+    if not by_basis[basis]:
+        notes.append(NOTHING)
+    elif basis == "simulated":
+        notes.append("The seconds are an oracle's, stated in OracleConfig: they say nothing of people.")
+    other = len(by_basis["simulated"]) if basis == "measured" else 0
+    if other:
+        notes.append(f"{other:,} images whose seconds are simulated are left out.")
+    if by_basis[""]:
+        notes.append(f"{len(by_basis['']):,} complete images without seconds, or with both kinds, are left out.")
+    return tuple(notes)
 
 
 def seed() -> Efficiency:
@@ -157,4 +235,5 @@ def seed() -> Efficiency:
             f"The seed states 15 s a mask for Stage 1, which gives {at_15_s:,.0f} h; its 16,700 h need 14 s.",
             f"Its 30,000 h by hand are {manual.seconds_per_mask:.1f} s a mask, between the 34 s and 14 s it states.",
         ),
+        "the seed, as stated",
     )

@@ -109,6 +109,30 @@ class CycleTable(Plotted):
 
         return pd.DataFrame([row.flat() for row in self.rows])
 
+    def beside_seed(self) -> pd.DataFrame:
+        """Return the seed's table of five cycles and these, each row labelled in `source`; `attrs["note"]` holds the note.
+
+        `auto_accept_rate` of ours is measured on the test images, at the cycle's thresholds and (a source of its own) at
+        the seed's fixed ones; masks an image and `automatic_share` are those of the batch that was reviewed.
+        """
+        from workbench.tables.seed_table import beside_seed
+
+        known = {source: [row for row in rows if len(row) > 1] for source, rows in self._by_source().items()}
+        return beside_seed(known)
+
+    def _by_source(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the figures of the seed's table by where they come from."""
+        work = ("manual_per_image", "total_per_image", "automatic_share")
+        simulated = any("simulated" in str(row.work.get("seconds_source", "")) for row in self.rows)
+        ours: list[dict[str, Any]] = []
+        fixed: list[dict[str, Any]] = []
+        for row in self.rows:
+            worked = {name: row.work[name] for name in work if name in row.work}
+            ours.append({"cycle": row.cycle, **_rate(row.figures), **worked})
+            fixed.append({"cycle": row.cycle, **_rate(row.seed_figures)})
+        label = "measured here, an oracle reviewed" if simulated else "measured here"
+        return {label: ours, "measured here, the seed's thresholds": fixed}
+
     def to_dict(self) -> dict[str, Any]:
         """Return rows and what is awaited as plain values for JSON."""
         return {"rows": [row.to_dict() for row in self.rows], "awaited": list(self.awaited), "cycle": self.cycle}
@@ -142,6 +166,11 @@ class CycleTable(Plotted):
             body += "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
         waiting = f"<p>{html.escape(self.lines()[-1])}</p>" if self.awaited else ""
         return f"<table><tr>{head}</tr>{body}</table>{waiting}"
+
+
+def _rate(figures: Mapping[str, Interval]) -> dict[str, float]:
+    found = figures.get("auto_accept_rate")
+    return {} if found is None or not found.known else {"auto_accept_rate": found.value}
 
 
 def _short(figure: Interval) -> str:

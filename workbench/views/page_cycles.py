@@ -9,7 +9,6 @@ import panel as pn
 import panel_material_ui as pmui
 
 from workbench.loop.gate import GateReport
-from workbench.loop.seed_table import beside_seed
 from workbench.report import Report
 from workbench.store import calibrations
 from workbench.views import layout, pool_plots, report_plots
@@ -110,17 +109,13 @@ class CyclesView(View):
         ]
         if len(data.models):
             parts.append(layout.card("Models and their parents", layout.table(data.models, "models"), wide=True))
-        self._frame = frame
+        self._table = table
         self._fill_table()
         return parts
 
     def _fill_table(self) -> None:
         """Show the cycles, with the figures of the seed beside them where that is wanted."""
-        shown = (
-            beside_seed([{str(k): v for k, v in row.items()} for row in self._frame.to_dict("records")])
-            if self.reference.value
-            else self._frame
-        )
+        shown = self._table.beside_seed() if self.reference.value else self._table.to_frame()
         first = [name for name in _FIRST if name in shown]
         rest = [name for name in shown if name not in first]
         notes = [layout.note(str(shown.attrs["note"]))] if self.reference.value else []

@@ -21,6 +21,9 @@ from workbench.loop.curriculum import Curriculum
 from workbench.loop.diversity import Diversity
 from workbench.loop.efficiency import Efficiency
 from workbench.loop.gate import Check, GateReport
+from workbench.loop.varied import DiversityTable
+from workbench.tables.cycles import CycleRow, CycleTable
+from workbench.tables.seed_table import SOURCE
 
 hv.extension("bokeh", inline=True, logo=False)
 
@@ -187,14 +190,22 @@ def _named(check: Check) -> str:
 
 @figure.register
 def _(efficiency: Efficiency, **_: Any) -> Any:
-    """Return hours of each work; what is assumed is lighter than what was measured."""
+    """Return hours of each work; what is assumed or simulated is lighter than what was measured."""
     rows = [row for row in efficiency.rows() if row["hours"] > 0]
     if not rows:
         return empty("Hours of annotation", "No time was written down yet: review some images first")
     data = [(f"{r['work']} ({r['basis']})", r["hours"], BLUE if r["basis"] == "measured" else "#7FB8D8") for r in rows]
     bars = hv.Bars(data, "work", [hv.Dimension("hours", unit="h"), "colour"])
-    title = f"Hours of annotation\n{efficiency.gain:.1f} times the masks an hour of manual work"
-    return bars.opts(color="colour", line_width=0, title=title, xlabel="", tools=["hover"], ylim=(0, None), **_SIZE)
+    title = f"Hours of annotation, {efficiency.of}\n{efficiency.gain:.1f} times the masks an hour of manual work"
+    return bars.opts(
+        color="colour",
+        line_width=0,
+        title=title,
+        xlabel="",
+        tools=["hover"],
+        ylim=(0, 1.05 * max(r["hours"] for r in rows)),
+        **_SIZE,
+    )
 
 
 @figure.register
@@ -212,11 +223,38 @@ def _(diversity: Diversity, **_: Any) -> Any:
 
 
 @figure.register
+def _(table: DiversityTable, **_: Any) -> Any:
+    """Return the shares of each set of masks by quarter of sizes, and of small masks found, with 95 % intervals."""
+    rows = [row for row in table.rows if row.n]
+    if not rows:
+        return empty("Masks by size", "No masks yet: complete the review of some images first")
+    quarters = ("smallest", "second", "third", "largest")
+    data = [
+        (row.what, quarter, share) for row in rows for quarter, share in zip(quarters, row.size_shares, strict=True)
+    ]
+    bars = hv.Bars(data, ["masks", "quarter"], hv.Dimension("share", label="share of masks"))
+    bars = bars.opts(
+        stacked=True, cmap=["#08306B", BLUE, "#7FB8D8", "#CFE3F2"], line_width=0, tools=["hover"], xlabel="", xrotation=30,
+        legend_position="right", title=f"Quarters of sizes, beside {table.reference}", ylim=(0, 1), **_SIZE,
+    )  # fmt: skip
+    found = [(row.what, row.small_found) for row in rows if row.small_found.known]
+    if not found:
+        return bars
+    points = hv.Scatter([(what, f.value) for what, f in found], "masks", "share found")
+    ends = [(what, f.value, f.value - f.low, f.high - f.value) for what, f in found if np.isfinite(f.low)]
+    spans = hv.ErrorBars(ends, "masks", ["share found", "below", "above"]).opts(line_color=BLUE)
+    right = (
+        points.opts(color=BLUE, size=8, tools=["hover"], xrotation=30, xlabel="", ylim=(-0.03, 1.03), **_SIZE) * spans
+    )
+    return hv.Layout([bars, right.opts(title="Small masks that are found, at IoU 0.5")]).cols(2)
+
+
+@figure.register
 def _(found: Curriculum, **_: Any) -> Any:
     """Return the mean difficulty of what each cycle added, with its 95 % interval."""
-    title = "Difficulty of the masks that each cycle added"
+    title = f"Difficulty of the {found.what} that each cycle added"
     if not len(found.cycles):
-        return empty(title, "No cycles yet: project.run_cycles(5, ...)")
+        return empty(title, "\n".join(found.notes) or "No cycles yet: project.run_cycles(5, ...)")
     known = np.isfinite(found.low)
     curve = hv.Curve(list(zip(found.cycles, found.difficulty, strict=True)), "cycle", "difficulty")
     rows = [
@@ -229,7 +267,7 @@ def _(found: Curriculum, **_: Any) -> Any:
     chart = curve.opts(color=BLUE, line_width=2) * bars.opts(line_color=BLUE) * curve.to(hv.Scatter).opts(size=8)
     return chart.opts(
         title=title, xlabel="cycle", ylabel="mean rank of difficulty, 0 to 1",
-        ylim=(0, 1), xticks=found.cycles.tolist(), **_SIZE,
+        ylim=(0, 1), xlim=(found.cycles.min() - 0.4, found.cycles.max() + 0.4), xticks=found.cycles.tolist(), **_SIZE,
     )  # fmt: skip
 
 
@@ -237,7 +275,7 @@ CYCLE_COLUMNS = {"auto_accept_rate": "auto-acceptance rate", "automatic_share": 
 
 
 def cycles(frame: Any, columns: Sequence[str] = tuple(CYCLE_COLUMNS)) -> Any:
-    """Return trends of a cycle table (`loop.seed_table.beside_seed`): measured rows solid, the seed's dashed.
+    """Return trends of a cycle table (`CycleTable.beside_seed`): measured rows solid, the seed's dashed.
 
     Parameters
     ----------
@@ -263,3 +301,78 @@ def cycles(frame: Any, columns: Sequence[str] = tuple(CYCLE_COLUMNS)) -> Any:
             )
         )  # fmt: skip
     return hv.Layout(panels).cols(2)
+
+
+PANELS = {
+    "Auto-acceptance rate": ("auto_accept_rate",),
+    "Recall at IoU 0.5": ("recall_proposals", "recall_auto"),
+    "Wrong among the auto-accepted": ("fp_rate", "fp_rate_50"),
+    "Masks an image": ("total_per_image", "manual_per_image"),
+}
+_NAMES = {
+    "auto_accept_rate": "here", "recall_proposals": "of all distinct masks", "recall_auto": "of the auto-accepted",
+    "fp_rate": "at IoU 0.75", "fp_rate_50": "at IoU 0.5", "total_per_image": "all", "manual_per_image": "by hand",
+}  # fmt: skip
+
+
+@figure.register
+def _(table: CycleTable, **_: Any) -> Any:
+    """Return acceptance, recall, wrong masks and masks an image by cycle, with 95 % intervals and the seed's beside."""
+    if not len(table):
+        return empty("Cycles", "\n".join(table.lines()) or "No cycles yet: project.run_cycles(5, ...)")
+    frame = table.beside_seed()
+    theirs = frame[frame["source"] == SOURCE]
+    last = max(len(theirs), *(row.cycle for row in table.rows))
+    names = {row.cycle: f"after {row.cycle - 1}" for row in table.rows if row.closing}
+    ticks = [(k, names.get(k, str(k))) for k in range(1, last + 1)]
+    panels = []
+    for title, columns in PANELS.items():
+        parts: list[Any] = []
+        for colour, name in zip((BLUE, GREEN), columns, strict=False):
+            points = [(row.cycle, *_ends(row, name)) for row in table.rows]
+            parts += _measured([point for point in points if np.isfinite(point[1])], colour, _NAMES[name])
+        if title == "Auto-acceptance rate":
+            points = [(row.cycle, *_ends(row, f"seed_{name}")) for row in table.rows]
+            parts += _measured([p for p in points if np.isfinite(p[1])], ORANGE, "here, the seed's thresholds")
+        shown = [name for name in columns if name in theirs]
+        for name, dash in zip(shown, ("dashed", "dotted"), strict=False):
+            label = f"the seed: {_NAMES[name]}" if len(shown) > 1 else SOURCE
+            points = theirs[["cycle", name]].to_numpy()
+            parts.append(hv.Curve(points, "cycle", "value", label=label).opts(color=GREY, line_dash=dash, line_width=2))
+        if not parts:
+            panels.append(
+                empty(
+                    title,
+                    "Not known: nothing was auto-accepted, or no test\nimage has ground truth that leaves nothing out",
+                )
+            )
+            continue
+        ends = (0, None) if columns[0] == "total_per_image" else (-0.03, 1.03)
+        overlay = hv.Overlay(parts).opts(
+            title=title, xlabel="cycle", ylabel="masks an image" if ends[1] is None else "share", xticks=ticks, ylim=ends,
+            xlim=(0.6, last + 0.4), legend_position="top", legend_cols=4, show_grid=True, width=520, height=380,
+        )  # fmt: skip
+        panels.append(overlay)
+    return hv.Layout(panels).cols(2).opts(shared_axes=False)
+
+
+def _ends(row: CycleRow, name: str) -> tuple[float, float, float]:
+    """A figure of a cycle and its interval; NaN where there is none."""
+    figure = row.seed_figures.get(name[5:]) if name.startswith("seed_") else row.figures.get(name)
+    if figure is None:
+        value = float(row.work.get(name, float("nan")))
+        return value, float("nan"), float("nan")
+    return figure.value, figure.low, figure.high
+
+
+def _measured(points: Sequence[tuple[float, ...]], colour: str, label: str) -> list[Any]:
+    """A line with points and intervals; nothing where nothing is known."""
+    if not points:
+        return []
+    values = [(x, y) for x, y, *_ in points]
+    bars = [(x, y, max(y - low, 0.0), max(high - y, 0.0)) for x, y, low, high in points if np.isfinite(low)]
+    return [
+        hv.Curve(values, "cycle", "value", label=label).opts(color=colour, line_width=2),
+        hv.Scatter(values, "cycle", "value").opts(color=colour, size=7, tools=["hover"]),
+        hv.ErrorBars(bars, "cycle", ["value", "below", "above"]).opts(line_color=colour),
+    ]

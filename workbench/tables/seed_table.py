@@ -30,6 +30,7 @@ SEED_CYCLES = (
     SeedCycle(4, 0.63, 11, 33),
     SeedCycle(5, 0.67, 10, 34),
 )
+SOURCE = "the seed, as stated"
 NOTE = (
     "The seed states auto-acceptance rates of 45 to 67 %; the share of automatic masks that its own counts give, "
     "(total − manual) ÷ total, runs from 36 to 71 %."
@@ -37,21 +38,36 @@ NOTE = (
 COLUMNS = ("cycle", "auto_accept_rate", "manual_per_image", "total_per_image", "automatic_share")
 
 
-def beside_seed(ours: Sequence[Mapping[str, Any]], label: str = "measured here") -> pd.DataFrame:
+def beside_seed(ours: Mapping[str, Sequence[Mapping[str, Any]]]) -> pd.DataFrame:
     """Return the seed's cycles and ours in one table; `source` says which is which, and `attrs["note"]` holds the note.
 
     Parameters
     ----------
-    ours : a mapping for each cycle with the names of `COLUMNS`; what is missing is NaN
+    ours : by source, a mapping for each cycle with the names of `COLUMNS`; what is missing is NaN
     """
     import pandas as pd
 
     rows: list[dict[str, Any]] = [
-        {"source": "the seed, as stated", **row._asdict(), "automatic_share": row.automatic_share}
-        for row in SEED_CYCLES
+        {"source": SOURCE, **row._asdict(), "automatic_share": row.automatic_share} for row in SEED_CYCLES
     ]
-    for row in ours:
-        rows.append({"source": label, **{name: row.get(name, float("nan")) for name in COLUMNS}})
+    for source, cycles in ours.items():
+        rows += [{"source": source, **{name: row.get(name, float("nan")) for name in COLUMNS}} for row in cycles]
     frame = pd.DataFrame(rows, columns=["source", *COLUMNS])
     frame.attrs["note"] = NOTE
     return frame
+
+
+def lines(frame: pd.DataFrame) -> list[str]:
+    """Return a line of words for each row of `beside_seed`, and the note."""
+    found = []
+    for row in frame.to_dict("records"):
+        rate, share = (
+            "not known" if row[name] != row[name] else f"{row[name]:.0%}"
+            for name in ("auto_accept_rate", "automatic_share")
+        )
+        words = f"{row['source']}, cycle {row['cycle']:.0f}: {rate} auto-accepted"
+        if row["total_per_image"] == row["total_per_image"]:
+            words += f"; {row['manual_per_image']:.1f} of {row['total_per_image']:.1f} masks an image by hand"
+            words += f" ({share} automatic)"
+        found.append(words)
+    return [*found, str(frame.attrs["note"])]
