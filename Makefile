@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# tests side by side, a file in one place; slow ones first, those of pages last
+SPREAD := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test check bench clean
 
@@ -22,7 +24,7 @@ test: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SPREAD) $(ARGS)
 
 # what to run before each commit, under three minutes
 check: $(VENV)/.installed
@@ -30,7 +32,7 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "not slow and not browser" -x $(ARGS)
+	$(BIN)/python -m pytest $(SPREAD) -m "not slow and not browser" -x $(ARGS)
 
 # the figures of benchmarks/RESULTS.md; takes long: see benchmarks/README.md
 bench: $(VENV)/.installed
