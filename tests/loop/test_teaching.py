@@ -78,11 +78,45 @@ def test_train__a_model_that_stops_proposing_fails_loudly(project, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "true", "fails"),
-    [(40, 20, 100, False), (40, 19, 100, True), (400, 100, 90, False), (400, 0, 0, True), (7, 0, 0, False)],
+    ("before", "after", "true", "fails", "fails_but_for_the_true"),
+    [
+        (40, 20, 100, False, False),
+        (40, 19, 100, True, True),
+        (41, 20, 0, True, False),
+        (400, 199, 90, True, False),
+        (400, 100, 90, True, False),
+        (400, 89, 90, True, True),
+        (400, 0, 0, True, True),
+        (7, 0, 0, False, False),
+    ],
 )
-def test_failure__half_of_before_or_as_many_as_there_are(before, after, true, fails):
-    assert bool(failure({"images": 1, "before": before, "after": after, "true": true})) == fails
+def test_failure__half_of_before_and_as_many_as_there_are(before, after, true, fails, fails_but_for_the_true):
+    checks = {"images": 1, "before": before, "after": after, "true": true}
+    assert bool(failure(checks)) == fails
+    assert bool(failure(checks, "half_or_true")) == fails_but_for_the_true
+
+
+def test_failure__says_how_many_were_expected_and_what_to_do():
+    checks = {"images": 6, "before": 401, "after": 100, "true": 90}
+    words = failure(checks)
+    assert "at least 201 were expected" in words
+    assert "least_proposed=half_or_true" in words
+    assert "least_proposed" not in failure({**checks, "after": 80})  # it would not help
+
+
+def test_train__the_other_rule_takes_a_failed_version_without_training_anew(project, monkeypatch):
+    draw_all(project, 4)
+    counts = {"images": 4, "true": 12, "before": 40, "after": 13}
+    monkeypatch.setattr(teaching, "still_proposes", lambda *_: counts)
+    with pytest.raises(TrainingError, match="least_proposed=half_or_true"):
+        project.train(random_sam(), TOY, progress=False)
+    monkeypatch.setattr(Fit, "train_step", lambda self: pytest.fail("trained anew"))
+    version = project.train(random_sam(), TOY.replace(least_proposed="half_or_true"), progress=False)
+    assert (version.status, version.message) == ("ready", "")
+    assert version.settings["least_proposed"] == "half_or_true"
+    assert len(project.model_data(version.model_id)) == 4
+    with pytest.raises(TrainingError, match="kept as failed"):
+        project.train(random_sam(), TOY, progress=False)
 
 
 def test_train__nothing_complete(project):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -55,7 +57,7 @@ def train(
 
     Raises
     ------
-    TrainingError : when the new model proposes fewer than half the distinct masks that its parent did
+    TrainingError : when the new model proposes fewer distinct masks than `config.least_proposed` asks for
     StoreError : without an image, for a model of transformers, or when nothing can be written
     """
     import torch
@@ -70,7 +72,7 @@ def train(
     digest = _digest(before.model_id, data, config)
     known = versions.by_digest(home, digest)
     if known is not None and (folder / known.file).is_file():
-        return _usable(known)
+        return _usable(_judged_again(home, known, config))
     state = folder / versions.FOLDER / f"training-{digest}"
     files.make_folder(state)
     with files.locked(state / "writer.lock", "this training is under way in another process; let it finish, or end it"):
@@ -85,6 +87,17 @@ def train(
         version = versions.keep(home, version, learned)
     shutil.rmtree(state, ignore_errors=True)
     return _usable(version)
+
+
+def _judged_again(home: Catalog, known: ModelVersion, config: TrainConfig) -> ModelVersion:
+    """Return a version by the rule that is asked for now: its weights do not depend on it, so nothing is trained anew."""
+    message = failure(known.checks, config.least_proposed)
+    if message == known.message:
+        return known
+    settings = {**known.settings, "least_proposed": config.least_proposed}
+    status = "failed" if message else "ready"
+    judged = dataclasses.replace(known, status=status, message=message, settings=settings)
+    return versions.keep(home, judged, versions.learned_from(home, known.model_id))
 
 
 def _usable(version: ModelVersion) -> ModelVersion:
@@ -113,7 +126,8 @@ def predictor(parent: Predictor | Sam) -> Predictor:
 
 
 def _digest(parent_id: str, data: Sequence[tuple[str, tuple[str, ...]]], config: TrainConfig) -> str:
-    text = json.dumps([parent_id, sorted((i, sorted(masks)) for i, masks in data), config.to_dict()])
+    settings = {name: value for name, value in config.to_dict().items() if name != "least_proposed"}
+    text = json.dumps([parent_id, sorted((i, sorted(masks)) for i, masks in data), settings])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -141,20 +155,30 @@ def still_proposes(
     return counts
 
 
-def failure(checks: Mapping[str, int]) -> str:
+def failure(checks: Mapping[str, int], least: str = "half") -> str:
     """Return why a model's automatic generation is not good enough, "" when it is.
 
-    A model that proposed far more than there is may be rid of the rest: from the number of true masks on it is not
-    held against it.
+    Parameters
+    ----------
+    least : "half" of the distinct masks that the parent proposed; "half_or_true" lets a model be rid of what its parent
+        proposed beyond what there is: from the number of true masks on nothing is held against it
     """
-    wanted = min(LEAST_SHARE * checks["before"], max(checks["true"], LEAST_BEFORE))
+    wanted = LEAST_SHARE * checks["before"]
+    if least == "half_or_true":
+        wanted = min(wanted, max(checks["true"], LEAST_BEFORE))
     if checks["before"] < LEAST_BEFORE or checks["after"] >= wanted:
         return ""
-    return (
+    words = (
         f"automatic generation proposes {checks['after']} distinct masks on {checks['images']} train images, where the "
-        f"parent proposed {checks['before']} and {checks['true']} are true; train with more prompts that are bad "
-        "(TrainConfig.anywhere, bad), a lower learning_rate, or more images"
+        f"parent proposed {checks['before']} and {checks['true']} are true; at least {math.ceil(wanted)} were expected. "
+        "Train with a lower learning_rate, more images, or more prompts that are bad (anywhere, bad)"
     )
+    if least == "half" and checks["after"] >= checks["true"] >= LEAST_BEFORE:
+        words += (
+            "; if its parent proposed far more than there is, and the rest is rightly gone, set least_proposed to "
+            "half_or_true (--set train.least_proposed=half_or_true) and run again: nothing is trained anew"
+        )
+    return words
 
 
 def _version(
@@ -166,7 +190,7 @@ def _version(
     checks: dict[str, int],
     config: TrainConfig,
 ) -> ModelVersion:
-    message = failure(checks)
+    message = failure(checks, config.least_proposed)
     return ModelVersion(
         model_id=after.model_id,
         parent_id=before.model_id,

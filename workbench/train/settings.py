@@ -40,5 +40,10 @@ class TrainConfig(Settings):
     held_out: float = setting(default=0.1, low=0, high=0.5, doc="share of the train images that decide when to stop")
     check_every: int = setting(default=50, low=1, doc="steps between checks on them")
     patience: int = setting(default=6, low=1, doc="checks without a better one after which training stops")
+    least_proposed: Literal["half", "half_or_true"] = setting(
+        default="half",
+        doc="distinct masks that the new model must propose, else it fails: half of its parent's; or, where that is more "
+        "than there are true masks, as many as these",
+    )
     amp: Literal["auto", "off"] = setting(default="auto", doc="auto: bfloat16 on CUDA where the device has it")
     seed: int = setting(default=0, low=0, high=2**63 - 1, doc="of views and prompts; equal seeds, equal weights (CPU)")
