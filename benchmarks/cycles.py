@@ -180,6 +180,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=48, help="points a side")
     parser.add_argument("--jitter", type=int, default=10, help="moved prompts a distinct mask")
     parser.add_argument("--steps", type=int, default=TrainConfig().steps, help="training steps a cycle")
+    parser.add_argument("--least-proposed", default=TrainConfig().least_proposed, help="what a new model must propose")
     parser.add_argument("--keep", type=Path, help="folder for the projects; the same command goes on with them")
     a = parser.parse_args()
     if (a.data / "nuclei").is_dir():  # the folder of all sets, as other benchmarks take it
@@ -199,7 +200,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             home = (a.keep or Path(folder)) / lead
             home.mkdir(parents=True, exist_ok=True)
-            table = campaign(a.data, parts, seed, home, floors, TrainConfig(steps=a.steps))
+            train = TrainConfig(steps=a.steps, least_proposed=a.least_proposed)
+            table = campaign(a.data, parts, seed, home, floors, train)
         print(*table.lines(), sep="\n")
         rows += [*cycle_rows(lead, table), *aim_rows(lead, table, plain_recall(a.data, parts.test))]
         rows.append(Row(f"{lead}.minutes", (time.perf_counter() - since) / 60, "min", None, 1, 30.0, "<="))

@@ -130,8 +130,13 @@ def import_coco(project: ProjectFolder, path: str | Path) -> TruthSummary:
     from workbench.formats import coco
 
     file = coco.read(path)
-    names = [entry.file_name for entry in file.images]
-    return import_truth(project, file.masks, file.labels, file.crowd, names, Path(path).name, file.problems)
+    some = set(file.masks.image_id.tolist())
+    unknown = [e.file_name for e in file.images if e.file_name in file.incomplete and e.file_name not in some]
+    names = [entry.file_name for entry in file.images if entry.file_name not in set(unknown)]
+    told = [
+        f"{name}: all its masks were refused, so it has no truth: that is not the same as no object" for name in unknown
+    ]
+    return import_truth(project, file.masks, file.labels, file.crowd, names, Path(path).name, [*file.problems, *told])
 
 
 def export_coco(

@@ -32,17 +32,6 @@ def sam():
     return random_sam(input_px=64, score_shift=0.9)
 
 
-@pytest.fixture(autouse=True)
-def own_models(monkeypatch, sam):
-    """Load models of the toy architecture, which has no name."""
-    from workbench.looping import Looping
-
-    load = Looping.load_model
-    monkeypatch.setattr(
-        Looping, "load_model", lambda self, model_id, into=None, **s: load(self, model_id, random_sam(input_px=64), **s)
-    )
-
-
 def made(tmp_path):
     return disc_project(tmp_path, images=9, empty=1)
 

@@ -66,8 +66,8 @@ def test_efficiency__measured_seconds_by_hand(project):
     assert found.manual.seconds_per_mask == pytest.approx(10)
     assert found.stage1.hours * 3600 == pytest.approx(56)
     assert found.stage1.basis == "assumed"
-    assert "1 images whose seconds are simulated are left out." in found.notes
-    assert "1 complete images without seconds, or with both kinds, are left out." in found.notes
+    assert "Left out: 1 image with simulated seconds." in found.notes
+    assert "Left out: 1 image complete without seconds, or with both kinds of them." in found.notes
 
 
 def test_efficiency__simulated_seconds_are_said_to_be_so(project):
@@ -191,5 +191,5 @@ def test_curriculum__a_picture_that_is_gone_is_left_out_and_said(project):
     for picture in (project.path.parent / "images").iterdir():
         picture.unlink()
     found = project.curriculum()
-    assert "1 images cannot be read now" in repr(found)
+    assert "1 image cannot be read now" in repr(found)
     assert np.isnan(found.parts["contrast"]).all()

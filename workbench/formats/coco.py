@@ -39,6 +39,7 @@ class CocoFile:
     labels : (N,) str beside the masks, "" for none
     crowd : (N,) bool beside the masks: a region of many things that are not told apart
     problems : one line for each entry that was refused, with the reason
+    incomplete : file names of images of which masks were refused
     """
 
     images: tuple[ImageEntry, ...]
@@ -47,6 +48,7 @@ class CocoFile:
     labels: NDArray[np.object_]
     crowd: NDArray[np.bool_]
     problems: list[str]
+    incomplete: frozenset[str] = frozenset()
 
     @functools.cached_property
     def _rows(self) -> dict[str, np.ndarray]:
@@ -239,18 +241,23 @@ def _masks_read(
 ) -> CocoFile:
     found: list[tuple[ImageEntry, bytes, str, bool]] = []
     used: set[Id] = set()
+    incomplete: set[str] = set()
     for entry in _named(entries, "annotation", problems):
+        told, image = len(problems), None
         with _Refusal(problems, "annotation", entry):
+            image = _image_of(entry, images)
             if "id" in entry:
                 used.add(_new_id(entry, used))
-            image = _image_of(entry, images)
             counts = _mask(entry, image.size_hw)
             label = _label(entry, categories, problems)
             found.append((image, counts, label, entry.get("iscrowd") in (1, True)))
+            continue
+        if image is not None and len(problems) > told:
+            incomplete.add(image.file_name)
     labels = np.array([label for *_, label, _ in found], dtype=object)
     crowd = np.array([crowd for *_, crowd in found], dtype=bool)
     masks = _table([image for image, *_ in found], [counts for _, counts, *_ in found])
-    return CocoFile(tuple(images.values()), categories, masks, labels, crowd, problems)
+    return CocoFile(tuple(images.values()), categories, masks, labels, crowd, problems, frozenset(incomplete))
 
 
 def _image_of(entry: Mapping[str, Any], images: Mapping[Id, ImageEntry]) -> ImageEntry:

@@ -168,7 +168,8 @@ def of_project(project: Reviewing, batches: Mapping[int, Sequence[str]], drawn: 
     elif not len(masks):
         notes.append("No image of a cycle is complete yet: review those that wait.")
     if unread:
-        notes.append(f"{unread:,} images cannot be read now: contrast of what was drawn on them is left out.")
+        told = f"{unread:,} image{'s' * (unread != 1)} cannot be read now"
+        notes.append(f"{told}: contrast of what was drawn there is left out.")
     found = curriculum(
         [number[image] for image in masks.image_id.tolist()],
         masks.image_id,

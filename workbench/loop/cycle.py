@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -163,10 +164,14 @@ class Campaigning:
         )
 
     def _load(self, model_id: str) -> Predictor:
+        from workbench.sam.checkpoints import ARCHITECTURES
+
         if model_id == self.first.model_id:
             return self.first
         if self._model.model_id != model_id:
-            self._model = self.project.load_model(model_id)
+            by_name = self.project.model_version(model_id).architecture in ARCHITECTURES
+            into = None if by_name else copy.deepcopy(self.first.model)
+            self._model = self.project.load_model(model_id, into, device=self.first.device, dtype=self.first.dtype)
         return self._model
 
     # ---- the steps ------------------------------------------------------------------------------------------------

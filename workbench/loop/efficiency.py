@@ -112,8 +112,10 @@ class Efficiency(Plotted):
 
     def lines(self) -> list[str]:
         """Return the figures as lines of words: a line for each work, what is saved, and the notes."""
-        if not self.semi.masks:
+        if not self.semi.images:
             return [*self.notes] or [NOTHING]
+        if not self.semi.masks:
+            return [f"{_images(self.semi.images)} complete, without a mask: seconds a mask are not known", *self.notes]
         lines = [
             f"{r['work']}: {r['masks_per_image']:.1f} masks an image, {r['seconds_per_mask']:.1f} s a mask, "
             f"{_hours(r['hours'])} h ({r['basis']}; {r['how']})"
@@ -131,6 +133,10 @@ class Efficiency(Plotted):
         return "\n".join([f"Efficiency of {self.of}", *self.lines()])
 
     __repr__ = __str__
+
+
+def _images(n: int) -> str:
+    return f"{n:,} image{'s' * (n != 1)}"
 
 
 def _hours(hours: float) -> str:
@@ -212,9 +218,9 @@ def _notes(basis: str, by_basis: dict[str, list[str]]) -> tuple[str, ...]:
         notes.append("The seconds are an oracle's, stated in OracleConfig: they say nothing of people.")
     other = len(by_basis["simulated"]) if basis == "measured" else 0
     if other:
-        notes.append(f"{other:,} images whose seconds are simulated are left out.")
+        notes.append(f"Left out: {_images(other)} with simulated seconds.")
     if by_basis[""]:
-        notes.append(f"{len(by_basis['']):,} complete images without seconds, or with both kinds, are left out.")
+        notes.append(f"Left out: {_images(len(by_basis['']))} complete without seconds, or with both kinds of them.")
     return tuple(notes)
 
 

@@ -92,7 +92,7 @@ def train(
 def _judged_again(home: Catalog, known: ModelVersion, config: TrainConfig) -> ModelVersion:
     """Return a version by the rule that is asked for now: its weights do not depend on it, so nothing is trained anew."""
     message = failure(known.checks, config.least_proposed)
-    if message == known.message:
+    if message == known.message or not any("loss" in row for row in known.curve):
         return known
     settings = {**known.settings, "least_proposed": config.least_proposed}
     status = "failed" if message else "ready"
@@ -191,6 +191,8 @@ def _version(
     config: TrainConfig,
 ) -> ModelVersion:
     message = failure(checks, config.least_proposed)
+    if not any("loss" in row for row in fitted.curve):
+        message = f"no loss was a number, so nothing was learned; {before.model_id} answers with what is none"
     return ModelVersion(
         model_id=after.model_id,
         parent_id=before.model_id,
