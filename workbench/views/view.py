@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -58,13 +59,13 @@ class View(pn.viewable.Viewer):
     def setup(self) -> None:
         """Make what stays through all refreshes; called once, before the first `read`."""
 
+    @abstractmethod
     def read(self) -> Any:
         """Return all that `present` needs; called in a thread."""
-        raise NotImplementedError
 
+    @abstractmethod
     def present(self, data: Any) -> None:
         """Put what was read on the page."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Stop working for a page that nobody sees any more."""
