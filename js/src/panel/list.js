@@ -43,6 +43,13 @@ export class MaskList {
     this.pool = [];
     const { signal } = app;
     this.scroller.addEventListener("scroll", () => app.frames.ask("rows", () => this.#paint()), { signal, passive: true });
+    // what is said of the chosen mask stands above the list and changes its height
+    const observer = new ResizeObserver(() => {
+      this.#paint();
+      if (app.selected) this.reveal(app.selected);
+    });
+    observer.observe(this.scroller);
+    signal.addEventListener("abort", () => observer.disconnect());
     this.inner.addEventListener("click", (event) => this.#clicked(event), { signal });
     this.inner.addEventListener("dblclick", () => app.actions.zoomTo(), { signal });
   }

@@ -2434,6 +2434,12 @@ var MaskList = class {
     this.pool = [];
     const { signal } = app;
     this.scroller.addEventListener("scroll", () => app.frames.ask("rows", () => this.#paint()), { signal, passive: true });
+    const observer = new ResizeObserver(() => {
+      this.#paint();
+      if (app.selected) this.reveal(app.selected);
+    });
+    observer.observe(this.scroller);
+    signal.addEventListener("abort", () => observer.disconnect());
     this.inner.addEventListener("click", (event) => this.#clicked(event), { signal });
     this.inner.addEventListener("dblclick", () => app.actions.zoomTo(), { signal });
   }
