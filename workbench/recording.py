@@ -83,7 +83,8 @@ class Shown:
         key = (version.run_id, version.triage_id, image_id)
         found = self._triaged.get(key)
         if found is None or len(found) != len(rows):
-            found = _keep(self._triaged, key, workbench.triage(rows, self.config(version.triage_id)))
+            config = self.config(version.triage_id)
+            found = _keep(self._triaged, key, workbench.triage(self.project.with_confidence(rows, config), config))
         return rows, found
 
     def config(self, triage_id: int) -> TriageConfig:

@@ -86,6 +86,8 @@ class Sweeping(Reviewing):
             store.check_name(self.catalog, name)
         run = self._run_to_sweep()
         points = Grid.of(grid, triage_config(base) if base is not None else self.triage_config())
+        if "confidence_model" in grid:
+            raise ValueError("grid: confidence_model cannot move in a sweep; give base= with another one")
         chosen = self._images_to_sweep(run, images, role)
         ids = chosen["image_id"].tolist()
         labels, labelled = self._labelled(chosen, labels)
@@ -97,7 +99,7 @@ class Sweeping(Reviewing):
         truth_of = self._true_image if labels == "truth" else self._final_image
         with tqdm(total=len(points), desc="sweeping", unit="point", disable=not progress) as bar:
             counted = loop.count(
-                functools.partial(self.each, ids, run.id),
+                functools.partial(self.each, ids, run.id, config=points.base),
                 points,
                 names,
                 lambda image: truth_of(image) if image in labelled else None,

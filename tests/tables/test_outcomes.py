@@ -31,7 +31,7 @@ NONE = Triage(np.zeros(0), np.zeros(0))
 def test_reasons__are_doubts_failures_or_duplicate():
     assert Reason(0) == DOUBTS & FAILURES
     assert DOUBTS | FAILURES | Reason.duplicate == Reason(sum(Reason))
-    assert len(Reason) == 15
+    assert len(Reason) == 17
     assert max(Reason) < 2**32
 
 

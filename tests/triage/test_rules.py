@@ -14,6 +14,7 @@ from workbench.config import SettingError, TriageConfig, preset
 from workbench.masks import rle
 from workbench.tables.outcomes import DOUBTS, FAILURES, Outcome, Reason, Triage
 from workbench.tables.proposals import Proposals
+from workbench.triage.pool import DistinctPool, ExactPool, PoolError
 from workbench.triage.rules import triage
 
 SIZE = (100, 120)  # h, w
@@ -336,6 +337,47 @@ def test_reason__jitter_missing():
 
 def test_reason__borderline_score():
     only(table(ONE, predicted_iou=0.85), Reason.borderline_score, None)
+
+
+SURE = TriageConfig(confidence=0.9)
+
+
+@pytest.mark.parametrize(("confidence", "found"), [(0.9, True), (np.nextafter(0.9, 1), False), (0.0, True)])
+def test_reason__low_confidence(confidence, found):
+    result = triage(table(ONE, confidence=confidence), SURE)
+    assert (Reason.low_confidence in reasons(result)) == found
+    assert words(result) == ["flagged" if found else "auto_accepted"]
+    assert words(triage(table(ONE, confidence=confidence))) == ["auto_accepted"]  # not asked for
+
+
+def test_reason__confidence_missing():
+    result = triage(table(ONE), SURE)
+    assert reasons(result) == Reason.confidence_missing
+    assert words(result) == ["flagged"]
+
+
+def test_confidence__that_decides_accepts_exactly_what_is_sure():
+    boxes = [*APART[:4], (0, 0, 2, 2), APART[0]]
+    given = table(
+        *boxes,
+        confidence=[0.95, 0.95, 0.5, 0.5, 0.95, 0.95],
+        predicted_iou=[0.95, 0.1, 0.95, 0.1, 0.95, 0.94],
+    )
+    config = TriageConfig(confidence=0.9, confidence_rule="decides", min_area_px=10)
+    result = triage(given, config)
+    assert words(result) == ["auto_accepted", "auto_accepted", "flagged", "discarded", "discarded", "duplicate"]
+    assert Reason.low_predicted_iou in reasons(result, 1)  # reasons stay, for people to read
+    pool = DistinctPool.build(given, None, config)
+    for moved in (config, config.replace(min_area_px=1), config.replace(min_area_px=1000, predicted_iou=0.0)):
+        assert np.array_equal(pool.outcome(moved), triage(given, moved).outcome)
+
+
+def test_confidence__that_decides_needs_the_distinct_pool():
+    config = TriageConfig(confidence=0.9, confidence_rule="decides", pool="exact")
+    with pytest.raises(SettingError, match="pool='distinct'"):
+        triage(table(ONE), config)
+    with pytest.raises(PoolError, match="pool='distinct'"):
+        ExactPool.build(table(ONE), None, config)
 
 
 def test_reasons__all_have_a_test_of_their_own():

@@ -94,7 +94,7 @@ class Verification:
     def __repr__(self) -> str:
         if self.verifier is None:
             return f"<Verification {self.question!r}: undefined: {self.note}>"
-        use = "used as a signal" if self.useful else "not used: it does not beat the score"
+        use = "can be used as a signal" if self.useful else "not used: it does not beat the score"
         return (
             f"<Verification {self.question!r}: {self.verifier.kind}, AUROC {self.auroc:.3f} beside "
             f"{self.baseline_auroc:.3f}, gain {self.gain:+.3f} [{self.low:+.3f}, {self.high:+.3f}]; {use}>"

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from workbench.cli.answering import AsJson, Changes, Folder, UsageError, answering, app, changed, show
+
+
+class Adopt(StrEnum):
+    """What triage can take up from a calibration."""
+
+    certificate = "certificate"
+    verifier = "verifier"
 
 
 @app.command()
@@ -17,9 +25,13 @@ def calibrate(
     delta: Annotated[float, typer.Option(help="1 − the confidence of the certificates")] = 0.05,
     share: Annotated[float, typer.Option(help="calibration images to fit on; the rest is for certificates")] = 0.5,
     labels: Annotated[int, typer.Option(min=1, help="masks drawn from the pool for its certificate")] = 300,
+    adopt: Annotated[Adopt | None, typer.Option(help="what triage is to use from now on, as a new version")] = None,
+    anyway: Annotated[bool, typer.Option("--anyway", help="adopt a verifier that does not beat predicted IoU")] = False,
+    author: Annotated[str, typer.Option(help="who adopts it")] = "",
+    note: Annotated[str, typer.Option(help="why")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Judge and recalibrate the confidence of the latest run, and certify what can be."""
+    """Judge and recalibrate the confidence of the latest run, certify what can be, and have triage use it if asked to."""
     from workbench.project import Project
 
     with answering(as_json), Project.open(folder) as project:
@@ -38,6 +50,10 @@ def calibrate(
                 values["certificates"] = both.to_dict()
         if as_json:
             values["calibration"] = found.to_dict()
+        if adopt is Adopt.certificate:
+            values["adopted"] = project.adopt_certificate(author=author, note=note).counts()
+        elif adopt is Adopt.verifier:
+            values["adopted"] = project.adopt_verifier(anyway=anyway, author=author, note=note).counts()
         show(values, as_json, f"calibrated {folder}")
 
 

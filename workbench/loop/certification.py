@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 import workbench
 from workbench.calibrate.certify import GRID, Certificate, certify_images, certify_pool
 from workbench.calibrate.recalibrate import Recalibration
+from workbench.config import TriageConfig
 from workbench.loop.labelling import Candidates, candidates, label
 from workbench.plotted import Plotted
 
@@ -52,11 +53,14 @@ class Certificates(Plotted):
 
 
 def each_candidate(
-    project: Reviewing, images: Sequence[str] | None = None, run: int | None = None
+    project: Reviewing,
+    images: Sequence[str] | None = None,
+    run: int | None = None,
+    config: TriageConfig | None = None,
 ) -> Iterator[Candidates]:
-    """Yield the distinct proposals of each image that a run has done."""
-    config = project.triage_config(run)
-    for image_id, rows in project.each(images, run):
+    """Yield the distinct proposals of each image that a run has done, by the triage used last or another."""
+    config = config or project.triage_config(run)
+    for image_id, rows in project.each(images, run, config=config):
         yield candidates(image_id, rows, workbench.triage(rows, config))
 
 

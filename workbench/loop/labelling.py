@@ -19,7 +19,7 @@ from workbench.config import ProposeConfig
 from workbench.loop.comparison import ComparedImage, Comparison, TrueImage, compare_image
 from workbench.masks import rle
 from workbench.store import runs
-from workbench.tables.outcomes import DOUBTS, Reason, Triage
+from workbench.tables.outcomes import CONFIDENCE, DOUBTS, Reason, Triage
 from workbench.tables.proposals import Proposals
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def features_of(proposals: Proposals, triage: Triage) -> Features:
     image_px = np.maximum(proposals.sizes_hw.astype(np.float64).prod(axis=1), 1)
     columns["log_area_share"] = np.log(np.maximum(proposals.area_px, 1) / image_px)
     for reason in Reason:
-        if reason & DOUBTS:
+        if reason & DOUBTS & ~CONFIDENCE:
             columns[str(reason.name)] = (triage.reasons & np.uint32(reason) != 0).astype(np.float64)
     return Features.of(**columns)
 

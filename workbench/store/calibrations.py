@@ -15,7 +15,7 @@ from workbench.store.schema.calibration import calibration_records
 if TYPE_CHECKING:
     import pandas as pd
 
-Kind = Literal["calibration", "certificate", "gate", "sample", "annotation"]
+Kind = Literal["calibration", "certificate", "gate", "sample", "annotation", "adoption"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +52,14 @@ def latest(catalog: Catalog, kind: Kind, run_id: int | None) -> Record | None:
     query = sa.select(*_COLUMNS).where(same).order_by(calibration_records.c.id.desc()).limit(1)
     with catalog.read() as connection:
         row = connection.execute(query).mappings().first()
+    return None if row is None else Record(**dict(row))
+
+
+def find(catalog: Catalog, number: int, kind: Kind) -> Record | None:
+    """Return a record by its number; None where there is none of this kind."""
+    same = (calibration_records.c.id == number) & (calibration_records.c.kind == kind)
+    with catalog.read() as connection:
+        row = connection.execute(sa.select(*_COLUMNS).where(same)).mappings().first()
     return None if row is None else Record(**dict(row))
 
 

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from workbench.store import files
 from workbench.store.errors import StoreError
-from workbench.tables.proposals import COLUMNS, TEXT, Column, Proposals
+from workbench.tables.proposals import COLUMNS, NOT_STORED, TEXT, Column, Proposals
 
 FOLDER = "shards"
 COMPRESSION = "zstd"
@@ -201,6 +201,8 @@ def to_table(proposals: Proposals, extra: Mapping[str, Any] | None = None) -> pa
 
 def _flat(proposals: Proposals) -> Iterator[tuple[str, Any, pa.DataType]]:
     for name, column in COLUMNS.items():
+        if name in NOT_STORED:
+            continue
         values = getattr(proposals, name)
         for k, part in enumerate(column.names):
             yield part, np.ascontiguousarray(values[:, k]), _arrow(name, column)

@@ -43,8 +43,11 @@ class Reason(enum.IntFlag):
     too_small = enum.auto()
     too_large = enum.auto()
     duplicate = enum.auto()
+    low_confidence = enum.auto()
+    confidence_missing = enum.auto()
 
 
+CONFIDENCE = Reason.low_confidence | Reason.confidence_missing  # by a model that was adopted, never a feature of one
 DOUBTS = (
     Reason.borderline_score
     | Reason.unusual_shape
@@ -55,6 +58,7 @@ DOUBTS = (
     | Reason.low_contrast
     | Reason.ragged
     | Reason.jitter_missing
+    | CONFIDENCE
 )
 FAILURES = (
     Reason.low_predicted_iou

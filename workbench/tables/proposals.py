@@ -45,6 +45,7 @@ COLUMNS: dict[str, Column] = {
     "solidity": _column("float32", np.nan, "area over area of the convex hull"),
     "roughness": _column("float32", np.nan, "raggedness of the outline, near 0 when smooth"),
     "contrast": _column("float32", np.nan, "difference of brightness across the outline, in standard deviations"),
+    "confidence": _column("float64", np.nan, "p(right) by the model that triage asks for; filled in when read"),
     "area_px": _column("int64", 0, "pixels of the mask"),
     "points_xy": _column("float64", np.nan, "the point prompt, px of the image", ("point_x", "point_y")),
     "mask_index": _column("int8", -1, "which hypothesis of the prompt; -1 where there is none"),
@@ -58,6 +59,7 @@ COLUMNS: dict[str, Column] = {
 }
 
 
+NOT_STORED = ("confidence",)  # it follows from the other columns and a record
 _NAMED_BY = ("image_id", "rles", "sizes_hw")  # what a mask_id is the hash of
 
 
@@ -87,6 +89,7 @@ class Proposals:
     solidity: np.ndarray
     roughness: np.ndarray
     contrast: np.ndarray
+    confidence: np.ndarray
     area_px: np.ndarray
     points_xy: np.ndarray
     mask_index: np.ndarray

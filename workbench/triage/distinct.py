@@ -18,7 +18,7 @@ from workbench.tables.proposals import Proposals
 from workbench.triage.blocks import Images, cores, in_threads, most_area_px, parts_of, whole_images
 from workbench.triage.histogram import HeatMap, Histogram, cells_of, count, edges_of, finite_range
 from workbench.triage.limits import Limits, PoolError, doubtful, limits, passes_but_for_iou, refuse
-from workbench.triage.rules import triage
+from workbench.triage.rules import decides, sure, triage
 
 SCORES = (
     "predicted_iou",
@@ -61,6 +61,7 @@ class DistinctPool:
         self._doubt = _joined([t.doubt for t in tables], np.bool_)
         self._starts = _joined([t.starts[:-1] + s for t, s in zip(tables, starts, strict=False)], np.int64)
         self._starts = np.append(self._starts, starts[-1])
+        self._sure = _joined([t.sure for t in tables], np.bool_)
         self._pixels = _joined([t.pixels for t in tables], np.float64)
         self._worse = _joined([t.worse + s for t, s in zip(tables, starts, strict=False)], np.int64)
         self._better = _joined([t.better + s for t, s in zip(tables, starts, strict=False)], np.int64)
@@ -234,6 +235,9 @@ class DistinctPool:
             _sort(*images, self._starts, most, iou, stability, jitter, area, self._doubt, *overlaps, least, codes)
 
         in_threads(sort, self._chunks)
+        if decides(self.base):  # rows that are not sure have a doubt, so none of them was accepted
+            within = (area >= config.min_area_px) & (area <= np.repeat(most, np.diff(self._starts)))
+            codes[self._sure & within] = _ACCEPTED
         codes.setflags(write=False)
         self._last = (least, share, codes)  # one assignment: another thread sees the old answer or this
         return codes
@@ -249,6 +253,7 @@ class _Table:
         self.position = images.before + images.rows[rows]
         self.columns = {name: getattr(p, name)[rows] for name in (*SCORES, "area_px")}
         self.doubt = (found.reasons[rows] & np.uint32(DOUBTS & ~_MOVING)) != 0
+        self.sure = sure(p, base)[rows]
         self.starts = np.searchsorted(rows, images.starts)
         self.pixels = p.sizes_hw[images.starts[:-1]].astype(np.float64).prod(axis=1)
         self.worse, self.better = _overlaps(p, rows, self.starts, base)

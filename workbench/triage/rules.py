@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.config import Preset, TriageConfig, triage_config
+from workbench.config import Preset, SettingError, TriageConfig, triage_config
 from workbench.masks import pairs
 from workbench.masks.boxes import box_area
 from workbench.masks.nms import nms_boxes, nms_masks
@@ -39,6 +39,10 @@ def triage(
     thresholds; with margins, whose floors are the thresholds minus their margins. Rows that fail were not compared with
     others: they are discarded, so counts of discarded and distinct rows include their duplicates.
 
+    Where a confidence is asked for, rows that are not above it have the reason low_confidence (or confidence_missing).
+    By confidence_rule="decides" the rows above it are accepted whatever other scores and doubts say, if they are distinct
+    and within the area limits, and no others are; the reasons stay, for people to read.
+
     Where the rows of an image come from several crops, NMS is the official generator's: within each crop by predicted
     IoU, then between crops, smaller crops first, at the same threshold.
 
@@ -54,12 +58,15 @@ def triage(
 
     Raises
     ------
-    SettingError : if config is neither settings nor a preset nor the name of one
+    SettingError : if config is neither settings nor a preset nor the name of one, or lets the confidence decide with
+        pool="exact", where rows that fail are not compared
     ValueError : if the rows of an image have several sizes, or one without pixels, or `existing` has another size
 
     Source: seed, section 2; Kirillov et al. 2023, Segment Anything, section 4; SamAutomaticMaskGenerator for NMS.
     """
     settings = triage_config(config)
+    if decides(settings) and settings.pool == "exact":
+        raise SettingError("TriageConfig.confidence_rule: 'decides' needs pool='distinct', got pool='exact'")
     reasons = _failures(proposals, settings) | _doubts_of_rows(proposals, settings)
     failed = _any(reasons, FAILURES)
     there = dict(existing.by_image()) if existing is not None else {}
@@ -77,7 +84,21 @@ def triage(
             crowded |= _overlapping_existing(proposals, distinct, existing, there[image_id], size_hw, settings)
         reasons[distinct] |= _flags((Reason.unusual_size, sized), (Reason.overlaps, crowded))
         reasons[duplicates] = np.uint32(Reason.duplicate)
-    return Triage(_outcomes(reasons), reasons, settings)
+    outcome = _outcomes(reasons)
+    if decides(settings):
+        allowed = ~_any(reasons, Reason.duplicate | Reason.too_small | Reason.too_large)
+        outcome[allowed & sure(proposals, settings)] = Outcome.auto_accepted
+    return Triage(outcome, reasons, settings)
+
+
+def decides(config: TriageConfig) -> bool:
+    """Whether the confidence alone says what is accepted."""
+    return config.confidence is not None and config.confidence_rule == "decides"
+
+
+def sure(proposals: Proposals, config: TriageConfig) -> NDArray[np.bool_]:
+    """Return which rows have a confidence above the one that is asked for, (N,); compared in float64, as certificates do."""
+    return np.asarray(proposals.confidence > (np.inf if config.confidence is None else config.confidence))
 
 
 def _outcomes(reasons: Flags) -> NDArray[np.uint8]:
@@ -145,6 +166,9 @@ def _doubts_of_rows(p: Proposals, s: TriageConfig) -> Flags:
         found.append((Reason.ragged, p.roughness > np.float32(s.ragged_roughness)))
     if s.border_px is not None:
         found.append((Reason.touches_border, _at_border(p, s.border_px)))
+    if s.confidence is not None:
+        missing = np.isnan(p.confidence)
+        found += [(Reason.confidence_missing, missing), (Reason.low_confidence, ~missing & ~sure(p, s))]
     return _flags(*found)
 
 

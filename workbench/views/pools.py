@@ -121,7 +121,7 @@ def _built(building: Building, project: Project, kind: str, base: TriageConfig, 
     found = _Right(project) if kind == "distinct" else None
 
     def parts() -> Iterator[Proposals]:
-        for image_id, rows in project.each():
+        for image_id, rows in project.each(config=base):
             building.done += 1
             if len(rows):
                 ids.append(image_id)

@@ -10,7 +10,7 @@ calibration_records = Table(
     "calibration_records",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("kind", String(16), nullable=False),  # calibration, certificate, gate, sample or annotation
+    Column("kind", String(16), nullable=False),  # calibration, certificate, gate, sample, annotation or adoption
     Column("run_id", ForeignKey("runs.id")),
     Column("triage_id", ForeignKey("triages.id")),
     Column("model_id", Text, nullable=False),

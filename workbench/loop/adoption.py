@@ -1,0 +1,98 @@
+"""Models of confidence that a project's triage takes up: a certified threshold that decides, a verifier that doubts (B1, B3).
+
+What is adopted is kept as a record with its model and the thresholds under which the model looks at a mask, so that the
+confidence of a mask is the same whenever it is asked for. The new triage names the record; older versions stay as they are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+import workbench
+from workbench.calibrate.certify import Certificate
+from workbench.calibrate.recalibrate import Recalibration
+from workbench.calibrate.verifier import Verification, Verifier
+from workbench.config import TriageConfig
+from workbench.loop.labelling import features_of
+from workbench.store.errors import StoreError
+from workbench.tables.proposals import Proposals
+
+Promise = Literal["images", "pool"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Adopted:
+    """A model that gives the confidence of masks.
+
+    model : of p(right); base : the thresholds whose reasons it looks at
+    """
+
+    model: Recalibration | Verifier
+    base: TriageConfig
+
+    def confidence(self, proposals: Proposals) -> NDArray[np.float64]:
+        """Return (N,) p(right) of the proposals of an image; NaN without a score."""
+        features = features_of(proposals, workbench.triage(proposals, self.base))
+        if isinstance(self.model, Recalibration):
+            return self.model.predict(features)
+        p = self.model.predict(features.names, features.values)
+        return np.where(np.isnan(features.score), np.nan, p)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values for JSON."""
+        kind = "recalibration" if isinstance(self.model, Recalibration) else "verifier"
+        return {kind: self.model.to_dict(), "base": self.base.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Adopted:
+        """Build it from what `to_dict` gave."""
+        base = TriageConfig.from_dict(values["base"])
+        if "recalibration" in values:
+            return cls(Recalibration.from_dict(values["recalibration"]), base)
+        return cls(Verifier.from_dict(values["verifier"]), base)
+
+
+def without_confidence(config: TriageConfig) -> TriageConfig:
+    """Return thresholds that ask for no confidence."""
+    return config.replace(confidence=None, confidence_rule="doubts", confidence_model=None)
+
+
+def choose_certificate(certificates: Mapping[str, Any], promise: Promise | None) -> tuple[Promise, Certificate]:
+    """Return the certificate that was asked for; the one for images to come goes first.
+
+    Raises
+    ------
+    StoreError : where it was not granted, with the labels that are missing
+    """
+    if promise not in (None, "images", "pool"):
+        raise ValueError(f"promise: expected images, pool or None, got {promise!r}")
+    asked: tuple[Promise, ...] = (promise,) if promise else ("images", "pool")
+    found = [(kind, Certificate.from_dict(certificates[kind])) for kind in asked]
+    for kind, certificate in found:
+        if certificate.granted:
+            return kind, certificate
+    raise StoreError("adopt: there is no certificate to adopt.\n" + "\n".join(f"  {c.sentence}" for _, c in found))
+
+
+def expect_useful(found: Verification, anyway: bool) -> Verifier:
+    """Return the verifier of a comparison, if it beats the score there is already or is wanted all the same.
+
+    Raises
+    ------
+    StoreError : with the comparison in words
+    """
+    if found.verifier is None:
+        raise StoreError(f"adopt: there is no verifier: {found.note}")
+    if not found.useful and not anyway:
+        raise StoreError(
+            "adopt: the verifier does not beat predicted IoU on calibration images: AUROC "
+            f"{found.auroc:.3f} beside {found.baseline_auroc:.3f}, gain {found.gain:+.3f} [{found.low:+.3f}, "
+            f"{found.high:+.3f}], whose lower end is not above 0, on {found.n:,} masks of {found.images:,} images; review "
+            "more calibration images and calibrate again, or adopt it all the same with anyway=True (--anyway)"
+        )
+    return found.verifier
