@@ -30,7 +30,14 @@ def test_cycle__runs_with_an_oracle_and_report_shows_it(tmp_path):
     assert [row["cycle"] for row in values["rows"]] == [1, 2]
     assert values["awaited"] == []
     shown = CliRunner().invoke(app, ["report", str(folder), "--json"])
-    assert len(json.loads(shown.stdout)["cycles"]) == 2
+    told = json.loads(shown.stdout)
+    assert len(told["cycles"]) == 2
+    sources = [row["source"] for row in told["beside_the_seed"]["rows"]]
+    assert sources[:5] == ["the seed, as stated"] * 5
+    assert "measured here, an oracle reviewed" in sources
+    words = " ".join(CliRunner().invoke(app, ["report", str(folder)]).output.split())
+    assert "auto-accepted 45, 52, 58, 63, 67 %" in words
+    assert "runs from 36 to 71 %" in words
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from workbench.calibrating import Calibrating
 from workbench.config import Preset, ProposeConfig, TriageConfig, propose_config, triage_config
 from workbench.loop import efficiency, teaching
+from workbench.loop.efficiency import STAGE1_S
 from workbench.store import campaigns, records, runs, versions
 from workbench.store.errors import StoreError
 from workbench.store.versions import LearnedFrom, ModelVersion
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from workbench.loop.cycle import CycleConfig
     from workbench.loop.efficiency import Efficiency
     from workbench.loop.oracle import Annotator, OracleConfig
+    from workbench.loop.orders import Orders
     from workbench.loop.varied import DiversityTable
     from workbench.sam.predict import Predictor
     from workbench.sam.segmenter import Segmenter
@@ -113,7 +115,7 @@ class Looping(Calibrating):
         preset: Literal["project", "seed"] = "project",
         *,
         manual_s: float | None = None,
-        stage1_s: float | None = efficiency.STAGE1_S,
+        stage1_s: float | None = STAGE1_S,
     ) -> Efficiency:
         """Return masks an image, seconds a mask and hours of the complete images, and what is saved against other work.
 
@@ -163,6 +165,20 @@ class Looping(Calibrating):
         from workbench.loop import curriculum
 
         return curriculum.of_project(self, self._batches(), drawn)
+
+    def compare_orders(self, other: Looping) -> Orders:
+        """Return this project's last campaign minus another's, cycle by cycle: what the order of images was worth.
+
+        For projects of the same images, of which one ran `strategy="curriculum"` and one "random", say, with batches of
+        equal size. Differences are paired over the test images, which have to be the same.
+
+        Raises
+        ------
+        StoreError : when first model, grid, training or test images differ, or either has no cycle that is done
+        """
+        from workbench.loop import orders
+
+        return orders.compare(self.catalog, other.catalog)
 
     def _batches(self) -> dict[int, tuple[str, ...]]:
         """Return the ids of the images that each cycle of the last campaign had reviewed, by its number."""

@@ -207,6 +207,9 @@ def test_images__without_any_or_one_image_is_legal():
     assert not certify_images([], [], [], rng).granted
     assert not certify_images([0.9], [True], ["a"], rng).granted
     assert certify_images(np.full(50, 0.9), np.zeros(50, bool), np.arange(50), rng).needed == -1
+    few = certify_images(np.full(3, 0.9), np.array([False, True, True]), np.arange(3), rng, alpha=0.2)
+    assert few.needed == bounds.images_needed(0.2, 0.05)  # one of three wrong says little
+    assert "so far 33.3% of what was labelled above" in few.sentence
 
 
 def test_images__same_generator_same_certificate():

@@ -281,14 +281,23 @@ def _missing(
         needed = -1
     else:
         needed = _labels_at(share, alpha, delta, shown.population)
-    if share >= alpha:
-        said = f"{share:.1%} of what was labelled above {shown.threshold:g} is wrong, which is not below alpha."
-        return said, -1
-    if not tested:
+    hopeless = share >= alpha and (tested or _lower(shown.wrong, shown.labels) > alpha)
+    if not tested and not hopeless:
         least = labels_needed(alpha, delta) if kind == "pool" else images_needed(alpha, delta)
         unit = "masks" if kind == "pool" else "images"
-        return f"no threshold of the grid has the {least:,} labelled {unit} that it takes.", max(needed, least)
+        so_far = f"; so far {share:.1%} of what was labelled above {shown.threshold:g} is wrong" if shown.labels else ""
+        return f"no threshold of the grid has the {least:,} labelled {unit} that it takes{so_far}.", max(needed, least)
+    if hopeless:
+        said = f"{share:.1%} of what was labelled above {shown.threshold:g} is wrong, which is not below alpha."
+        return said, -1
     return f"the bound at the strictest threshold tested ({shown.threshold:g}) is {shown.bound:.1%}.", needed
+
+
+def _lower(wrong: float, labels: int) -> float:
+    """Lower end of the exact 95 % interval of a share: a few labels by themselves say little."""
+    from scipy.special import betaincinv
+
+    return float(betaincinv(wrong, labels - wrong + 1, 0.025)) if wrong else 0.0
 
 
 def _labels_at(share: float, alpha: float, delta: float, population: int) -> int:

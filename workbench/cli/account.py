@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -76,11 +77,23 @@ def diversity(
 def curriculum(
     folder: Folder,
     drawn: Annotated[bool, typer.Option("--drawn", help="only what people drew or edited")] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="another project, whose cycles took the images in another order: compare them"
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show how difficult the masks were that each cycle added: small, pale, touched and doubtful ones are."""
     from workbench.project import Project
 
     with answering(as_json), Project.open(folder) as project:
+        if against is not None:
+            with Project.open(against) as other:
+                orders = project.compare_orders(other)
+            title = f"{orders.strategies[0]} − {orders.strategies[1]}, on the same test images"
+            show(orders.to_dict() if as_json else {"differences": orders.lines()}, as_json, title)
+            return
         found = project.curriculum(drawn=drawn)
         show(found.to_dict() if as_json else {found.what: found.lines()}, as_json, f"curriculum of {folder}")

@@ -73,7 +73,8 @@ def _words(row: Diversity) -> str:
     words = f"{row.what}: {row.n:,} masks; {sizes} by quarter of sizes, from small to large; "
     words += f"small ones found {row.small_found}; {row.occluded:.0%} touched by others"
     if row.rarity == row.rarity:
-        words += f"; rarity {row.rarity:.2f}, as varied as {row.categories:.1f} equal {row.grouped_by}s"
+        groups = "labels" if row.grouped_by == "label" else "clusters of embeddings"
+        words += f"; rarity {row.rarity:.2f}, as varied as {row.categories:.1f} equal {groups}"
     return words
 
 
@@ -115,7 +116,7 @@ def of_project(
 
 class _Set(NamedTuple):
     what: str
-    rows: NDArray[np.int64]
+    rows: NDArray[Any]
     images: frozenset[str] | None = None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -58,16 +58,18 @@ def beside_seed(ours: Mapping[str, Sequence[Mapping[str, Any]]]) -> pd.DataFrame
 
 
 def lines(frame: pd.DataFrame) -> list[str]:
-    """Return a line of words for each row of `beside_seed`, and the note."""
+    """Return what `beside_seed` gives in words: a line for each source, cycle after cycle, and the note."""
     found = []
-    for row in frame.to_dict("records"):
-        rate, share = (
-            "not known" if row[name] != row[name] else f"{row[name]:.0%}"
-            for name in ("auto_accept_rate", "automatic_share")
-        )
-        words = f"{row['source']}, cycle {row['cycle']:.0f}: {rate} auto-accepted"
-        if row["total_per_image"] == row["total_per_image"]:
-            words += f"; {row['manual_per_image']:.1f} of {row['total_per_image']:.1f} masks an image by hand"
-            words += f" ({share} automatic)"
+    for source, rows in frame.groupby("source", sort=False):
+        words = f"{source}: auto-accepted {_shares(rows['auto_accept_rate'])}"
+        worked = rows.dropna(subset=["total_per_image"])
+        if len(worked):
+            pairs = zip(worked["manual_per_image"], worked["total_per_image"], strict=True)
+            words += f"; masks an image by hand {', '.join(f'{drawn:.3g} of {total:.3g}' for drawn, total in pairs)}"
+            words += f"; automatic {_shares(worked['automatic_share'])}"
         found.append(words)
     return [*found, str(frame.attrs["note"])]
+
+
+def _shares(values: Iterable[float]) -> str:
+    return ", ".join("not known" if value != value else f"{100 * value:.0f}" for value in values) + " %"

@@ -337,8 +337,8 @@ def _(table: CycleTable, **_: Any) -> Any:
         shown = [name for name in columns if name in theirs]
         for name, dash in zip(shown, ("dashed", "dotted"), strict=False):
             label = f"the seed: {_NAMES[name]}" if len(shown) > 1 else SOURCE
-            points = theirs[["cycle", name]].to_numpy()
-            parts.append(hv.Curve(points, "cycle", "value", label=label).opts(color=GREY, line_dash=dash, line_width=2))
+            stated = theirs[["cycle", name]].to_numpy()
+            parts.append(hv.Curve(stated, "cycle", "value", label=label).opts(color=GREY, line_dash=dash, line_width=2))
         if not parts:
             panels.append(
                 empty(

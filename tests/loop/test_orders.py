@@ -1,0 +1,114 @@
+"""Two campaigns at equal budget: paired over the same test images, and refused where they cannot be compared."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from disc_project import disc_project
+from random_sams import random_sam
+from typer.testing import CliRunner
+
+from workbench.cli import app
+from workbench.config import ProposeConfig
+from workbench.loop import orders
+from workbench.loop.cycle import CycleConfig
+from workbench.store import campaigns
+from workbench.store.errors import StoreError
+from workbench.train.settings import TrainConfig
+
+PLAN = {"model_id": "m", "floors": {}, "triage": {}, "train": {}, "cycle": {"strategy": "random"}}
+
+
+def campaign(project, held_out, *cycles, **changes):
+    """Write down a campaign: for each cycle the batch, and the counts of a figure by test image."""
+    plan = {**PLAN, **changes}
+    made = campaigns.begin(project.catalog, "d" * 12, plan, plan["model_id"], held_out)
+    for number, (train, values) in enumerate(cycles, 1):
+        campaigns.add(project.catalog, made.id, number, "m", train, [], {})
+        row = campaigns.of_campaign(project.catalog, made.id)[-1]
+        counts = {"recall_auto": [values, [4.0] * len(values)]}
+        campaigns.advance(project.catalog, row, "done", counts=counts)
+
+
+@pytest.fixture
+def two(tmp_path):
+    with disc_project(tmp_path / "a", images=1) as a, disc_project(tmp_path / "b", images=1) as b:
+        yield a, b
+
+
+def test_compare__paired_by_image_whatever_their_order(two):
+    a, b = two
+    curriculum = {"strategy": "curriculum"}
+    campaign(a, ["x", "y"], (["1"], [4.0, 0.0]), (["2"], [4.0, 2.0]), ([], [4.0, 4.0]), cycle=curriculum)
+    campaign(b, ["y", "x"], (["2"], [0.0, 4.0]), (["1", "3"], [0.0, 4.0]), ([], [0.0, 4.0]))
+    found = a.compare_orders(b)
+    assert found.strategies == ("curriculum", "random")
+    # after the second cycle the other had reviewed an image more: no equal budget
+    assert [(cycle, images) for cycle, images, _ in found.rows] == [(1, 0), (2, 1)]
+    assert found.rows[0][2]["recall_auto"].value == 0
+    second = found.rows[1][2]["recall_auto"]
+    assert (second.value, second.n) == (0.25, 2)  # 6 of 8 beside 4 of 8
+    assert "curriculum − random" in repr(found)
+    assert json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_compare__a_test_image_without_truth_leaves_the_figure_out(two):
+    a, b = two
+    for project in two:
+        campaign(project, ["x", "y"], (["1"], [4.0]))
+    assert dict(a.compare_orders(b).rows[0][2]) == {}
+
+
+@pytest.mark.parametrize(
+    ("held_out", "changes", "word"),
+    [
+        (["x"], {"model_id": "n"}, "first model"),
+        (["x"], {"floors": {"points_per_side": 3}}, "grid and floors"),
+        (["x"], {"train": {"steps": 3}}, "training"),
+        (["z"], {}, "test images"),
+    ],
+)
+def test_compare__what_differs_is_refused(two, held_out, changes, word):
+    a, b = two
+    campaign(a, ["x"], (["1"], [1.0]))
+    campaign(b, held_out, (["1"], [1.0]), **changes)
+    with pytest.raises(StoreError, match=word):
+        orders.compare(a.catalog, b.catalog)
+
+
+def test_cli__without_cycles_says_what_to_do(two):
+    a, b = two
+    answer = CliRunner().invoke(app, ["curriculum", str(a.path), "--against", str(b.path), "--json"])
+    assert answer.exit_code == 1
+    assert "run cycles in both" in json.loads(answer.stdout)["error"]
+
+
+@pytest.mark.slow
+def test_compare_orders__curriculum_beside_random(tmp_path):
+    """From the run of the cycles to the difference: easy images first, and drawn at random."""
+    found = []
+    sam = random_sam(input_px=64, score_shift=0.9)
+    for strategy in ("curriculum", "random"):
+        project = disc_project(tmp_path / strategy, images=6)
+        found.append(project)
+        project.run_cycles(
+            2,
+            annotator="oracle",
+            model=sam,
+            config=CycleConfig(train=2, calibration=0, strategy=strategy),
+            floors=ProposeConfig(points_per_side=3, predicted_iou_floor=-5, pool="distinct", jitter_prompts=0),
+            train=TrainConfig(steps=1, views=1, prompts=4, check_every=1, learning_rate=1e-4),
+            roles={"train": [f"{i}.png" for i in range(4)]},
+            held_out=["4.png", "5.png"],
+            progress=False,
+        )
+    a, b = found
+    rows = a.compare_orders(b).rows
+    assert [(cycle, images) for cycle, images, _ in rows] == [(1, 0), (2, 2), (3, 4)]
+    assert rows[0][2]["recall_proposals"].value == 0  # the same first model
+    answer = CliRunner().invoke(app, ["curriculum", str(a.path), "--against", str(b.path)])
+    assert answer.exit_code == 0, answer.output
+    assert "after 4 images: " in " ".join(answer.output.split())
+    for project in found:
+        project.close()

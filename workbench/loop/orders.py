@@ -1,0 +1,95 @@
+"""Two campaigns at equal budget, paired over the same test images: what the order of the images was worth (C4)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from workbench.loop import measuring
+from workbench.store import campaigns
+from workbench.store.errors import StoreError
+from workbench.tables.figures import Interval
+
+if TYPE_CHECKING:
+    from workbench.store.campaigns import Campaign, Cycle
+    from workbench.store.catalog import Catalog
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Orders:
+    """Figures of a campaign minus those of another, by cycle, after as many reviewed images.
+
+    strategies : of both; rows : cycle, images that both had reviewed before it, and the paired differences by figure,
+    positive where the first is higher
+    """
+
+    strategies: tuple[str, str]
+    rows: tuple[tuple[int, int, Mapping[str, Interval]], ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values for JSON; what is not known is None."""
+        rows = [
+            {"cycle": cycle, "images": images, "differences": {k: v.to_dict() for k, v in found.items()}}
+            for cycle, images, found in self.rows
+        ]
+        return {"strategies": list(self.strategies), "rows": rows}
+
+    def lines(self) -> list[str]:
+        """Return a line of words for each cycle."""
+        return [
+            f"cycle {cycle}, after {images:,} images: "
+            + ", ".join(f"{name.replace('_', ' ')} {figure}" for name, figure in found.items())
+            for cycle, images, found in self.rows
+        ]
+
+    def __repr__(self) -> str:
+        return "\n".join([f"{self.strategies[0]} − {self.strategies[1]}, on the same test images", *self.lines()])
+
+
+def compare(first: Catalog, second: Catalog) -> Orders:
+    """Return what the last campaign of a project comes to beside that of another; see `Looping.compare_orders`."""
+    a, b = (_last(catalog) for catalog in (first, second))
+    for name, what in (
+        ("model_id", "first model"),
+        ("floors", "grid and floors"),
+        ("triage", "thresholds"),
+        ("train", "training"),
+    ):
+        if a[0].settings[name] != b[0].settings[name]:
+            raise StoreError(f"compare_orders: expected campaigns with the same {what}, they differ; so would figures")
+    if set(a[0].held_out) != set(b[0].held_out):
+        raise StoreError("compare_orders: expected the same test images in both campaigns, they differ")
+    rows, spent = [], 0
+    for one, other in zip(a[1], b[1], strict=False):
+        rows.append((one.number, spent, _differences(one, other, a[0].held_out, b[0].held_out)))
+        batches = [(len(cycle.train), len(cycle.calibration)) for cycle in (one, other)]
+        if batches[0] != batches[1]:
+            break  # from here on the budgets are not equal
+        spent += sum(batches[0])
+    strategies = (a[0].settings["cycle"]["strategy"], b[0].settings["cycle"]["strategy"])
+    return Orders(strategies, tuple(rows))
+
+
+def _last(catalog: Catalog) -> tuple[Campaign, list[Cycle]]:
+    found = campaigns.find(catalog)
+    done = [] if found is None else [c for c in campaigns.of_campaign(catalog, found.id) if c.step == "done"]
+    if found is None or not done:
+        raise StoreError("compare_orders: expected a cycle that is done in both projects; run cycles in both first")
+    return found, done
+
+
+def _differences(one: Cycle, other: Cycle, ids: Sequence[str], others: Sequence[str]) -> dict[str, Interval]:
+    """Return the paired differences of the figures that both have, of all their test images."""
+    found = {}
+    for name in one.state["counts"]:
+        sides = [one.state["counts"][name], other.state["counts"].get(name, ([], []))]
+        if len(sides[0][0]) != len(ids) or len(sides[1][0]) != len(others):
+            continue  # a test image has no truth: which, is not written down
+        place = {image: k for k, image in enumerate(others)}
+        moved = [[column[place[image]] for image in ids] for column in sides[1]]
+        found[name] = measuring.change(sides[0], moved, 0)
+    return found
