@@ -148,3 +148,32 @@ def test_quality_report__rejections_in_bulk_are_in_neither_count(reviewed):
     )
     report = reviewed.quality_report()
     assert (report.rejected, report.rejection_rate.value, sum(report.rejected_by_reason.values())) == (1, 1.0, 1)
+
+
+def test_queue__a_mask_left_open_in_an_audit_is_for_others(reviewed):
+    reviewed.draw_audit()
+    claim = reviewed.queue().claim("s")
+    first, _ = reviewed.audit_review(claim.image_id, "s").masks.mask_id.tolist()
+    reviewed.record([event("verdict", claim.image_id, first, by="s", verdict="accept")], claim)
+    reviewed.record(event("complete", claim.image_id, by="s"), claim)
+    seen = []
+    while (more := reviewed.queue().claim("s")) is not None:
+        seen.append(more.image_id)
+        reviewed.record(event("complete", more.image_id, by="s"), more)
+    assert len(seen) == len(set(seen)) == 3
+    assert claim.image_id not in seen
+    assert answer(reviewed, senior="t") == 7  # all but the one that was judged
+    assert reviewed.audits()["answered"].tolist() == [8]
+
+
+def test_queue__an_audit_drawn_again_comes_back_to_who_left_the_last(reviewed):
+    reviewed.draw_audit()
+    assert answer(reviewed) == 8
+    reviewed.draw_audit(seed=1, again=True)
+    assert answer(reviewed) == 8
+
+
+@pytest.mark.parametrize("seed", [-1, "x", 1.5])
+def test_draw_audit__a_seed_that_is_none_is_refused_in_words(reviewed, seed):
+    with pytest.raises(ValueError, match="seed: expected a whole number of 0 or more"):
+        reviewed.draw_audit(seed)

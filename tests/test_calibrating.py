@@ -184,6 +184,16 @@ def test_annotate__is_refused_while_the_gate_is_shut(project):
     assert "annotation" not in project.calibration_records()["kind"].tolist()
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [({"sample": 0}, "sample: expected 1 or more"), ({"sample": -1}, "got -1"), ({"delta": 2}, r"delta: .*\(0, 1\)")],
+)
+def test_annotate__a_verification_that_says_nothing_is_refused(project, given, words):
+    with pytest.raises(ValueError, match=words):
+        project.annotate_automatically(override="a trial", **given)
+    assert "annotation" not in project.calibration_records()["kind"].tolist()
+
+
 def test_annotate__override_is_kept_and_a_sample_verifies(project):
     project.calibrate(draws=20)
     found = project.annotate_automatically(override="a trial", sample=50)

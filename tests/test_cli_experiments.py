@@ -117,3 +117,8 @@ def test_sweep__wrong_use_is_told_in_words(folder, args, status, words):
 def test_sweep__row_that_is_not_there(folder):
     run(folder, *GRID, "--name", "first")
     assert "from 0 to 5" in answer(folder, "--adopt", "first:6", status=1)["error"]
+
+
+def test_sweep__a_setting_given_twice_is_wrong_use(folder):
+    found = answer(folder, "--grid", "predicted_iou=0.8", "--grid", "predicted_iou=0.9", status=2)
+    assert "predicted_iou is given twice" in found["error"]

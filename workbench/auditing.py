@@ -87,6 +87,8 @@ def draw(
     again: bool,
 ) -> AuditDrawn:
     """Draw an audit and keep it; see `Reviewing.draw_audit`."""
+    if not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"seed: expected a whole number of 0 or more, got {seed!r}")
     share = config.audit_share if share is None else share
     now = shown.latest()
     found = recording.reviews(shown, image_ids) if reviewed_only else recording.everything(shown, image_ids)

@@ -86,8 +86,10 @@ class Calibrating(Reviewing):
         ------
         StoreError : without a calibration; ValueError : for alpha or delta outside (0, 1), or fewer than 1 label
         """
+        from workbench.calibrate.bounds import check_shares
         from workbench.loop import calibration, certification
 
+        check_shares(alpha=alpha, delta=delta)
         kept = self.calibration()
         if kept is None or kept.recalibration is None:
             why = "run project.calibrate() (workbench calibrate) first" if kept is None else kept.note
@@ -237,9 +239,11 @@ class Calibrating(Reviewing):
         Raises
         ------
         GateShutError : while the gate is shut, naming the checks; StoreError : for images without proposals
+        ValueError : for a sample below 1, or delta outside (0, 1)
         """
         from workbench.loop import certification, stage3
 
+        stage3.check_sampling(sample, delta)
         report = self.gate()
         stage3.refuse_shut(report, override)
         chosen = None if images is None else [str(name) for name in images]

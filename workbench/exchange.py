@@ -82,8 +82,8 @@ def import_truth(
         counted.append(len(seen))
 
     counted: list[int] = []
-    total = truth.store(project.catalog, project.path, matched(), origin)
-    return TruthSummary(counted[0], total, tuple(unmatched), tuple(told))
+    total, replaced = truth.store(project.catalog, project.path, matched(), origin)
+    return TruthSummary(counted[0], total, replaced, tuple(unmatched), tuple(told))
 
 
 def _misfit(project: ProjectFolder, image: Recorded, masks: Proposals) -> str:

@@ -164,5 +164,5 @@ def _time(
     simulated = [event for event in own if event.seconds_source == "simulated"]
     source, counted = ("measured", measured) if measured or not simulated else ("simulated", simulated)
     active = timing.active_s(counted, config.idle_s, config.drawing_s)
-    made = [event for event in own if event.seconds_source == source and event.drawn is not None]
+    made = [event for event in counted if event.drawn is not None]
     return source, active, frozenset((event.image_id, state.made_mask(event)) for event in made)

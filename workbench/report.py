@@ -123,12 +123,13 @@ class Report(_Shown):
 class TruthSummary(_Shown):
     """What an import of ground truth did.
 
-    images : that have truth now; masks : theirs
+    images : of the file that are in the project; masks : theirs; replaced : masks that these images had before
     unmatched : names in the file that are no image of the project; problems : masks left out, with the reason
     """
 
     images: int
     masks: int
+    replaced: int
     unmatched: tuple[str, ...]
     problems: tuple[str, ...]
 

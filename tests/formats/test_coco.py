@@ -200,7 +200,9 @@ def test_read__ids_may_be_text(tmp_path):
 def test_read__an_unknown_category_costs_the_label_not_the_mask(tmp_path, number):
     file = read(tmp_path, document({"id": 4, "segmentation": [SQUARE], "category_id": number}))
     assert file.labels.tolist() == [""]
-    assert file.problems == [f"annotation 4: category_id {number!r} is not defined; kept without a label"]
+    assert file.problems == [
+        f"annotation 4: category_id {number!r} names no category that could be used; kept without a label"
+    ]
 
 
 def test_read__bad_categories(tmp_path):

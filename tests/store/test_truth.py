@@ -62,8 +62,8 @@ def test_import_truth__is_given_back_by_image_and_in_order(project):
 
 
 def test_import_truth__again_replaces_and_sweeps(project):
-    for corner in (1, 2, 3):
-        project.import_truth(truth_of(["a/image0.png"], [corner]))
+    had = [project.import_truth(truth_of(["a/image0.png"], [corner])).replaced for corner in (1, 2, 3)]
+    assert had == [0, 1, 1]
     project.import_truth(truth_of(["a/image1.png"], [5]))
     assert project.truth().rles.tolist() == squares(3, 5)
     assert len(list(project.path.glob("shards/truth/*.parquet"))) <= 3

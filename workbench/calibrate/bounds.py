@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 
-def _checked(alpha: float, delta: float) -> None:
-    for name, value in (("alpha", alpha), ("delta", delta)):
+def check_shares(**shares: float) -> None:
+    """Refuse what is no share strictly between 0 and 1. Raises ValueError, naming it."""
+    for name, value in shares.items():
         if not 0 < value < 1:
             raise ValueError(f"{name}: expected a share in (0, 1), got {value}")
 
@@ -76,7 +77,7 @@ def labels_needed(alpha: float, delta: float, wrong: int = 0, population: int | 
 
     59 for alpha = delta = 0.05 with none wrong; fewer in a small population.
     """
-    _checked(alpha, delta)
+    check_shares(alpha=alpha, delta=delta)
     if population == 0:
         return 0
     if population is not None and math.floor(alpha * population) < wrong:
@@ -150,7 +151,7 @@ def images_needed(alpha: float, delta: float, mean: float = 0.0, spread: float =
     ----------
     mean, spread : mean and standard deviation of the loss that is expected; 0 for the least number there is
     """
-    _checked(alpha, delta)
+    check_shares(alpha=alpha, delta=delta)
     if mean >= alpha:
         return -1
     bet = min(1.0, (alpha - mean) / (spread**2 + (alpha - mean) ** 2))

@@ -86,7 +86,7 @@ def sweep(
         given = {"--grid": grid, "--show": show_name, "--compare": compare, "--adopt": adopt}
         if len(asked := [option for option, value in given.items() if value]) > 1:
             raise UsageError(f"sweep: expected one of {', '.join(given)}, got {' and '.join(asked)}")
-        values = dict(map(_values, grid or []))
+        values = _grid(grid or [])
         with Project.open(folder) as project:
             if grid:
                 pair = preset(preset_name) if preset_name else None
@@ -113,6 +113,16 @@ def sweep(
             else:
                 rows = _records(project.experiments())
                 _show_rows("experiments", rows, {}, as_json, f"experiments in {folder}")
+
+
+def _grid(given: list[str]) -> dict[str, list[float | None]]:
+    """Return the values of each setting. Raises UsageError for one that is given twice."""
+    found: dict[str, list[float | None]] = {}
+    for name, values in map(_values, given):
+        if name in found:
+            raise UsageError(f"--grid: {name} is given twice; expected all its values in one, NAME=a,b,c")
+        found[name] = values
+    return found
 
 
 def _values(text: str) -> tuple[str, list[float | None]]:

@@ -67,6 +67,7 @@ def cycle(
         from workbench.sam.load import load_sam
         from workbench.train.settings import TrainConfig
 
+        train, oracle = _with(TrainConfig(), parts["train"]), _with(OracleConfig(), parts["oracle"])
         if ground_truth is not None:
             project.import_coco(ground_truth)
         first = load_sam(model, checkpoint=checkpoint, device=device)
@@ -75,12 +76,12 @@ def cycle(
         )
         table = project.run_cycles(
             cycles,
-            annotator=_with(OracleConfig(), parts["oracle"]) if annotator is Who.oracle else "people",
+            annotator=oracle if annotator is Who.oracle else "people",
             model=first,
             config=config,
             floors=_with(fitting_floors(first.model_id), parts["floors"]),
             triage=_with(fitting_triage(first.model_id), parts["triage"]),
-            train=_with(TrainConfig(), parts["train"]),
+            train=train,
         )
         show(table.to_dict() if as_json else shown(table), as_json, f"cycles of {folder}")
 

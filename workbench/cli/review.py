@@ -13,7 +13,7 @@ from workbench.cli.answering import AsJson, Folder, answering, app, show
 def audit(
     folder: Folder,
     draw: Annotated[bool, typer.Option("--draw", help="draw a new audit from the final masks")] = False,
-    seed: Annotated[int, typer.Option(help="fixes which masks are drawn")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="fixes which masks are drawn")] = 0,
     share: Annotated[float | None, typer.Option(help="share of the masks that is drawn; 0.05 by default")] = None,
     again: Annotated[
         bool,

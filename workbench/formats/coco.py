@@ -287,7 +287,9 @@ def _label(entry: Mapping[str, Any], categories: Mapping[int, str], problems: li
         return categories[_whole(number, "category_id")]
     except (KeyError, ValueError):
         where = short(entry.get("id", "(no id)"))
-        problems.append(f"annotation {where}: category_id {short(number)} is not defined; kept without a label")
+        problems.append(
+            f"annotation {where}: category_id {short(number)} names no category that could be used; kept without a label"
+        )
         return ""
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.calibrate.bounds import hypergeometric_upper
+from workbench.calibrate.bounds import check_shares, hypergeometric_upper
 from workbench.calibrate.recalibrate import Recalibration
 from workbench.loop.certification import Verdict, each_candidate
 from workbench.loop.gate import GateReport
@@ -41,6 +41,13 @@ def refuse_shut(report: GateReport, override: str | None) -> None:
         "measure more, declare what does not apply (project.gate(declared={name: reason})), or go on all the same with "
         "override='reason' (--override REASON), which is kept in the record"
     )
+
+
+def check_sampling(sample: int, delta: float) -> None:
+    """Refuse a verification that could say nothing. Raises ValueError."""
+    if sample < 1:
+        raise ValueError(f"sample: expected 1 or more masks to draw for verification, got {sample}")
+    check_shares(delta=delta)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

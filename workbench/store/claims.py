@@ -16,6 +16,7 @@ from workbench.store.schema import images, run_images
 from workbench.store.schema.review import (
     annotators,
     audit_masks,
+    audits,
     review_events,
     review_images,
     triage_images,
@@ -174,7 +175,8 @@ def _kind(by: Person, scope: Scope) -> sa.ColumnElement[str]:
     else:
         whens = [(is_open & (_flagged() > 0), "flagged")]
         if by.is_senior:
-            whens.append((_to_audit(by), "audit"))
+            again = (review_images.c.claimed_by == by.id) & (review_images.c.kind == "audit")
+            whens.append((_to_audit(by) & (~_left_in_audit(by) | again), "audit"))
         whens.append((is_open, "complete"))
     return sa.case(*[(condition, sa.literal(word)) for condition, word in whens], else_=sa.literal(""))
 
@@ -185,6 +187,20 @@ def _to_audit(by: Person) -> sa.ColumnElement[bool]:
         (audit_masks.c.image_key == review_images.c.image_key)
         & audit_masks.c.sequence.is_(None)
         & (audit_masks.c.decided_by.is_(None) | (audit_masks.c.decided_by != by.id))
+    )
+
+
+def _left_in_audit(by: Person) -> sa.ColumnElement[bool]:
+    """Whether a person completed or skipped the latest audit of an image: what they left open there is for others."""
+    drawn = sa.select(sa.func.max(audits.c.after_sequence)).join(audit_masks)
+    latest = drawn.where(audit_masks.c.image_key == review_images.c.image_key).scalar_subquery()
+    return sa.exists().where(
+        (review_events.c.image_key == review_images.c.image_key)
+        & (review_events.c.annotator_id == by.id)
+        & (review_events.c.purpose == "audit")
+        & review_events.c.kind.in_(("complete", "skip"))
+        & ~review_events.c.stale
+        & (review_events.c.sequence > latest)
     )
 
 

@@ -59,6 +59,10 @@ class Names:
         """Return the images by the id of their content."""
         return {recorded.image_id: recorded for recorded in reversed(self._all)}
 
+    def by_file(self) -> dict[str, str]:
+        """Return the ids of the images by the absolute paths of their files."""
+        return {f"{recorded.root}/{recorded.path}": recorded.image_id for recorded in self._all}
+
     def find(self, name: str) -> Recorded | None:
         """Return the image whose path is `name`, or the only one where one of the two ends like the other.
 
@@ -86,8 +90,8 @@ def _recorded(catalog: Catalog, project: Path) -> list[Recorded]:
     return [Recorded(key, i, path, None if h is None else (h, w), roots[root]) for key, i, h, w, path, root in rows]
 
 
-def store(catalog: Catalog, project: Path, found: Iterable[tuple[int, TrueMasks]], origin: str) -> int:
-    """Write the true masks of images, in place of those they had, and return the number of masks.
+def store(catalog: Catalog, project: Path, found: Iterable[tuple[int, TrueMasks]], origin: str) -> tuple[int, int]:
+    """Write the true masks of images, in place of those they had; return how many, and how many they had.
 
     Parameters
     ----------
@@ -103,13 +107,14 @@ def store(catalog: Catalog, project: Path, found: Iterable[tuple[int, TrueMasks]
     busy = "ground truth is being imported by another process; let it finish, or end it"
     with files.locked(folder / "writer.lock", busy):
         shards.sweep(folder, runs.shard_names(catalog, FOLDER))
-        parts, total = iter(found), 0
+        parts, total, replaced = iter(found), 0, 0
         while part := list(itertools.islice(parts, _IMAGES_A_SHARD)):
-            total += _store_shard(catalog, project, part, origin)
-    return total
+            new, old = _store_shard(catalog, project, part, origin)
+            total, replaced = total + new, replaced + old
+    return total, replaced
 
 
-def _store_shard(catalog: Catalog, project: Path, part: list[tuple[int, TrueMasks]], origin: str) -> int:
+def _store_shard(catalog: Catalog, project: Path, part: list[tuple[int, TrueMasks]], origin: str) -> tuple[int, int]:
     writer = shards.ShardWriter(project, FOLDER)
     rows: list[dict[str, Any]] = []
     for key, true in part:
@@ -121,12 +126,17 @@ def _store_shard(catalog: Catalog, project: Path, part: list[tuple[int, TrueMask
         number = None if shard is None else runs.insert_shard(connection, shard, "truth", None)
         same = {"origin": origin, "added_at": now()}
         rows = [{**r, **same, "shard_id": number if r["row_group"] is not None else None} for r in rows]
-        connection.execute(sa.delete(truth_images).where(truth_images.c.image_key.in_([key for key, _ in part])))
+        same_images = truth_images.c.image_key.in_([key for key, _ in part])
+        replaced = connection.execute(
+            sa.select(sa.func.coalesce(sa.func.sum(truth_images.c.rows), 0)).where(same_images)
+        )
+        had = int(replaced.scalar_one())
+        connection.execute(sa.delete(truth_images).where(same_images))
         connection.execute(sa.insert(truth_images), rows)
         used = sa.select(truth_images.c.shard_id).where(truth_images.c.shard_id.is_not(None))
         left = (shard_table.c.kind == "truth") & shard_table.c.id.not_in(used)
         connection.execute(sa.delete(shard_table).where(left))  # their files go with the next sweep
-    return writer.rows
+    return writer.rows, had
 
 
 def load(catalog: Catalog, reader: shards.ShardReader, names: Iterable[str] | None = None) -> list[TrueMasks]:
