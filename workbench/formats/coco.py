@@ -243,7 +243,8 @@ def _masks_read(
     used: set[Id] = set()
     incomplete: set[str] = set()
     for entry in _named(entries, "annotation", problems):
-        told, image = len(problems), None
+        told = len(problems)
+        image: ImageEntry | None = None
         with _Refusal(problems, "annotation", entry):
             image = _image_of(entry, images)
             if "id" in entry:
