@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -410,16 +409,4 @@ class ProjectFolder:
         return run.id if run else None
 
     def _chosen(self, names: Iterable[str] | None, run_id: int | None) -> list[ImageFile]:
-        return runs.image_files(self.catalog, run_id, None if names is None else self._recorded(names))
-
-    def _recorded(self, names: Iterable[str]) -> list[str]:
-        """Return names of images with the paths of files, as a shell completes them, put into the project's own words."""
-        if isinstance(names, str):
-            raise TypeError(f"images: expected a list of ids or paths, got the text {names!r}; put it in a list")
-        given = [str(name) for name in names]
-        files = [name for name in given if os.sep in name and os.path.isfile(name)]  # noqa: PTH113 - no path, no file
-        if not files:
-            return given
-        known = truth_masks.Names(self.catalog, self.path).by_file()
-        ids = {name: known.get(Path(os.path.abspath(name)).as_posix(), name) for name in files}  # noqa: PTH100 - keeps links
-        return [ids.get(name, name) for name in given]
+        return runs.image_files(self.catalog, run_id, truth_masks.by_file(self.catalog, self.path, names))

@@ -80,6 +80,7 @@ def test_import_truth__n_0(project):
     assert project.import_truth(Proposals.empty()).to_dict() == {
         "images": 0,
         "masks": 0,
+        "replaced": 0,
         "unmatched": [],
         "problems": [],
     }

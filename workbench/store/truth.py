@@ -78,6 +78,21 @@ class Names:
         return found[0] if len({r.image_id for r in found}) == 1 else None
 
 
+def by_file(catalog: Catalog, project: Path, names: Iterable[str] | None) -> list[str] | None:
+    """Return names of images, the paths of their files, as a shell completes them, put as ids; None for None."""
+    if names is None:
+        return None
+    if isinstance(names, str):
+        raise TypeError(f"images: expected a list of ids or paths, got the text {names!r}; put it in a list")
+    given = [str(name) for name in names]
+    paths = [name for name in given if os.sep in name and os.path.isfile(name)]  # noqa: PTH113 - no path, no file
+    if not paths:
+        return given
+    known = Names(catalog, project).by_file()
+    ids = {name: known.get(Path(os.path.abspath(name)).as_posix(), name) for name in paths}  # noqa: PTH100 - keeps links
+    return [ids.get(name, name) for name in given]
+
+
 def _recorded(catalog: Catalog, project: Path) -> list[Recorded]:
     columns = (images.c.key, images.c.image_id, images.c.height, images.c.width)
     named = images.c.image_id.is_not(None)
