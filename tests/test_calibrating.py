@@ -421,3 +421,69 @@ def test_cli__adopt(project):
     assert answer.exit_code == 0, answer.output
     assert json.loads(answer.output)["adopted"]["distinct"] > 0
     assert project.triages()["author"].iloc[-1] == "ann"
+
+
+# ---- the embedding ----------------------------------------------------------------------------------------------------
+
+
+class Seeing(stub_sam.StubSam):
+    """Its embedding shows which blocks are right, which predicted IoU does not."""
+
+    def embed(self, image):
+        import torch
+
+        from workbench.sam.segmenter import Embedding
+
+        cells, _, right = judged.drawn(image)
+        features = torch.zeros(1, 3, 5, 5)
+        for cell, ok in zip(cells, right, strict=True):
+            y, x = judged.CELLS[cell]
+            features[0, :, y // 8, x // 8] = torch.tensor([1.0, -1.0, 0.5]) if ok else torch.tensor([-1.0, 1.0, 0.5])
+        return Embedding(features, image.shape[:2], image.shape[:2])
+
+
+def test_embedding__verifier_that_beats_predicted_iou_becomes_a_reason_to_flag(project, tmp_path):
+    from PIL import Image
+
+    plain = project.calibrate(draws=50)
+    assert plain.reduction is None
+    assert "over scores and geometry," in repr(plain.good)
+    sam = Seeing("stub-1")
+    found = project.calibrate(draws=50, sam=sam)
+    assert found.good.useful
+    assert found.good.auroc > 0.95 > found.good.baseline_auroc
+    assert "SAM's embedding" in repr(found.good)
+    assert set(found.good.brier) == {"logistic", "logistic with embedding", "network", "network with embedding"}
+    assert project.calibration().to_dict() == found.to_dict()
+    with pytest.raises(StoreError, match="expected the model of the latest run, stub-1"):
+        project.adopt_verifier()
+    with pytest.raises(StoreError, match="got stub-2"):
+        project.calibrate(sam=Seeing("stub-2"))
+    before = label(project, of_role(project, "test"))
+    project.adopt_verifier(sam=sam, progress=False)
+    after = label(project, of_role(project, "test"))
+    assert after.right[after.auto].mean() > before.right[before.auto].mean() + 0.02
+    assert not (after.auto & ~before.auto).any()
+    assert project.triages()["note"].iloc[-1].startswith("verifier of calibration")
+    pixels = np.random.default_rng(9).integers(0, 256, (*judged.SIZE, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "images" / "new.png")
+    project.add_images(str(tmp_path / "images"))
+    project.propose(sam, stub_sam.PLAIN, progress=False)
+    assert project.report().to_dict()["reasons"]["confidence_missing"] > 0
+    assert project.measure_embedding(sam, progress=False) == 1
+    assert project.report().to_dict()["reasons"].get("confidence_missing", 0) == 0
+    project.triage(judged.PLAIN)
+    with pytest.raises(StoreError, match="no embedding"):
+        project.measure_embedding(sam)
+
+
+def test_embedding__a_file_that_does_not_fit_counts_as_missing(tmp_path):
+    from workbench.store import pooled
+
+    values = np.arange(6, dtype=np.float32).reshape(3, 2)
+    pooled.keep(tmp_path, 4, "a", values)
+    assert np.array_equal(pooled.load(tmp_path, 4, "a", 3, 2), values)
+    assert pooled.load(tmp_path, 4, "a", 2, 2) is None
+    assert pooled.load(tmp_path, 4, "b", 3, 2) is None
+    pooled.path_of(tmp_path, 4, "a").write_bytes(b"\x93NUMPY")
+    assert pooled.load(tmp_path, 4, "a", 3, 2) is None

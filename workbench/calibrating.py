@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import workbench
-from workbench.config import TriageConfig
 from workbench.reviewing import Reviewing
 from workbench.store import calibrations, records
 from workbench.store.calibrations import Record
-from workbench.store.catalog import Catalog
 from workbench.store.errors import StoreError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from workbench.loop.adoption import Adopted, Promise
     from workbench.loop.calibration import Calibration
     from workbench.loop.certification import Certificates
     from workbench.loop.gate import GateConfig, GateReport
     from workbench.loop.stage3 import Annotation, Verified
     from workbench.sam.segmenter import Segmenter
-    from workbench.tables.outcomes import Triage
-    from workbench.tables.proposals import Proposals
 
 
 class Calibrating(Reviewing):
@@ -36,17 +30,15 @@ class Calibrating(Reviewing):
     complete. Every result is kept as a record with its settings, model and images; records are never changed.
     """
 
-    def __init__(self, path: Path, catalog: Catalog) -> None:
-        super().__init__(path, catalog)
-        self._models: dict[int, Adopted] = {}  # by the number of their record
-
-    def calibrate(self, *, share: float = 0.5, draws: int = 500) -> Calibration:
+    def calibrate(self, *, share: float = 0.5, draws: int = 500, sam: Segmenter | None = None) -> Calibration:
         """Judge and recalibrate the confidence of the latest run on labelled calibration images.
 
         Parameters
         ----------
         share : of the calibration images, drawn by content; the others are kept for `certify`
         draws : of the bootstrap over images
+        sam : the model of the run: the verifier may look at its embedding, pooled over masks, too. Images are embedded
+            again where its cache does not have them. None: the verifier looks at scores and geometry
 
         Returns
         -------
@@ -56,13 +48,15 @@ class Calibrating(Reviewing):
         ------
         StoreError : when there are no proposals; ValueError : for a share outside (0, 1]
         """
-        from workbench.loop import calibration, labelling
+        from workbench.loop import calibration, embedding, labelling
 
         if not 0 < share <= 1:
             raise ValueError(f"share: expected a share in (0, 1], got {share}")
         run_id, model_id = self._measured_run("calibrate")
         images = [i for i in self._of_role("calibration") if calibration.is_for_fitting(i, self.seed, share)]
-        found = calibration.calibrate(labelling.label(self, images), run_id, model_id, self.seed, draws)
+        rows = labelling.label(self, images)
+        embedded = embedding.of_labelled(self, sam, rows) if sam is not None else None
+        found = calibration.calibrate(rows, run_id, model_id, self.seed, draws, embedded)
         number = self._keep("calibration", {"share": share, "draws": draws}, found.images, found.to_dict())
         return self._calibration_of(found.to_dict(), found.images, number)
 
@@ -118,84 +112,6 @@ class Calibrating(Reviewing):
         kept = calibrations.latest(self.catalog, "sample", self._run_id())
         rows = kept.result["masks"] if kept else []
         return self._verdicts_frame(rows, certification.labels_of(self, [r[0] for r in rows], [r[1] for r in rows]))
-
-    def adopt_certificate(self, promise: Promise | None = None, *, author: str = "", note: str = "") -> Triage:
-        """Triage by the certified threshold from now on, as a new version: masks with a confidence above it are accepted.
-
-        Those and no others: masks that the thresholds accept below it are flagged (low_confidence). The thresholds, area
-        limits and NMS are those that the certificate was made with.
-
-        Parameters
-        ----------
-        promise : "images" (of images to come) or "pool" (of this pool); None for the first of them that was granted
-        author, note : kept with the version; by default the note says which certificate
-
-        Raises
-        ------
-        StoreError : before the first certificate, where none was granted (saying which labels are missing), or where the
-            pool has changed since
-        """
-        from workbench.loop import adoption, certification
-
-        kept = calibrations.latest(self.catalog, "certificate", self._run_id())
-        if kept is None:
-            raise StoreError("adopt: expected a certificate of the latest run; run project.certify() first")
-        chosen, certificate = adoption.choose_certificate(kept.result, promise)
-        made_of = calibrations.find(self.catalog, kept.settings["calibration"], "calibration")
-        values = made_of.result["recalibration"] if made_of else None
-        if not values:
-            raise StoreError(
-                f"adopt: the calibration of certificate {kept.id} is not there; calibrate and certify again"
-            )
-        base = self._thresholds_of(kept)
-        if chosen == "pool":
-            now = sum(int(own.within.sum()) for own in certification.each_candidate(self, config=base))
-            if now != certificate.pool:
-                raise StoreError(
-                    f"adopt: the certificate is of a pool of {certificate.pool:,} masks, there are {now:,} now; certify again"
-                )
-        model = adoption.Adopted.from_dict({"recalibration": values, "base": base.to_dict()})
-        words = f"certificate {kept.id} ({chosen}): confidence above {certificate.threshold:g}"
-        return self._adopt(model, certificate.threshold, "decides", base, kept, author, note or words)
-
-    def adopt_verifier(self, below: float = 0.5, *, anyway: bool = False, author: str = "", note: str = "") -> Triage:
-        """Have triage flag what the verifier of masks doubts, as a new version: the reason low_confidence.
-
-        Only what would be accepted is touched; the thresholds are those used last.
-
-        Parameters
-        ----------
-        below : masks with a p(good) of this or less are flagged
-        anyway : adopt it although it does not beat predicted IoU on calibration images
-        author, note : kept with the version; by default the note says which calibration and the gain
-
-        Raises
-        ------
-        StoreError : before the first calibration, or where the verifier does not beat predicted IoU
-        """
-        from workbench.loop import adoption
-
-        kept = calibrations.latest(self.catalog, "calibration", self._run_id())
-        found = self.calibration()
-        if kept is None or found is None:
-            raise StoreError("adopt: expected a calibration of the latest run; run project.calibrate() first")
-        verifier = adoption.expect_useful(found.good, anyway)
-        model = adoption.Adopted(verifier, self._thresholds_of(kept))
-        use = "" if found.good.useful else ", adopted although it does not beat it"
-        words = f"verifier of calibration {kept.id}: AUROC {found.good.gain:+.3f} beside predicted IoU{use}"
-        base = adoption.without_confidence(self.triage_config())
-        return self._adopt(model, below, "doubts", base, kept, author, note or words)
-
-    def with_confidence(self, proposals: Proposals, config: TriageConfig) -> Proposals:
-        """Return the proposals of one image with the confidence that triage asks for, if it asks for one.
-
-        Raises
-        ------
-        StoreError : when the record that the settings name is not one of this project's
-        """
-        if config.confidence is None or config.confidence_model is None:
-            return proposals
-        return proposals.replace(confidence=self._adopted(config.confidence_model).confidence(proposals))
 
     def gate(self, config: GateConfig | None = None, *, declared: Mapping[str, str] | None = None) -> GateReport:
         """Hold the project's figures on its test images against the bounds of the gate to Stage 3.
@@ -285,44 +201,6 @@ class Calibrating(Reviewing):
         return calibrations.frame(self.catalog)
 
     # ---- what the above share -------------------------------------------------------------------------------------
-
-    def _thresholds_of(self, kept: Record) -> TriageConfig:
-        """Return the thresholds that a record was made with."""
-        from workbench.loop import adoption
-
-        version = None if kept.triage_id is None else records.find_triage(self.catalog, kept.triage_id)
-        config = TriageConfig.from_dict(version.settings) if version else self.triage_config(kept.run_id)
-        return adoption.without_confidence(config)
-
-    def _adopt(
-        self,
-        model: Adopted,
-        confidence: float,
-        rule: Literal["doubts", "decides"],
-        base: TriageConfig,
-        kept: Record,
-        author: str,
-        note: str,
-    ) -> Triage:
-        config = base.replace(confidence=confidence, confidence_rule=rule)
-        if rule == "decides" and base.pool == "exact":
-            raise StoreError("adopt: a certificate needs pool='distinct'; triage so, then calibrate and certify again")
-        settings = {"rule": rule, "confidence": confidence, kept.kind: kept.id, "author": author, "note": note}
-        number = self._keep("adoption", settings, kept.images, model.to_dict())
-        return self.triage(config.replace(confidence_model=number), author=author, note=note)
-
-    def _adopted(self, number: int) -> Adopted:
-        from workbench.loop.adoption import Adopted
-
-        if number not in self._models:
-            kept = calibrations.find(self.catalog, number, "adoption")
-            if kept is None:
-                raise StoreError(
-                    f"triage: expected confidence_model to be a model that this project adopted, got {number}; see "
-                    "project.adopt_certificate and project.adopt_verifier"
-                )
-            self._models[number] = Adopted.from_dict(kept.result)
-        return self._models[number]
 
     def _of_role(self, role: str) -> list[str]:
         frame = self.images()

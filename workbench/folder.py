@@ -271,7 +271,7 @@ class ProjectFolder:
                 yield str(file.image_id), Proposals.empty()
 
     def with_confidence(self, proposals: Proposals, config: TriageConfig) -> Proposals:
-        """Return the proposals of one image with the confidence that triage asks for; `Calibrating` has the models."""
+        """Return the proposals of one image with the confidence that triage asks for; `Adopting` has the models."""
         return proposals
 
     # ---- triage ---------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from workbench.calibrating import Calibrating
+from workbench.adopting import Adopting
 from workbench.config import Preset, ProposeConfig, TriageConfig, propose_config, triage_config
 from workbench.loop import efficiency, teaching
 from workbench.loop.efficiency import STAGE1_S
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from workbench.sam.segmenter import Segmenter
 
 
-class Looping(Calibrating):
+class Looping(Adopting):
     """The part of `Project` that closes the loop."""
 
     # ---- cycles -----------------------------------------------------------------------------------------------------

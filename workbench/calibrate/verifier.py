@@ -21,6 +21,9 @@ Floats = NDArray[np.float64]
 Question = Literal["is this mask good?", "is this image complete?"]
 GOOD: Question = "is this mask good?"
 COMPLETE: Question = "is this image complete?"
+Kind = Literal["logistic", "network"]
+KINDS: tuple[Kind, ...] = ("logistic", "network")
+WITH_EMBEDDING = " with embedding"
 _HIDDEN = 16
 _LEAST_IMAGES = 4
 
@@ -33,7 +36,7 @@ class Verifier:
     """
 
     question: Question
-    kind: Literal["logistic", "network"]
+    kind: Kind
     columns: tuple[str, ...]
     arrays: Mapping[str, Floats]
 
@@ -52,6 +55,11 @@ class Verifier:
             hidden = np.tanh(hidden @ a["weights"] + a["bias"])
         logits = hidden @ a["slope"] + a["offset"]
         return np.asarray(1 / (1 + np.exp(-np.clip(logits[:, 0], -500, 500))))
+
+    @property
+    def embeds(self) -> bool:
+        """Whether it looks at SAM's embedding."""
+        return any(name.startswith("embedding_") for name in self.columns)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain lists for JSON; every float keeps all its bits."""
@@ -95,8 +103,9 @@ class Verification:
         if self.verifier is None:
             return f"<Verification {self.question!r}: undefined: {self.note}>"
         use = "can be used as a signal" if self.useful else "not used: it does not beat the score"
+        over = "scores, geometry and SAM's embedding" if self.verifier.embeds else "scores and geometry"
         return (
-            f"<Verification {self.question!r}: {self.verifier.kind}, AUROC {self.auroc:.3f} beside "
+            f"<Verification {self.question!r}: {self.verifier.kind} over {over}, AUROC {self.auroc:.3f} beside "
             f"{self.baseline_auroc:.3f}, gain {self.gain:+.3f} [{self.low:+.3f}, {self.high:+.3f}]; {use}>"
         )
 
@@ -157,7 +166,7 @@ _FIT: dict[str, Any] = {"logistic": _fit_logistic, "network": _fit_network}
 
 
 def fit(
-    kind: Literal["logistic", "network"],
+    kind: Kind,
     columns: tuple[str, ...],
     values: ArrayLike,
     yes: ArrayLike,
@@ -193,13 +202,18 @@ def verify(
     folds: int = 5,
     draws: int = 1000,
     seed: int = 0,
+    embedding: tuple[tuple[str, ...], ArrayLike] | None = None,
 ) -> Verification:
     """Fit a verifier and compare it with the score there is already, by cross-validation grouped by image.
+
+    Each kind is tried without the embedding and with it; the first within one standard error of the best is taken, from
+    the simplest on.
 
     Parameters
     ----------
     columns : (F,) names; values : (n, F); yes : (n,) bool; image : (n,) which image each row is of
     baseline : (n,) the score to beat, for masks predicted IoU; a missing one counts as the lowest
+    embedding : (k,) names and (n, k) values of further columns; None where there are none
 
     Returns
     -------
@@ -215,20 +229,25 @@ def verify(
         empty = np.full(len(y), nan)
         return Verification(question, nan, nan, nan, nan, nan, False, {}, None, empty, len(y), images, why)
     fold = image_folds(groups, folds, seed)
-    held = {kind: _held_out(kind, columns, x, y, fold, seed) for kind in _FIT}
-    tried = compare({kind: (p - y) ** 2 for kind, p in held.items()}, groups)
+    looks = {"": (tuple(columns), x)}
+    if embedding is not None:
+        wide = np.concatenate([x, np.asarray(embedding[1], np.float64)], axis=1)
+        looks[WITH_EMBEDDING] = ((*columns, *embedding[0]), wide)
+    ways: dict[str, tuple[Kind, tuple[str, ...], Floats]] = {k + w: (k, *looks[w]) for k in KINDS for w in looks}
+    held = {name: _held_out(*way, y, fold, seed) for name, way in ways.items()}
+    tried = compare({name: (p - y) ** 2 for name, p in held.items()}, groups)
     kind = next(t.method for t in tried if t.chosen)
     score = np.nan_to_num(np.asarray(baseline, np.float64), nan=-np.inf)
     values_of = auroc(held[kind], y), auroc(score, y)
     low, high = _gain_interval(held[kind], score, y, codes, rng, draws)
-    fitted = fit("network" if kind == "network" else "logistic", columns, x, y, question, seed)
+    fitted = fit(*ways[kind], y, question, seed)
     brier = {t.method: t.brier for t in tried}
     gain = values_of[0] - values_of[1]
     return Verification(question, *values_of, gain, low, high, low > 0, brier, fitted, held[kind], len(y), images)
 
 
 def _held_out(
-    kind: str, columns: tuple[str, ...], x: Floats, y: NDArray[np.bool_], fold: NDArray[np.int64], seed: int
+    kind: Kind, columns: tuple[str, ...], x: Floats, y: NDArray[np.bool_], fold: NDArray[np.int64], seed: int
 ) -> Floats:
     p = np.full(len(y), y.mean())
     for k in np.unique(fold):
@@ -236,7 +255,7 @@ def _held_out(
         if undefined(y[rest]):  # one class only: its share is all there is to say
             p[~rest] = y[rest].mean() if rest.any() else y.mean()
             continue
-        fitted = fit("network" if kind == "network" else "logistic", columns, x[rest], y[rest], seed=seed)
+        fitted = fit(kind, columns, x[rest], y[rest], seed=seed)
         p[~rest] = fitted.predict(tuple(columns), x[~rest])
     return p
 

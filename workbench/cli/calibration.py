@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from workbench.cli.answering import AsJson, Changes, Folder, UsageError, answering, app, changed, show
+
+if TYPE_CHECKING:
+    from workbench.project import Project
+    from workbench.sam.segmenter import Segmenter
 
 
 class Adopt(StrEnum):
@@ -27,6 +31,11 @@ def calibrate(
     labels: Annotated[int, typer.Option(min=1, help="masks drawn from the pool for its certificate")] = 300,
     adopt: Annotated[Adopt | None, typer.Option(help="what triage is to use from now on, as a new version")] = None,
     anyway: Annotated[bool, typer.Option("--anyway", help="adopt a verifier that does not beat predicted IoU")] = False,
+    embedding: Annotated[
+        bool, typer.Option("--embedding", help="let the verifier look at the embedding of the run's model too")
+    ] = False,
+    checkpoint: Annotated[Path | None, typer.Option(help="weights of the run's model, for --embedding")] = None,
+    embedding_cache: Annotated[Path | None, typer.Option(help="image embeddings kept in this folder")] = None,
     author: Annotated[str, typer.Option(help="who adopts it")] = "",
     note: Annotated[str, typer.Option(help="why")] = "",
     as_json: AsJson = False,
@@ -35,7 +44,8 @@ def calibrate(
     from workbench.project import Project
 
     with answering(as_json), Project.open(folder) as project:
-        found = project.calibrate(share=share)
+        sam = _model_of(project, checkpoint, embedding_cache) if embedding else None
+        found = project.calibrate(share=share, sam=sam)
         values: dict[str, Any] = {"images": len(found.images), "note": found.note or None}
         values["recalibration"] = found.recalibration.method if found.recalibration else "undefined"
         for name in ("before", "after", "before_auto", "after_auto"):
@@ -53,7 +63,7 @@ def calibrate(
         if adopt is Adopt.certificate:
             values["adopted"] = project.adopt_certificate(author=author, note=note).counts()
         elif adopt is Adopt.verifier:
-            values["adopted"] = project.adopt_verifier(anyway=anyway, author=author, note=note).counts()
+            values["adopted"] = project.adopt_verifier(anyway=anyway, sam=sam, author=author, note=note).counts()
         show(values, as_json, f"calibrated {folder}")
 
 
@@ -108,6 +118,18 @@ def annotate(
         if not as_json:
             values = {k: v for k, v in values.items() if k not in ("sample", "drawn", "labelled", "wrong", "bound")}
         show(values, as_json, f"annotated {folder}")
+
+
+def _model_of(project: Project, checkpoint: Path | None, embedding_cache: Path | None) -> Segmenter:
+    """Load the model of the latest run: one that was trained here, or by its name."""
+    from workbench.sam.cache import EmbeddingCache
+    from workbench.sam.load import load_sam
+
+    model_id = project.model_id or ""
+    cache = EmbeddingCache(embedding_cache) if embedding_cache is not None else None
+    if model_id in project.models()["model_id"].tolist():
+        return project.load_model(model_id, cache=cache)
+    return load_sam(model_id.rpartition("-")[0], checkpoint=checkpoint, cache=cache)
 
 
 def _declared(text: str) -> tuple[str, str]:

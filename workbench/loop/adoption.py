@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 import workbench
 from workbench.calibrate.certify import Certificate
 from workbench.calibrate.recalibrate import Recalibration
+from workbench.calibrate.reduction import Reduction
 from workbench.calibrate.verifier import Verification, Verifier
 from workbench.config import TriageConfig
 from workbench.loop.labelling import features_of
@@ -30,23 +31,37 @@ class Adopted:
     """A model that gives the confidence of masks.
 
     model : of p(right); base : the thresholds whose reasons it looks at
+    reduction : of SAM's embedding, for a verifier that looks at it
     """
 
     model: Recalibration | Verifier
     base: TriageConfig
+    reduction: Reduction | None = None
 
-    def confidence(self, proposals: Proposals) -> NDArray[np.float64]:
-        """Return (N,) p(right) of the proposals of an image; NaN without a score."""
+    def confidence(self, proposals: Proposals, embedding: ArrayLike | None = None) -> NDArray[np.float64]:
+        """Return (N,) p(right) of the proposals of an image; NaN without a score, or without the embedding it looks at.
+
+        Parameters
+        ----------
+        embedding : (N, k) reduced; None where it was not measured
+        """
+        if self.reduction is not None and embedding is None:
+            return np.full(len(proposals), np.nan)
         features = features_of(proposals, workbench.triage(proposals, self.base))
         if isinstance(self.model, Recalibration):
             return self.model.predict(features)
-        p = self.model.predict(features.names, features.values)
+        names, values = features.names, features.values
+        if self.reduction is not None:
+            names = (*names, *self.reduction.names)
+            values = np.concatenate([values, np.asarray(embedding, np.float64)], axis=1)
+        p = self.model.predict(names, values)
         return np.where(np.isnan(features.score), np.nan, p)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values for JSON."""
         kind = "recalibration" if isinstance(self.model, Recalibration) else "verifier"
-        return {kind: self.model.to_dict(), "base": self.base.to_dict()}
+        reduction = self.reduction.to_dict() if self.reduction else None
+        return {kind: self.model.to_dict(), "base": self.base.to_dict(), "reduction": reduction}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Adopted:
@@ -54,7 +69,9 @@ class Adopted:
         base = TriageConfig.from_dict(values["base"])
         if "recalibration" in values:
             return cls(Recalibration.from_dict(values["recalibration"]), base)
-        return cls(Verifier.from_dict(values["verifier"]), base)
+        reduction = values.get("reduction")
+        found = Reduction.from_dict(reduction) if reduction else None
+        return cls(Verifier.from_dict(values["verifier"]), base, found)
 
 
 def without_confidence(config: TriageConfig) -> TriageConfig:

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from workbench.calibrate.recalibrate import Recalibration, Tried, choose
+from workbench.calibrate.reduction import Reduction
 from workbench.calibrate.reliability import ReliabilityTable, reliability
 from workbench.calibrate.verifier import COMPLETE, GOOD, Verification, verify
 from workbench.images import assign_role
+from workbench.loop.embedding import OF_IMAGES, OF_MASKS, Embedded
 from workbench.loop.labelling import Labelled
 from workbench.plotted import Plotted
 from workbench.tables.outcomes import Outcome
@@ -27,6 +29,7 @@ class Calibration(Plotted):
         distinct proposals; before_auto, after_auto : on the auto-accepted ones
     tried : the methods compared by cross-validation over images; recalibration : the chosen one, None where undefined
     good, complete : the verifier of masks and of images, beside predicted IoU and beside coverage
+    reduction : of SAM's embedding pooled over masks, fitted on these images; None where it was left out
     images : it was made from; note : what is undefined or left out
     """
 
@@ -43,6 +46,7 @@ class Calibration(Plotted):
     images: tuple[str, ...]
     note: str = ""
     id: int = 0
+    reduction: Reduction | None = None
 
     def __str__(self) -> str:
         method = self.recalibration.method if self.recalibration else "undefined"
@@ -65,6 +69,7 @@ class Calibration(Plotted):
             "recalibration": self.recalibration.to_dict() if self.recalibration else None,
             "good": self.good.to_dict(),
             "complete": self.complete.to_dict(),
+            "reduction": self.reduction.to_dict() if self.reduction else None,
             "note": self.note,
         }
 
@@ -74,7 +79,7 @@ class Calibration(Plotted):
     ) -> Calibration:
         """Build it from what `to_dict` gave and its record."""
         tables = {name: ReliabilityTable.from_dict(values[name]) for name in TABLES}
-        kept = values["recalibration"]
+        kept, reduction = values["recalibration"], values.get("reduction")
         return cls(
             run_id,
             model_id,
@@ -86,6 +91,7 @@ class Calibration(Plotted):
             images=tuple(images),
             note=values["note"],
             id=number,
+            reduction=Reduction.from_dict(reduction) if reduction else None,
         )
 
 
@@ -94,8 +100,13 @@ def is_for_fitting(image_id: str, seed: int, share: float) -> bool:
     return assign_role(image_id, seed + 1, (share, 1 - share, 0)) == "train"
 
 
-def calibrate(rows: Labelled, run_id: int, model_id: str, seed: int, draws: int = 500) -> Calibration:
-    """Judge and recalibrate the confidence of labelled proposals."""
+def calibrate(
+    rows: Labelled, run_id: int, model_id: str, seed: int, draws: int = 500, embedded: Embedded | None = None
+) -> Calibration:
+    """Judge and recalibrate the confidence of labelled proposals; the verifier may look at SAM's embedding too.
+
+    The embedding is reduced by principal components of these images, without a look at their labels.
+    """
     rng, known = np.random.default_rng(seed), rows.known
     right, image = rows.right[known], rows.image[known]
     features, auto = rows.features.select(known), rows.auto[known]
@@ -110,7 +121,11 @@ def calibrate(rows: Labelled, run_id: int, model_id: str, seed: int, draws: int 
             also = of if p is features.score else {}
             tables.append(reliability(chosen, *labels, rng, what=what, draws=draws, **also))
     columns, values = features.names, features.values
-    good = verify(columns, values, right, image, features.score, rng, question=GOOD, draws=draws, seed=seed)
+    reduction = Reduction.fit(embedded.masks, OF_MASKS) if embedded and len(embedded.masks) else None
+    further = (reduction.names, reduction.apply(embedded.masks[known])) if embedded and reduction else None
+    good = verify(
+        columns, values, right, image, features.score, rng, question=GOOD, draws=draws, seed=seed, embedding=further
+    )
     notes = [choice.note] if choice.note else []
     if rows.unseen:
         notes.append(f"{rows.unseen:,} final masks that nobody looked at are no labels")
@@ -124,16 +139,19 @@ def calibrate(rows: Labelled, run_id: int, model_id: str, seed: int, draws: int 
         choice.tried,
         choice.chosen,
         good,
-        _of_images(rows, rng, draws, seed),
+        _of_images(rows, rng, draws, seed, embedded),
         rows.images,
         "; ".join(notes),
+        reduction=reduction,
     )
 
 
 IMAGE_COLUMNS = ("auto_accepted", "flagged", "discarded", "flagged_score", "best_discarded", "covered")
 
 
-def _of_images(rows: Labelled, rng: np.random.Generator, draws: int, seed: int) -> Verification:
+def _of_images(
+    rows: Labelled, rng: np.random.Generator, draws: int, seed: int, embedded: Embedded | None
+) -> Verification:
     """Verify "is this image complete?": whether the auto-accepted masks match every true one; beside coverage."""
     c = rows.comparison
     images = len(c.image_ids)
@@ -148,8 +166,11 @@ def _of_images(rows: Labelled, rng: np.random.Generator, draws: int, seed: int) 
     missed = np.bincount(c.image_of_truth[~c.found(rows.auto, 0.5) & ~c.ignore], minlength=images)
     values = np.stack([*counts, flagged, discarded, covered], axis=1).astype(np.float64)
     yes, ids = missed == 0, np.array(c.image_ids, dtype=object)
-    some = c.labelled
+    some, further = c.labelled, None
+    if embedded and len(embedded.images):
+        reduction = Reduction.fit(embedded.images, OF_IMAGES)
+        further = reduction.names, reduction.apply(embedded.images)[some]
     return verify(
         IMAGE_COLUMNS, values[some], yes[some], ids[some].astype(str), covered[some], rng,
-        question=COMPLETE, draws=draws, seed=seed,
+        question=COMPLETE, draws=draws, seed=seed, embedding=further,
     )  # fmt: skip
