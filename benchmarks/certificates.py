@@ -3,12 +3,18 @@
 Masks are wrong with a known probability, alike within images (beta-binomial, a given intra-image correlation). At an
 error of exactly alpha every certificate is a violation; at smaller errors the share granted is the power. Beside them:
 the binomial bound over all masks of sampled images, which takes masks of one image for independent.
+
+With `--data FOLDER` (images/ and instances.json) also real masks: proposals of the bundled SAM, split at random by image
+many times into images that the recalibration is fitted on, images that certify, and test images. Reported for several
+alphas: the share of splits that abstain, and the share whose promise the others break (all masks of the pool, which is
+exact; the mean over test images, which has the noise of few images on top).
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,11 +26,18 @@ from benchmarks.figures import Row, write_rows
 from benchmarks.measuring import commit, processor
 from workbench.calibrate.bounds import betting_wealth
 from workbench.calibrate.certify import certify_images, certify_pool
-from workbench.calibrate.reliability import exact_interval
+from workbench.calibrate.recalibrate import fit
+from workbench.calibrate.reliability import exact_interval, undefined
+from workbench.formats import coco
+from workbench.loop.cycle import fitting_floors, fitting_triage
+from workbench.loop.labelling import Labelled, label
+from workbench.project import Project
+from workbench.sam.load import load_sam
 
 ALPHA = DELTA = 0.05
 CORRELATIONS = (0.0, 0.1, 0.2)
 ERRORS = (0.01, 0.02)  # at which power is reported
+REAL_ALPHAS = (0.05, 0.1, 0.2)  # few images can promise little
 MASKS_PER_IMAGE = 20  # on average; 1 and more
 
 
@@ -36,11 +49,20 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--sequences", type=int, default=1000, help="campaigns of the whole sequence of thresholds")
     parser.add_argument("--labels", type=int, default=300, help="masks drawn from the pool")
     parser.add_argument("--images", type=int, default=100, help="images labelled; the pool has five times as many")
+    parser.add_argument("--data", type=Path, help="a folder with images/ and instances.json, for splits of real masks")
+    parser.add_argument("--limit", type=int, default=24, help="images to take of it")
+    parser.add_argument("--splits", type=int, default=200, help="random splits of real images")
+    parser.add_argument("--points", type=int, default=32, help="points a side for the proposals")
+    parser.add_argument("--keep", type=Path, help="folder for the project; the same command uses its proposals again")
     a = parser.parse_args(given)
     rng = np.random.default_rng(0)
     rows = [row for rho in CORRELATIONS for row in at_one_threshold(rng, rho, a.campaigns, a.images, a.labels)]
     if a.sequences:
         rows += [row for rho in CORRELATIONS for row in in_sequence(rng, rho, a.sequences, a.images, a.labels)]
+    if a.data:
+        with tempfile.TemporaryDirectory() as folder:
+            found = labelled_masks(a.data, a.keep or Path(folder), a.limit, a.points)
+        rows += on_real_splits(rng, found, a.splits, a.labels)
     write_rows("certificates", commit(), processor(), rows, a.json)
 
 
@@ -121,8 +143,8 @@ def in_sequence(rng: np.random.Generator, rho: float, n: int, images: int, label
         image, confidence, right = ranked(rng, 5 * images, rho)
         drawn = rng.choice(len(image), labels, replace=False)
         labelled = image < images
-        pool = certify_pool(confidence[drawn], right[drawn], confidence, ALPHA, DELTA)
-        coming = certify_images(confidence[labelled], right[labelled], image[labelled], rng, ALPHA, DELTA)
+        pool = certify_pool(confidence[drawn], right[drawn], confidence, ALPHA, DELTA, bounds=False)
+        coming = certify_images(confidence[labelled], right[labelled], image[labelled], rng, ALPHA, DELTA, bounds=False)
         granted["pool"][k], granted["images"][k] = pool.granted, coming.granted
         if pool.granted:
             violated["pool"][k] = (~right[confidence > pool.threshold]).mean() > ALPHA
@@ -148,6 +170,59 @@ def ranked(rng: np.random.Generator, images: int, rho: float) -> tuple[np.ndarra
 def mean_error(threshold: float) -> float:
     """Expected share wrong above a threshold, a little high where factors are cut off at 1."""
     return 0.24 * (1 - threshold) / 2
+
+
+def labelled_masks(data: Path, home: Path, limit: int, points: int) -> Labelled:
+    """Return distinct proposals of the bundled SAM on some images, labelled by their truth; made once in `home`."""
+    names = [entry.file_name for entry in coco.read(data / "instances.json").images]
+    chosen = np.sort(np.random.default_rng(0).choice(len(names), min(limit, len(names)), replace=False))
+    files = [str(data / "images" / names[k]) for k in chosen]
+    folder = home / f"certificates-{data.name}-{len(files)}-{points}.wb"
+    with Project.open(folder) if folder.exists() else Project.create(folder, images=files) as project:
+        sam = load_sam("bundled", device="cpu")
+        floors = fitting_floors(sam.model_id).replace(points_per_side=points, jitter_prompts=0)
+        project.propose(sam, floors)
+        project.triage(fitting_triage(sam.model_id))
+        project.import_coco(data / "instances.json")
+        return label(project, project.images()["image_id"].tolist())
+
+
+def on_real_splits(rng: np.random.Generator, rows: Labelled, n: int, labels: int) -> list[Row]:
+    """Return abstentions and broken promises over random splits by image: a third each to fit, to certify, to test."""
+    use = rows.known & rows.within
+    features, right = rows.features.select(use), rows.right[use]
+    image = np.unique(rows.image[use].astype(str), return_inverse=True)[1].reshape(-1)
+    images = int(image.max(initial=-1)) + 1
+    granted = {(kind, alpha): np.zeros(n, bool) for kind in ("pool", "images") for alpha in REAL_ALPHAS}
+    broken = {key: np.zeros(n, bool) for key in granted}
+    for k in range(n):
+        part = rng.permutation(images)[image] * 3 // max(images, 1)
+        if undefined(right[part == 0]):  # one class only: nothing can be fitted, so nothing is promised
+            continue
+        p = fit("platt", features.select(part == 0), right[part == 0]).predict(features)
+        pool, own, test = part > 0, part == 1, part == 2
+        drawn = rng.choice(np.flatnonzero(pool), min(labels, int(pool.sum())), replace=False)
+        for alpha in REAL_ALPHAS:
+            of_pool = certify_pool(p[drawn], right[drawn], p[pool], alpha, DELTA, bounds=False)
+            coming = certify_images(p[own], right[own], image[own], rng, alpha, DELTA, bounds=False)
+            granted["pool", alpha][k], granted["images", alpha][k] = of_pool.granted, coming.granted
+            broken["pool", alpha][k] = of_pool.granted and (~right[pool & (p > of_pool.threshold)]).mean() > alpha
+            some = test & (p > coming.threshold) if coming.granted else np.zeros(len(p), bool)
+            shares = np.bincount(image[some], ~right[some], images)[np.unique(image[some])]
+            shares = shares / np.bincount(image[some], minlength=images)[np.unique(image[some])]
+            broken["images", alpha][k] = len(shares) > 0 and shares.mean() > alpha
+    found = []
+    for (kind, alpha), given in granted.items():
+        name = f"{kind}, {images} real images, alpha {alpha:g}"
+        found.append(plain_share(f"abstentions: {name}", ~given))
+        found.append(plain_share(f"violations: {name}", broken[kind, alpha]))
+    return found
+
+
+def plain_share(name: str, given: np.ndarray) -> Row:
+    """Return a share of splits without an aim: splits of the same images are not independent campaigns."""
+    low, high = exact_interval(given.sum(), len(given))
+    return Row(name, float(given.mean()), "1", (float(low), float(high)), len(given), None, "<=")
 
 
 if __name__ == "__main__":

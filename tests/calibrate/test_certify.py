@@ -224,3 +224,38 @@ def test_certificate__to_json_and_back():
     for found in (certify_pool(p[:500], right[:500], p), certify_pool([], [], p)):
         again = Certificate.from_dict(json.loads(json.dumps(found.to_dict(), allow_nan=False)))
         assert again.to_dict() == found.to_dict()
+
+
+# ---- without bounds ---------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 300), st.data())
+@settings(max_examples=150, deadline=None)
+def test_hypergeometric_passes__as_the_bound_says(population, data):
+    n = data.draw(st.integers(0, population))
+    wrong = data.draw(st.integers(0, min(n, 8)))
+    alpha, delta = data.draw(st.sampled_from([0.05, 0.1, 0.29])), data.draw(st.sampled_from([0.05, 0.2]))
+    bound = bounds.hypergeometric_upper(wrong, n, population, delta)
+    assert bounds.hypergeometric_passes(wrong, n, population, alpha, delta) == (bound <= alpha)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_certify__without_bounds_grants_the_same_thresholds(seed):
+    gen = np.random.default_rng(seed)
+    p, image = gen.random(3000), gen.integers(0, 150, 3000)
+    right = gen.random(3000) < 1 - 0.2 * (1 - p) * (1 + seed)
+    drawn = gen.choice(3000, 300, replace=False)
+    for with_, without in (
+        (
+            certify_pool(p[drawn], right[drawn], p),
+            certify_pool(p[drawn], right[drawn], p, bounds=False),
+        ),
+        (
+            certify_images(p, right, image, np.random.default_rng(0)),
+            certify_images(p, right, image, np.random.default_rng(0), bounds=False),
+        ),
+    ):
+        assert with_.granted == without.granted
+        assert [s.passed for s in with_.steps] == [s.passed for s in without.steps]
+        assert not with_.granted or with_.threshold == without.threshold
+        assert np.isnan(without.bound)

@@ -55,6 +55,23 @@ def hypergeometric_upper(wrong: int, n: int, population: int, delta: float) -> f
     return low / population
 
 
+def hypergeometric_passes(wrong: int, n: int, population: int, alpha: float, delta: float) -> bool:
+    """Whether `hypergeometric_upper` is at most alpha, in one step.
+
+    It is exactly when the least number of wrong ones above alpha would show so few with a probability of at most delta.
+    """
+    from scipy.stats import hypergeom
+
+    if population == 0:
+        return True
+    least = math.floor(alpha * population)
+    while least / population <= alpha:  # in the arithmetic of the bound
+        least += 1
+    if least > population - (n - wrong):  # more wrong ones than there can be
+        return True
+    return bool(least > wrong and hypergeom.cdf(wrong, population, least, n) <= delta)
+
+
 class Stratum(NamedTuple):
     """Labels of masks drawn with equal probability from a part of a pool."""
 
