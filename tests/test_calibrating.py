@@ -403,6 +403,16 @@ def test_adopt_verifier__that_beats_predicted_iou_needs_no_word(project, monkeyp
     assert "although" not in note
 
 
+def test_triage__a_confidence_adopted_for_another_model_is_refused(project):
+    project.calibrate(draws=20)
+    project.adopt_verifier(anyway=True)
+    config = project.triage_config()
+    project.propose(stub_sam.StubSam("stub-2"), stub_sam.PLAIN, progress=False)
+    assert project.triage_config().confidence is None
+    with pytest.raises(StoreError, match="masks of stub-1, these are of stub-2"):
+        project.triage(config)
+
+
 def test_triage__a_confidence_of_no_record_is_refused(project):
     with pytest.raises(StoreError, match="confidence_model"):
         project.triage(judged.PLAIN.replace(confidence=0.5, confidence_model=999))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from workbench.calibrating import Calibrating
-from workbench.config import TriageConfig
+from workbench.config import TriageConfig, preset_for
 from workbench.store import calibrations, records
 from workbench.store.calibrations import Record
 from workbench.store.catalog import Catalog
@@ -63,7 +63,7 @@ class Adopting(Calibrating):
                 raise StoreError(
                     f"adopt: the certificate is of a pool of {certificate.pool:,} masks, there are {now:,} now; certify again"
                 )
-        model = adoption.Adopted.from_dict({"recalibration": values, "base": base.to_dict()})
+        model = adoption.Adopted.from_dict({"recalibration": values, "base": base.to_dict(), "model_id": kept.model_id})
         words = f"certificate {kept.id} ({chosen}): confidence above {certificate.threshold:g}"
         return self._adopt(model, certificate.threshold, "decides", base, kept, author, note or words)
 
@@ -79,7 +79,8 @@ class Adopting(Calibrating):
     ) -> Triage:
         """Have triage flag what the verifier of masks doubts, as a new version: the reason low_confidence.
 
-        Only what would be accepted is touched; the thresholds are those used last.
+        Only what would be accepted is touched; the thresholds are those used last. A certified threshold that was adopted
+        before is taken out: what a verifier leaves of certified masks is no longer what the certificate is about.
 
         Parameters
         ----------
@@ -103,7 +104,8 @@ class Adopting(Calibrating):
         verifier = adoption.expect_useful(found.good, anyway)
         if verifier.embeds:
             embedding.expect_model(self, sam)
-        model = adoption.Adopted(verifier, self._thresholds_of(kept), found.reduction if verifier.embeds else None)
+        reduction = found.reduction if verifier.embeds else None
+        model = adoption.Adopted(verifier, self._thresholds_of(kept), reduction, kept.model_id)
         use = "" if found.good.useful else ", adopted although it does not beat it"
         words = f"verifier of calibration {kept.id}: AUROC {found.good.gain:+.3f} beside predicted IoU{use}"
         base = adoption.without_confidence(self.triage_config())
@@ -150,7 +152,7 @@ class Adopting(Calibrating):
         from workbench.loop import adoption
 
         version = None if kept.triage_id is None else records.find_triage(self.catalog, kept.triage_id)
-        config = TriageConfig.from_dict(version.settings) if version else self.triage_config(kept.run_id)
+        config = TriageConfig.from_dict(version.settings) if version else preset_for(kept.model_id).triage
         return adoption.without_confidence(config)
 
     def _adopt(

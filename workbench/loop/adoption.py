@@ -31,12 +31,13 @@ class Adopted:
     """A model that gives the confidence of masks.
 
     model : of p(right); base : the thresholds whose reasons it looks at
-    reduction : of SAM's embedding, for a verifier that looks at it
+    reduction : of SAM's embedding, for a verifier that looks at it; model_id : of the SAM whose masks it was fitted on
     """
 
     model: Recalibration | Verifier
     base: TriageConfig
     reduction: Reduction | None = None
+    model_id: str = ""
 
     def confidence(self, proposals: Proposals, embedding: ArrayLike | None = None) -> NDArray[np.float64]:
         """Return (N,) p(right) of the proposals of an image; NaN without a score, or without the embedding it looks at.
@@ -44,7 +45,17 @@ class Adopted:
         Parameters
         ----------
         embedding : (N, k) reduced; None where it was not measured
+
+        Raises
+        ------
+        StoreError : for masks of another model
         """
+        others = set(proposals.model_id.tolist()) - {self.model_id}
+        if self.model_id and others:
+            raise StoreError(
+                f"triage: the confidence was adopted for masks of {self.model_id}, these are of {min(others)}: calibrate "
+                "on the new run and adopt again, or triage without a confidence"
+            )
         if self.reduction is not None and embedding is None:
             return np.full(len(proposals), np.nan)
         features = features_of(proposals, workbench.triage(proposals, self.base))
@@ -61,17 +72,22 @@ class Adopted:
         """Return it as plain values for JSON."""
         kind = "recalibration" if isinstance(self.model, Recalibration) else "verifier"
         reduction = self.reduction.to_dict() if self.reduction else None
-        return {kind: self.model.to_dict(), "base": self.base.to_dict(), "reduction": reduction}
+        return {
+            kind: self.model.to_dict(),
+            "base": self.base.to_dict(),
+            "reduction": reduction,
+            "model_id": self.model_id,
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Adopted:
         """Build it from what `to_dict` gave."""
         base = TriageConfig.from_dict(values["base"])
         if "recalibration" in values:
-            return cls(Recalibration.from_dict(values["recalibration"]), base)
+            return cls(Recalibration.from_dict(values["recalibration"]), base, None, values["model_id"])
         reduction = values.get("reduction")
         found = Reduction.from_dict(reduction) if reduction else None
-        return cls(Verifier.from_dict(values["verifier"]), base, found)
+        return cls(Verifier.from_dict(values["verifier"]), base, found, values["model_id"])
 
 
 def without_confidence(config: TriageConfig) -> TriageConfig:
