@@ -91,8 +91,8 @@ def diversity(
 
 
 def _named(labels: ArrayLike | None) -> NDArray[np.str_]:
-    names = np.asarray([] if labels is None else labels).astype(str)
-    return names[names != ""]
+    names: NDArray[np.str_] = np.asarray([] if labels is None else labels).astype(str)
+    return np.asarray(names[names != ""])
 
 
 def rarity(labels: ArrayLike, reference: ArrayLike | None = None) -> Floats:
