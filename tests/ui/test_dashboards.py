@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import sqlite3
 import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
@@ -111,26 +114,52 @@ def test_thresholds__nonsense_in_the_address_is_words(small, page):
     watched.is_clean()
 
 
-def test_thresholds__a_box_on_the_heat_map_says_what_lies_within(small, page):
-    watched = Watched(page, small[0])
+@pytest.mark.parametrize("tool", ["box", "lasso"])
+def test_thresholds__a_region_of_the_heat_map_chooses_the_thresholds(small, page, tool):
+    server, folder = small
+    watched = Watched(page, server)
     watched.open("thresholds", until=SHOWN["thresholds"])
-    canvas = page.locator(".bk-Figure").first
-    canvas.wait_for()
-    said = page.get_by_text("In the region:")
+    heat = page.locator(".bk-Figure").first
+    heat.wait_for()
+    use = page.get_by_role("button", name="Accept from its lower left corner")
     for _ in range(10):  # the figure may still move when it is first dragged over
-        canvas.scroll_into_view_if_needed()
-        box = canvas.bounding_box()
-        page.mouse.move(box["x"] + box["width"] * 0.35, box["y"] + box["height"] * 0.3)
-        page.mouse.down()
-        page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] * 0.7, steps=8)
-        page.mouse.up()
+        heat.scroll_into_view_if_needed()
+        if tool == "lasso":
+            page.locator(".bk-tool-icon-lasso-select").first.click()
+        drag_round(page, heat.bounding_box(), tool)
         try:
-            said.wait_for(timeout=5_000)
+            use.wait_for(timeout=5_000)
             break
         except PlaywrightTimeout:
             continue
-    said.wait_for(timeout=5_000)
+    said = page.get_by_text("In the region:").first.inner_text()
+    iou, jitter = (round(float(n), 3) for n in re.findall(r"(?:IoU|stability) (\d\.\d+)", said))
+    use.click()
+    page.wait_for_function(
+        "location.search.includes('predicted_iou=') && location.search.includes('jitter_stability=')"
+    )
+    asked = {k: float(v[0]) for k, v in parse_qs(urlsplit(page.url).query).items()}
+    assert (asked["predicted_iou"], asked["jitter_stability"]) == (iou, jitter)
+    with wb.Project.open(folder) as project:
+        config = project.triage_config().replace(predicted_iou=iou, jitter_stability=jitter)
+        counts = wb.triage(project.proposals(), config).counts()
+    page.locator(".tile b", has_text=f"{counts['auto_accepted']:,}").first.wait_for()
+    assert tile(page, "auto-accepted") == counts["auto_accepted"]
     watched.is_clean()
+
+
+def drag_round(page, box, tool: str) -> None:
+    """Drag over the middle of a figure: from corner to corner, or round a diamond."""
+    corners = {
+        "box": ((0.35, 0.3), (0.7, 0.7)),
+        "lasso": ((0.35, 0.5), (0.5, 0.25), (0.7, 0.5), (0.5, 0.75), (0.36, 0.52)),
+    }
+    first, *others = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in corners[tool]]
+    page.mouse.move(*first)
+    page.mouse.down()
+    for point in others:
+        page.mouse.move(*point, steps=8)
+    page.mouse.up()
 
 
 def test_review__a_gesture_in_the_browser_is_in_the_journal(reviewed, page):
@@ -151,6 +180,35 @@ def test_review__a_gesture_in_the_browser_is_in_the_journal(reviewed, page):
         assert verdicts["payload"].tolist() == [{"verdict": "accept"}]
         assert verdicts["mask_id"].iloc[0] in project.image_review(image).masks.mask_id.tolist()
     watched.is_clean()
+    page.close()
+    with wb.Project.open(folder) as project:
+        notebook = wb.Annotator(project, annotator="ann", sam=False)
+        assert notebook.view["image"]["name"] == image
+        columns = notebook.view["masks"]
+        assert columns["verdict"][columns["id"].index(verdicts["mask_id"].iloc[0])] == 1
+        notebook.close()
+
+
+def test_review__two_people_get_two_images_and_see_each_others_work(reviewed, page, context):
+    server, folder = reviewed
+    one, two, watcher = Watched(page, server), Watched(context.new_page(), server), Watched(context.new_page(), server)
+    watcher.open("quality", until=SHOWN["quality"])
+    seen = []
+    for watched, name in ((one, "ann"), (two, "bob")):
+        watched.open("review", until=SHOWN["review"])
+        watched.page.get_by_label("your name").fill(name)
+        watched.page.keyboard.press("Tab")
+        watched.page.get_by_role("button", name="Review", exact=True).click()
+        annotator = AnnotatorPage(watched.page).wait()
+        seen.append(annotator.data("image"))
+        annotator.focus()
+        annotator.press("n", "a" if name == "ann" else "r")
+    assert len(set(seen)) == 2
+    watcher.page.get_by_text("What people left").first.wait_for()
+    with wb.Project.open(folder) as project:
+        assert sorted(project.journal()["annotator"]) == ["ann", "bob"]
+    for watched in (one, two, watcher):
+        watched.is_clean()
 
 
 def test_thresholds__a_version_saved_in_one_session_is_seen_in_another(small, page, context):
@@ -201,6 +259,23 @@ def _foreign() -> dict[str, str]:
     }
 
 
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("large")
+    made_project(folder, images=250, rows=400, truth=False).close()
+    with dashboard(folder / "project", folder / "log.txt") as server:
+        yield server
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page__of_a_hundred_thousand_proposals_is_clean(large, page, name):
+    watched = Watched(page, large)
+    watched.open(name, until=SHOWN[name])
+    if name == "thresholds":
+        page.get_by_text("proposals of 250 images").first.wait_for()
+    watched.is_clean()
+
+
 def test_server__survives_a_session_that_dies_while_a_large_pool_is_built(tmp_path, page, context):
     made_project(tmp_path, images=250, rows=400, truth=False).close()
     with dashboard(tmp_path / "project", tmp_path / "log.txt") as server:
@@ -227,3 +302,41 @@ def test_page__of_a_project_deleted_meanwhile_says_so(tmp_path, page):
         (tmp_path / "project").rename(tmp_path / "elsewhere")
         page.get_by_text("is not there any more").wait_for()
         watched.is_clean()
+
+
+def test_page__of_a_project_that_another_process_is_writing_to_waits_and_then_saves(tmp_path, page):
+    made_project(tmp_path, images=2, rows=20).close()
+    with dashboard(tmp_path / "project", tmp_path / "log.txt") as server:
+        watched = Watched(page, server)
+        watched.open("thresholds", "?predicted_iou=0.92", until=SHOWN["thresholds"])
+        other = sqlite3.connect(tmp_path / "project" / "project.sqlite", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        page.get_by_label("author").fill("ann")
+        page.keyboard.press("Tab")
+        page.get_by_role("button", name="Make this the project's triage").click()
+        page.get_by_text("Sorting all proposals").first.wait_for()
+        page.get_by_role("slider").first.focus()
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("location.search.includes('predicted_iou=0.925')")  # the page answers meanwhile
+        other.execute("ROLLBACK")
+        other.close()
+        page.get_by_text("masks are auto-accepted").wait_for()
+        watched.is_clean()
+
+
+def test_report__opens_offline_with_its_figures(tmp_path, page):
+    with made_project(tmp_path, images=4, rows=30) as project:
+        report = wb.Dashboard(project).save(tmp_path / "report.html")
+    asked, errors = [], []
+    page.on("request", lambda request: asked.append(urlsplit(request.url).scheme))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(report.as_uri())
+    page.locator(".bk-Figure").first.wait_for()
+    page.wait_for_load_state("networkidle")
+    assert set(asked) <= {"file", "data", "blob"}
+    assert errors == []
+    for kind in ("png", "svg"):
+        with page.expect_download() as saving:
+            page.locator(f'[title="save as {kind.upper()}"]').first.click()
+        assert saving.value.suggested_filename.endswith(f".{kind}")
+        assert saving.value.path().stat().st_size > 1000

@@ -37,7 +37,10 @@ def test_dashboard__missing_project_is_refused(tmp_path):
 
 def test_save__holds_everything_it_shows(project, tmp_path):
     text = wb.Dashboard(project).save(tmp_path / "report.html").read_text("utf-8")
-    assert not re.findall(r"""<(?:script|link|img)[^>]+(?:src|href)=["']https?://""", text)
+    outside_scripts = re.sub(r"<script[^>]*>.*?</script>", "", text, flags=re.DOTALL)
+    assert not re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?\s*(?:https?:)?//""", outside_scripts)
+    assert not re.findall(r"<script[^>]+src", text)
+    assert "mathjax@" not in text.lower()
     assert "<b>cells</b>" not in text.split("</style>", 1)[1].split("<script", 1)[0]
     assert "&lt;b&gt;cells&lt;/b&gt;" in text
     assert f"{project.triage(project.triage_config()).counts()['auto_accepted']:,}" in text

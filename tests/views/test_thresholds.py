@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 from made_projects import made_project
 
 import workbench as wb
+from workbench.loop.comparison import Comparison
+from workbench.masks import rle
 from workbench.tables.outcomes import Outcome
+from workbench.tables.proposals import Proposals
 from workbench.triage.limits import PoolError
 from workbench.views.pools import pool_of
-from workbench.views.thresholds import Thresholds, answer, curves, error_map, inside, moved
+from workbench.views.thresholds import RATES, Thresholds, answer, curves, error_map, inside, moved
 
 
 @pytest.fixture(scope="module")
@@ -78,31 +81,60 @@ def test_answer__below_the_floor_is_refused_in_words(project, pooled):
         answer(pooled, state.config)
 
 
-def test_answer__wrong_and_recall_are_counted_on_images_with_truth(project, pooled):
-    found = answer(pooled, project.triage_config())
-    seen = project.images().dropna(subset="truth")
-    accepted = wb.triage(project.proposals(list(seen["image_id"])), project.triage_config()).auto_accepted
-    assert found.judged == int(accepted.sum())
-    assert found.truths == int(seen["truth"].sum())
-    assert 0 <= found.wrong <= found.judged
-    assert found.recall == pytest.approx((found.judged - found.wrong) / found.truths)
+def test_answer__rates_are_those_of_a_sweep(project, pooled):
+    cuts, stable = [0.6, 0.8, 0.9, 0.97], [0.75, 0.9]
+    grid = {"predicted_iou": cuts, "jitter_stability": stable}
+    base = project.triage_config()
+    table = project.sweep(grid, list(RATES), base=base, exhaustive=True, progress=False)
+    assert table["fp_rate"].nunique() > 2
+    for row in table.to_dict("records"):
+        config = base.replace(**{name: row[name] for name in grid})
+        found = answer(pooled, config)
+        assert found.counts["auto_accepted"] == row["auto_accepted"]
+        for name in RATES:
+            assert found.share(name) == pytest.approx(row[name], nan_ok=True)
+            assert found.rates[name].n == row[f"{name}_n"]
+
+
+def test_answer__a_duplicate_of_what_is_not_accepted_is_right(tmp_path):
+    # the better mask of a true one is not accepted, the other still matches: METRICS matches the accepted ones anew
+    with made_project(tmp_path, images=2, rows=0, truth=False, triaged=False) as empty:
+        assert pool_of(empty, "distinct", empty.triage_config()).future.result(60).comparison is None
+    comparison = Comparison.of_tables(*two_for_one(), images=["a"])[0]
+    assert comparison.verdicts(np.array([True, True])).wrong.tolist() == [False, True]
+    assert comparison.verdicts(np.array([False, True])).right.tolist() == [False, True]
+
+
+def two_for_one():
+    masks = np.zeros((3, 20, 20), bool)
+    masks[0, :10, :10] = masks[1, :10, :9] = masks[2, :10, :10] = True
+    rows = Proposals.make(
+        image_id="a",
+        rles=rle.encode(masks),
+        boxes_xyxy=[[0, 0, 10, 10], [0, 0, 9, 10], [0, 0, 10, 10]],
+        area_px=masks.sum((1, 2)),
+        sizes_hw=(20, 20),
+    )
+    return rows.select([0, 1]), rows.select([2])
 
 
 def test_error_map__weighs_to_all_wrong_proposals(project, pooled):
     found = answer(pooled, project.triage_config())
     share, n = error_map(pooled, found.heat, "jitter_stability")
-    wrong = np.nansum(share * n)
-    assert n.sum() <= pooled.judged.sum()
-    assert wrong == pytest.approx(n.sum() - (n.sum() - wrong))
-    assert set(np.unique(np.isnan(share[n == 0]))) <= {True}
+    right, wrong = pooled.comparison.verdicts(np.ones(len(pooled.compared), bool))
+    assert 0 < n.sum() <= right.sum() + wrong.sum()
+    assert np.nansum(share * n) <= wrong.sum()
+    assert np.isnan(share[n == 0]).all()
+    assert not np.isnan(share[n > 0]).any()
 
 
-def test_curves__end_at_all_proposals(pooled):
-    found = curves(pooled, "predicted_iou")
-    assert found.coverage[-1] == 1
-    assert found.precision[-1] == pytest.approx(pooled.right[pooled.judged].mean())
-    assert found.recall[-1] == pytest.approx(pooled.right.sum() / pooled.truths)
-    assert (np.diff(found.recall) >= 0).all()
+def test_curves__end_at_all_proposals_and_pass_through_what_is_accepted(project, pooled):
+    found = {curve.name: curve for curve in curves(pooled)}["predicted_iou"]
+    right, wrong = pooled.comparison.verdicts(np.ones(len(pooled.compared), bool))
+    assert found.coverage[0] == 1
+    assert found.precision[0] == pytest.approx(right.sum() / (right.sum() + wrong.sum()))
+    assert found.recall[0] == pytest.approx(right.sum() / len(pooled.comparison.ignore))
+    assert (np.diff(found.recall) <= 1e-12).all()
     assert np.allclose(found.risk, 1 - found.precision)
 
 
@@ -169,5 +201,5 @@ def test_answer__no_proposals(tmp_path):
         found = answer(pooled, project.triage_config())
     assert found.counts == {"distinct": 0, "auto_accepted": 0, "flagged": 0, "discarded": 0}
     assert np.isnan(found.rate)
-    assert np.isnan(found.fp_rate)
-    assert curves(pooled, "predicted_iou") is None
+    assert np.isnan(found.share("fp_rate"))
+    assert curves(pooled) == []

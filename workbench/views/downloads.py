@@ -60,6 +60,20 @@ def with_downloads(name: str) -> Callable[[Any, Any], None]:
     return hook
 
 
+def saveable(plot: Any, name: str, height: int) -> list[Any]:
+    """Return the figures of a result, a layout's one by one, as wide as their place and with the tools that save them."""
+    import holoviews as hv
+
+    found = []
+    for part in plot if isinstance(plot, hv.Layout) else [plot]:
+        kind = getattr(hv.opts, "Overlay" if isinstance(part, hv.Overlay) else type(part).__name__)
+        look = {"responsive": True, "width": None, "frame_width": None, "height": height, "toolbar": "above"}
+        svg = {"plot.output_backend": "svg", "plot.toolbar.logo": None}
+        own = {"hooks": [with_downloads(name)], "backend_opts": svg, "default_tools": ["reset"]}
+        found.append(part.opts(kind(**look, **own)))
+    return found
+
+
 def _word(kind: str) -> str:
     """Return an icon that is the word itself, as a data address."""
     import base64

@@ -141,6 +141,11 @@ def figure(plot: Any, height: int) -> Any:
     return pn.pane.HoloViews(plot, sizing_mode="stretch_width", height=height)
 
 
+def figures(plot: Any, name: str, height: int) -> list[Any]:
+    """Return the figures of a result, each as wide as its card, with the tools that save it."""
+    return [figure(part, height) for part in downloads.saveable(plot, name, height)]
+
+
 def grid(*cards: Any) -> pn.Column:
     """Return cards side by side, as many as there is room for."""
     return pn.Column(*cards, styles=_GRID, sizing_mode="stretch_width", margin=(8, 12))

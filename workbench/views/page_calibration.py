@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import panel as pn
 import panel_material_ui as pmui
 
-from workbench.views import layout, plots
+from workbench.calibrate.reliability import ReliabilityTable
+from workbench.views import layout, plots, reliability_plots
 from workbench.views.campaign import words
 from workbench.views.latest import shared
+from workbench.views.reliabilities import by_cycle, by_domain
 from workbench.views.view import View
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ class _Read:
     proposals: int
     calibration: Calibration | None
     records: Any  # DataFrame
+    by_cycle: Mapping[str, ReliabilityTable]
+    by_domain: tuple[Mapping[str, ReliabilityTable], int]
 
 
 class CalibrationView(View):
@@ -43,6 +47,7 @@ class CalibrationView(View):
 
     def setup(self) -> None:
         """Make the forms."""
+        self._measured: tuple[int, tuple[Mapping[str, ReliabilityTable], int]] = (-1, ({}, 0))
         self.alpha = pmui.FloatInput(
             label="α: most of them wrong", value=0.05, start=0.001, end=0.5, step=0.01, width=170
         )
@@ -61,8 +66,15 @@ class CalibrationView(View):
         """Look at the latest calibration; nothing is measured for it."""
         project = self.campaign.project
         totals, _ = project._totals()
+        found = project.calibration()
+        if found is not None and self._measured[0] != found.id:  # measured once for a calibration
+            self._measured = found.id, by_domain(project)
         return _Read(
-            int(totals["proposals"]), project.calibration(), project.calibration_records().drop(columns="result")
+            int(totals["proposals"]),
+            found,
+            project.calibration_records().drop(columns="result"),
+            by_cycle(project),
+            self._measured[1],
         )
 
     def present(self, data: _Read) -> None:
@@ -85,8 +97,10 @@ class CalibrationView(View):
         self.body.objects = [
             layout.grid(
                 layout.card(title, layout.words(_errors(found)), *measuring, text=_WHY, wide=True),
-                layout.card("All distinct proposals", _pane(plots.figure(found))),
-                layout.card("Auto-accepted masks", _pane(plots.figure(found, auto=True))),
+                layout.card("All distinct proposals", *_panes(plots.figure(found), "calibration")),
+                layout.card("Auto-accepted masks", *_panes(plots.figure(found, auto=True), "calibration-accepted")),
+                *_by_cycle(data.by_cycle),
+                *_by_domain(*data.by_domain),
                 layout.card("Figures", layout.table(_figures(found), "calibration"), text=_FIGURES, wide=True),
                 layout.card("What can be promised", form, self.certificates, text=_PROMISE, wide=True),
                 layout.card("Records", layout.table(data.records.iloc[::-1], "calibration-records"), wide=True),
@@ -108,7 +122,8 @@ class CalibrationView(View):
 
     def _certified(self, found: Any) -> None:
         sentences = "".join(layout.box(line, "info") for line in str(found).splitlines() if line)
-        self.certificates.objects = [layout.words(sentences), _pane(plots.figure(found))]
+        drawn = layout.grid(*_panes(plots.figure(found), "certificate"))
+        self.certificates.objects = [layout.words(sentences), drawn]
         self.campaign.poll()
 
     def _work(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
@@ -141,8 +156,34 @@ _FIGURES = "Beside each error stands what a perfectly calibrated model would sho
 _PROMISE = "A certificate says that at most α of what is accepted is wrong, with confidence 1 − δ; or how many labels it lacks."
 
 
-def _pane(plot: Any) -> Any:
-    return pn.pane.HoloViews(plot, sizing_mode="stretch_width", min_height=540)
+def _panes(plot: Any, name: str) -> list[Any]:
+    """Return the curve and, lower, the counts below it."""
+    found = layout.figures(plot, name, 360)
+    for below in found[1:] if name.startswith("calibration") else ():
+        below.height = 170
+        below.object = below.object.opts(height=170)
+    return found
+
+
+def _by_cycle(tables: Mapping[str, ReliabilityTable]) -> list[Any]:
+    if len(tables) < 2:
+        text = (
+            "Only one run has been calibrated. Calibrate after each cycle, and its curve stands beside the others here."
+        )
+        return [layout.card("By cycle", layout.note(text))]
+    figure = layout.figure(reliability_plots.groups(tables, "calibration-by-cycle"), 340)
+    return [
+        layout.card("By cycle", figure, text="Distinct proposals after recalibration, each run's latest calibration.")
+    ]
+
+
+def _by_domain(tables: Mapping[str, ReliabilityTable], images: int) -> list[Any]:
+    if not tables:
+        text = "Domains are the folders of the images; there are no labelled calibration images of two domains that had no part in the recalibration."
+        return [layout.card("By domain", layout.note(text))]
+    figure = layout.figure(reliability_plots.groups(tables, "calibration-by-domain"), 340)
+    text = f"After recalibration, on {images:,} calibration images that had no part in it."
+    return [layout.card("By domain", figure, text=text)]
 
 
 def _errors(found: Calibration) -> str:

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import panel as pn
 import panel_material_ui as pmui
 
+from workbench.loop.efficiency import Efficiency
 from workbench.loop.gate import GateReport
 from workbench.report import Report
 from workbench.store import calibrations
-from workbench.views import layout, pool_plots, report_plots
+from workbench.views import layout, plots, pool_plots, report_plots
+from workbench.views.campaign import words
+from workbench.views.latest import Latest
 from workbench.views.view import View
 
 if TYPE_CHECKING:
@@ -19,6 +22,10 @@ if TYPE_CHECKING:
 
 
 _CYCLES = "Figures of each cycle's model on the same test images, with 95 % intervals; recall stands beside acceptance."
+_EFFICIENCY = (
+    "People's active hours on the complete images, beside drawing the same masks by hand; what is assumed says so."
+)
+_COUNTED_AT_ONCE = 2_000  # complete images; of more, the hours are counted when somebody asks
 _FIRST = (
     "source",
     "cycle",
@@ -40,6 +47,7 @@ class _Read:
     cycles: CycleTable
     models: Any
     gate: GateReport | None
+    images_done: int
 
 
 class CyclesView(View):
@@ -52,6 +60,15 @@ class CyclesView(View):
         self.reference = pmui.Switch(label="the seed's figures beside ours", value=False, margin=(4, 14))
         self.cycle_table = pn.Column(sizing_mode="stretch_width")
         self.reference.param.watch(self.guarded(lambda _: self._fill_table()), "value")
+        self.efficiency = pn.Column(sizing_mode="stretch_width")
+        self.count = pmui.Button(label="Count it", size="small", variant="outlined")
+        self.count.on_click(self.guarded(lambda _: self._count()))
+        self.counting: Latest[int, Efficiency] = Latest(lambda _: self._counted(), self._show_efficiency)
+
+    def close(self) -> None:
+        """Stop working for a page that is gone."""
+        super().close()
+        self.counting.close()
 
     def read(self) -> _Read:
         """Look at the project; nothing is triaged for it."""
@@ -65,6 +82,7 @@ class CyclesView(View):
             project.cycles(),
             project.models(),
             GateReport.from_dict(kept.result) if kept is not None else None,
+            project.queue().progress().images_done if project._run_id() is not None else 0,
         )
 
     def present(self, data: _Read) -> None:
@@ -85,7 +103,7 @@ class CyclesView(View):
             figure = layout.figure(report_plots.reasons(report.reasons), 320)
             text = "Distinct proposals by reason; one may have several."
             cards.append(layout.card("Why masks are flagged or discarded", figure, text=text))
-        cards += [*self._cycles(data), *self._gate(data)]
+        cards += [*self._cycles(data), *self._gate(data), *self._efficiency(data)]
         runs = data.runs[["id", "model_id", "started_at", "done", "failed", "proposals", "distinct", "seconds"]]
         cards.append(layout.card("Runs of models", layout.table(runs.iloc[::-1].reset_index(drop=True), "runs")))
         self.body.objects = [layout.grid(*cards, *self._failed(data))]
@@ -130,12 +148,51 @@ class CyclesView(View):
         checks = "".join(f"<li>{layout.escape(check)}</li>" for check in data.gate.checks)
         return [layout.card("Gate", layout.words(f"<p>{layout.escape(state)}</p><ul>{checks}</ul>"), wide=True)]
 
+    def _efficiency(self, data: _Read) -> list[Any]:
+        """Return hours against other ways to work: counted at once where that is quick, else when it is asked for."""
+        if not data.images_done:
+            return []
+        if data.images_done <= _COUNTED_AT_ONCE:
+            self._count()
+        elif not len(self.efficiency):
+            text = f"Reads the review of {data.images_done:,} images; that takes a while."
+            self.efficiency.objects = [layout.note(text), self.count]
+        return [layout.card("Hours of annotation", self.efficiency, text=_EFFICIENCY)]
+
+    def _count(self) -> None:
+        """Count hours, in a thread where a browser is connected."""
+        if self.live:
+            self.counting.ask(self.campaign.changed)
+        else:
+            self._show_efficiency(0, self._counted(), None)
+
+    def _counted(self) -> Efficiency:
+        return self.campaign.project.efficiency()
+
+    def _show_efficiency(self, _asked: int, found: Efficiency | None, error: Exception | None) -> None:
+        def act() -> None:
+            if found is None:
+                self.efficiency.objects = [layout.words(layout.box(words(error) if error else ""))]
+                return
+            table = layout.table(_table_of(found), "efficiency")
+            lines = [layout.note(line) for line in found.notes]
+            self.efficiency.objects = [*layout.figures(plots.figure(found), "efficiency", 300), table, *lines]
+
+        self.on_page(self.guarded(act))
+
     def _failed(self, data: _Read) -> list[Any]:
         if not len(data.failures):
             return []
         text = "Images without proposals, each with the reason."
         table = layout.table(data.failures, "failures")
         return [layout.card("Images that could not be used", table, text=text, wide=True)]
+
+
+def _table_of(found: Efficiency) -> Any:
+    """Return the rows of an efficiency as a table."""
+    import pandas as pd
+
+    return pd.DataFrame(found.rows()).round(2)
 
 
 def _standing(report: Report) -> str:

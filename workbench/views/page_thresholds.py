@@ -24,6 +24,7 @@ from workbench.views.threshold_figures import LiveFigures
 from workbench.views.threshold_saving import Saving
 from workbench.views.threshold_sliders import controls
 from workbench.views.thresholds import (
+    RATES,
     SLIDERS,
     Answer,
     Curves,
@@ -182,11 +183,9 @@ class ThresholdsView(View):
                 self.state.pool = "distinct"
             return
         self.pooled = pooled
-        self.known_curves = [
-            c for c in (curves(pooled, n) for n in ("predicted_iou", "jitter_stability")) if c is not None
-        ]
+        self.known_curves = curves(pooled)
         options = {"accepted": "accepted", "number": "number"}
-        self.shown.options = {**options, "error": "error"} if pooled.judged.any() else options
+        self.shown.options = {**options, "error": "error"} if pooled.comparison is not None else options
         self._compare()
         self._moved()
 
@@ -351,11 +350,12 @@ def _counted(found: Answer, before: dict[str, int], pooled: Pooled, reference: s
         change = n - before[name] if before else 0
         small = f"{share:.1%} of the distinct" + (f", {change:+,}" if change else "")
         cells.append((f"{n:,}", name.replace("_", "-", 1).replace("_", " "), small, pool_plots.OUTCOMES[name]))
-    if found.judged is not None:
-        small = f"{found.wrong:,} of {found.judged:,} accepted masks on images with truth"
-        cells.append((_percent(found.fp_rate), "wrong among accepted", small, ""))
-        small = f"of {found.truths:,} true masks, by accepted ones at IoU 0.75"
-        cells.append((_percent(found.recall), "recall", small, ""))
+    if found.rates:
+        wrong, recall, strict, ceiling = (found.rates[name] for name in RATES)
+        small = f"{wrong.events:,} of {wrong.n:,}, where truth holds every object"
+        cells.append((_percent(wrong.value), "wrong among accepted", small, ""))
+        small = f"of {recall.n:,} true masks at IoU 0.5; {_percent(strict.value)} at 0.75, at most {_percent(ceiling.value)}"
+        cells.append((_percent(recall.value), "recall of accepted masks", small, ""))
     text = (
         f"Distinct pool: {len(pooled):,} proposals of {images} after NMS at {found.config.nms_iou:g}. "
         f"The counts are exactly what triage gives. Differences are against {reference}."

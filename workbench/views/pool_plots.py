@@ -109,7 +109,9 @@ def precision_recall(found: list[Curves], answer: Answer) -> hv.Overlay:
         )
         for c, (colour, dash) in zip(found, _STYLES, strict=False)
     ]
-    here = hv.Scatter([(answer.recall, 1 - answer.fp_rate)], "recall", "precision", label="accepted now")
+    here = hv.Scatter(
+        [(answer.share("recall_auto_75"), 1 - answer.share("fp_rate"))], "recall", "precision", label="accepted now"
+    )
     return hv.Overlay([*lines, here.opts(color=MARK, size=12, marker="diamond", tools=["hover"])]).opts(
         xlim=(0, 1), ylim=(0, 1.02), legend_position="bottom_left", **frame("precision and recall", 300)
     )
@@ -123,7 +125,7 @@ def risk_coverage(found: list[Curves], answer: Answer, share: float) -> hv.Overl
         )
         for c, (colour, dash) in zip(found, _STYLES, strict=False)
     ]
-    here = hv.Scatter([(share, answer.fp_rate)], "coverage", "risk", label="accepted now")
+    here = hv.Scatter([(share, answer.share("fp_rate"))], "coverage", "risk", label="accepted now")
     return hv.Overlay([*lines, here.opts(color=MARK, size=12, marker="diamond", tools=["hover"])]).opts(
         xlabel="share of proposals accepted",
         ylabel="share wrong of them",

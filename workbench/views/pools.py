@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.config import ProposeConfig, TriageConfig
-from workbench.masks.matching import match
+from workbench.loop.comparison import ComparedImage, Comparison, TrueImage, compare_image
+from workbench.loop.metrics import Curve, precision_recall
 from workbench.store.errors import StoreError
 from workbench.tables.proposals import Proposals
 from workbench.triage.limits import THRESHOLDS
@@ -23,7 +24,7 @@ from workbench.views.latest import shared
 if TYPE_CHECKING:
     from workbench.project import Project
 
-RIGHT_IOU = 0.75  # METRICS: a mask is right when it matches a true one at this IoU
+CURVES = ("predicted_iou", "jitter_stability")  # the scores whose precision and recall are shown
 SMALLEST_NMS_IOU = 0.4
 _MOST_POOLS = 3
 KINDS = {"distinct": "distinct pool", "exact": "exact pool"}
@@ -34,8 +35,8 @@ class Pooled:
     """A pool with what a page asks beside it.
 
     image_ids : (M,) of the images, in the order of the rows given; starts : (M + 1,) where their rows begin
-    judged : (D,) bool, distinct proposals of images that have truth; right : (D,) bool, those matched with a true mask
-    truths : number of true masks on those images
+    comparison : distinct proposals of the images that have truth beside it; None where no image has any
+    compared : (C,) its rows among the distinct proposals; curves : by score, as `workbench.loop.metrics` has them
     """
 
     pool: DistinctPool | ExactPool
@@ -43,9 +44,9 @@ class Pooled:
     image_ids: NDArray[np.object_]
     starts: NDArray[np.int64]
     columns: dict[str, NDArray[np.float32]]
-    judged: NDArray[np.bool_]
-    right: NDArray[np.bool_]
-    truths: int
+    comparison: Comparison | None = None
+    compared: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    curves: dict[str, Curve] = dataclasses.field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -118,7 +119,7 @@ def _build(building: Building, project: Project, kind: str, base: TriageConfig, 
 def _built(building: Building, project: Project, kind: str, base: TriageConfig, floors: ProposeConfig) -> Pooled:
     ids: list[str] = []
     counts: list[int] = []
-    found = _Right(project) if kind == "distinct" else None
+    labelled = _Labelled(project) if kind == "distinct" else None
 
     def parts() -> Iterator[Proposals]:
         for image_id, rows in project.each(config=base):
@@ -126,8 +127,8 @@ def _built(building: Building, project: Project, kind: str, base: TriageConfig, 
             if len(rows):
                 ids.append(image_id)
                 counts.append(len(rows))
-                if found is not None:
-                    found.take(image_id, rows)
+                if labelled is not None:
+                    labelled.take(image_id, rows)
                 yield rows
 
     pool: DistinctPool | ExactPool
@@ -145,11 +146,8 @@ def _built(building: Building, project: Project, kind: str, base: TriageConfig, 
         )
         columns = {name: np.concatenate([np.zeros(0, np.float32), *values]) for name, values in kept.items()}
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    names = np.array(ids, dtype=object)
-    judged, right, truths = (
-        found.of(pool, names, starts) if found and isinstance(pool, DistinctPool) else _unknown(pool)
-    )
-    return Pooled(pool, floors, names, starts, columns, judged, right, truths)
+    pooled = Pooled(pool, floors, np.array(ids, dtype=object), starts, columns)
+    return pooled if labelled is None else labelled.beside(pooled)
 
 
 def _keeping(parts: Iterator[Proposals], kept: dict[str, list[NDArray[np.float32]]]) -> Iterator[Proposals]:
@@ -159,42 +157,39 @@ def _keeping(parts: Iterator[Proposals], kept: dict[str, list[NDArray[np.float32
         yield part
 
 
-def _unknown(pool: DistinctPool | ExactPool) -> tuple[NDArray[np.bool_], NDArray[np.bool_], int]:
-    return np.zeros(len(pool), bool), np.zeros(len(pool), bool), 0
-
-
-class _Right:
-    """Keeps the masks of images that have truth until it is known which proposals are distinct."""
+class _Labelled:
+    """Keeps the proposals of images that have truth until it is known which are distinct."""
 
     def __init__(self, project: Project) -> None:
         frame = project.images()
-        self._project = project
         seen = frame[frame["truth"].notna() & (frame["status"] == "done")]
-        self._with_truth = set(seen["image_id"])
-        self._truths = int(seen["truth"].sum())  # those of images without proposals too
-        self._masks: dict[str, NDArray[np.object_]] = {}
-        self._sizes: dict[str, tuple[int, int]] = {}
+        self._project = project
+        self._rows: dict[str, Proposals] = dict.fromkeys(seen["image_id"], Proposals.empty())
 
     def take(self, image_id: str, rows: Proposals) -> None:
-        if image_id in self._with_truth:
-            self._masks[image_id] = rows.rles
-            self._sizes[image_id] = (int(rows.sizes_hw[0, 0]), int(rows.sizes_hw[0, 1]))
+        if image_id in self._rows:
+            self._rows[image_id] = rows
 
-    def of(
-        self, pool: DistinctPool, image_ids: NDArray[np.object_], starts: NDArray[np.int64]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], int]:
-        """Return which distinct proposals are judged, which are right, and the number of true masks."""
-        judged, right = np.zeros(len(pool), bool), np.zeros(len(pool), bool)
-        image = np.searchsorted(starts, pool.rows, side="right") - 1
+    def beside(self, pooled: Pooled) -> Pooled:
+        """Return the pool with what is true beside it, compared as `project.sweep` does."""
+        if not self._rows or not isinstance(pooled.pool, DistinctPool):
+            return pooled
+        place = {image_id: m for m, image_id in enumerate(pooled.image_ids)}
+        given = pooled.pool.rows
+        image = np.searchsorted(pooled.starts, given, side="right") - 1
         order = np.argsort(image, kind="stable")
-        cuts = np.searchsorted(image[order], np.arange(len(image_ids) + 1))
-        for m, image_id in enumerate(image_ids):
-            if image_id not in self._masks:
-                continue
-            mine = order[cuts[m] : cuts[m + 1]]
-            true = self._project.truth(str(image_id)).rles.tolist()
-            masks = self._masks.pop(str(image_id))[pool.rows[mine] - starts[m]].tolist()
-            rows, _, _ = match(masks, true, self._sizes[str(image_id)], RIGHT_IOU)
-            judged[mine] = True
-            right[mine[rows]] = True
-        return judged, right, self._truths
+        cuts = np.searchsorted(image[order], np.arange(len(place) + 1))
+        images: list[ComparedImage] = []
+        compared = [np.zeros(0, np.int64)]
+        for image_id, rows in self._rows.items():
+            m = place.get(image_id)
+            mine = order[:0] if m is None else np.sort(order[cuts[m] : cuts[m + 1]])
+            (true,) = self._project._truth(image_id)
+            own = rows if m is None else rows.select(given[mine] - pooled.starts[m])
+            images.append(compare_image(image_id, own, TrueImage.of(true.masks, true.crowd), pooled.floors))
+            compared.append(mine)
+        self._rows.clear()
+        comparison, places = Comparison.of(images), np.concatenate(compared)
+        scores = {name: pooled.pool.column(name)[places] for name in CURVES}
+        known = {name: precision_recall(comparison, s) for name, s in scores.items() if np.isfinite(s).any()}
+        return dataclasses.replace(pooled, comparison=comparison, compared=places, curves=known)

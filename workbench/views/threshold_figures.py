@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ class LiveFigures:
         if found is None:
             return
         for name, place in (("pr", self.precision_recall), ("rc", self.risk_coverage)):
-            if not judged or found.judged is None:
+            if not judged or not found.rates:
                 self._pipes.pop(name, None)
                 place.objects = [layout.note(_NO_TRUTH)]
             elif name in self._pipes:
@@ -78,9 +79,14 @@ class LiveFigures:
         """Return the figure of precision and recall, or of risk and coverage."""
         make: dict[str, Callable[[Answer], Any]] = {
             "pr": lambda found: pool_plots.precision_recall(self._view.known_curves, found),
-            "rc": lambda found: pool_plots.risk_coverage(self._view.known_curves, found, found.rate),
+            "rc": lambda found: pool_plots.risk_coverage(self._view.known_curves, found, self._coverage(found)),
         }
         return hv.DynamicMap(lambda data: make[name](data), streams=[self._pipes[name]])
+
+    def _coverage(self, found: Answer) -> float:
+        """Share of the distinct proposals on images with truth that is accepted."""
+        pooled = self._view.pooled
+        return found.rates["fp_rate"].n / len(pooled.compared) if pooled and len(pooled.compared) else math.nan
 
     def _heat(self, data: Answer) -> hv.Image:
         view = self._view

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import param
 from numpy.typing import NDArray
 
 from workbench.config import TriageConfig
+from workbench.loop.metrics import METRICS, Point
 from workbench.tables.outcomes import Outcome
 from workbench.triage.histogram import HeatMap, Histogram, cells_of, count
 from workbench.triage.limits import PoolError
@@ -31,7 +32,19 @@ SLIDERS = (
     "nms_iou",
 )
 AXES = ("jitter_stability", "stability_score")
-_COUNTED = ("distinct", "auto_accepted", "flagged", "discarded")
+RATES = ("fp_rate", "recall_auto", "recall_auto_75", "ceiling")
+
+
+class Rate(NamedTuple):
+    """A figure as numerator and denominator."""
+
+    events: int
+    n: int
+
+    @property
+    def value(self) -> float:
+        """Events ÷ n; NaN without any."""
+        return self.events / self.n if self.n else math.nan
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,8 +53,7 @@ class Answer:
 
     counts : of the distinct pool distinct, auto_accepted, flagged, discarded; of the exact pool kept, discarded, duplicates
     heat : rows by predicted IoU (x), a stability (y) and outcome; histogram : by predicted IoU and outcome
-    judged, wrong : auto-accepted masks on images with truth, and those of them that match no true mask; None without truth
-    found : right ones among them, of `truths` true masks
+    rates : figures of `workbench.loop.metrics.METRICS` on the images with truth, by name; empty without any
     """
 
     config: TriageConfig
@@ -49,9 +61,7 @@ class Answer:
     counts: dict[str, int]
     heat: HeatMap
     histogram: Histogram
-    judged: int | None
-    wrong: int | None
-    truths: int
+    rates: Mapping[str, Rate] = dataclasses.field(default_factory=dict)
 
     @property
     def rate(self) -> float:
@@ -60,17 +70,9 @@ class Answer:
         part = self.counts["auto_accepted" if self.kind == "distinct" else "kept"]
         return part / whole if whole else math.nan
 
-    @property
-    def fp_rate(self) -> float:
-        """Wrong among the auto-accepted masks that truth can judge; NaN without any."""
-        return self.wrong / self.judged if self.judged and self.wrong is not None else math.nan
-
-    @property
-    def recall(self) -> float:
-        """Share of true masks matched by an auto-accepted one; NaN without truth."""
-        if not self.truths or self.judged is None or self.wrong is None:
-            return math.nan
-        return (self.judged - self.wrong) / self.truths
+    def share(self, name: str) -> float:
+        """The figure of that name; NaN where it is not known."""
+        return self.rates[name].value if name in self.rates else math.nan
 
 
 class Thresholds(param.Parameterized):
@@ -186,12 +188,16 @@ def answer(pooled: Pooled, config: TriageConfig, axis: str = "jitter_stability",
         "predicted_iou", axis, (edges(pool.column("predicted_iou"), bins), edges(pool.column(axis), bins)), config
     )
     histogram = pool.histogram("predicted_iou", heat.x_edges, config)
-    judged = wrong = None
-    if pooled.judged.any():
-        accepted = pool.outcome(config)[pool.rows] == Outcome.auto_accepted
-        judged = int((accepted & pooled.judged).sum())
-        wrong = judged - int((accepted & pooled.right).sum())
-    return Answer(config, "distinct", counts, heat, histogram, judged, wrong, pooled.truths)
+    return Answer(config, "distinct", counts, heat, histogram, _rates(pooled, pool, config))
+
+
+def _rates(pooled: Pooled, pool: DistinctPool, config: TriageConfig) -> dict[str, Rate]:
+    """Count what `project.sweep` counts on the images with truth, taken as exhaustive."""
+    if pooled.comparison is None:
+        return {}
+    point = Point(pooled.comparison, pool.outcome(config)[pool.rows[pooled.compared]], config)
+    sums = {name: [float(np.nansum(some)) for some in METRICS[name].counts(point)] for name in RATES}
+    return {name: Rate(round(values), round(per)) for name, (values, per) in sums.items()}
 
 
 def _exact(pooled: Pooled, pool: ExactPool, config: TriageConfig, axis: str, bins: int) -> Answer:
@@ -206,7 +212,7 @@ def _exact(pooled: Pooled, pool: ExactPool, config: TriageConfig, axis: str, bin
     alone = np.zeros(len(keep), np.int32)
     cells_of(pooled.columns["predicted_iou"], x, alone)
     bars = count(alone, codes, bins).astype(np.int64)
-    return Answer(config, "exact", counts, heat, Histogram(x, bars[:, 1:], int(bars[:, 0].sum())), None, None, 0)
+    return Answer(config, "exact", counts, heat, Histogram(x, bars[:, 1:], int(bars[:, 0].sum())))
 
 
 def edges(values: NDArray[np.float32], bins: int) -> NDArray[np.float64]:
@@ -224,14 +230,15 @@ def edges(values: NDArray[np.float32], bins: int) -> NDArray[np.float64]:
 
 
 def error_map(pooled: Pooled, heat: HeatMap, axis: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the share of wrong ones among judged distinct proposals by cell, NaN where none is, and their number."""
-    pool = pooled.pool
+    """Return the share of wrong ones among distinct proposals of images with truth by cell, NaN where none is, and their number."""
+    pool, comparison = pooled.pool, pooled.comparison
     shape = (len(heat.y_edges) - 1, len(heat.x_edges) - 1)
-    if not isinstance(pool, DistinctPool):
+    if comparison is None or not isinstance(pool, DistinctPool):
         return np.full(shape, np.nan), np.zeros(shape, np.int64)
-    x, y = pool.column("predicted_iou")[pooled.judged], pool.column(axis)[pooled.judged]
-    wrong = ~pooled.right[pooled.judged]
-    n, _, _ = np.histogram2d(y, x, bins=(heat.y_edges, heat.x_edges))
+    right, wrong = comparison.verdicts(np.ones(len(comparison), bool))
+    x, y = pool.column("predicted_iou")[pooled.compared], pool.column(axis)[pooled.compared]
+    judged = right | wrong
+    n, _, _ = np.histogram2d(y[judged], x[judged], bins=(heat.y_edges, heat.x_edges))
     bad, _, _ = np.histogram2d(y[wrong], x[wrong], bins=(heat.y_edges, heat.x_edges))
     with np.errstate(invalid="ignore"):
         return bad / n, n.astype(np.int64)
@@ -239,39 +246,26 @@ def error_map(pooled: Pooled, heat: HeatMap, axis: str) -> tuple[NDArray[np.floa
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Curves:
-    """Precision and recall, risk and coverage of distinct proposals taken in order of a score, best first.
-
-    score, precision, recall, coverage, risk : (K,) each
-    """
+    """Precision and recall, risk and coverage of the distinct proposals above each threshold on a score, (K,) each."""
 
     name: str
-    score: NDArray[np.float64]
     precision: NDArray[np.float64]
     recall: NDArray[np.float64]
     coverage: NDArray[np.float64]
     risk: NDArray[np.float64]
 
 
-def curves(pooled: Pooled, name: str, points: int = 200) -> Curves | None:
-    """Return the curves over the distinct proposals that truth can judge, by one score; None without any.
+def curves(pooled: Pooled) -> list[Curves]:
+    """Return the curves of the distinct proposals on images with truth, one for each score; none without truth.
 
     Source: Geifman and El-Yaniv 2017, Selective classification for deep neural networks, for risk and coverage.
     """
-    pool = pooled.pool
-    if not isinstance(pool, DistinctPool) or not pooled.judged.any():
-        return None
-    score = pool.column(name)[pooled.judged].astype(np.float64)
-    right = pooled.right[pooled.judged][np.isfinite(score)]
-    score = score[np.isfinite(score)]
-    if not len(score):
-        return None
-    order = np.argsort(-score, kind="stable")
-    hits, n = np.cumsum(right[order]), np.arange(1, len(score) + 1)
-    ends = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))  # equal scores go together
-    ends = ends[np.unique(np.linspace(0, len(ends) - 1, min(points, len(ends))).astype(int))]
-    precision = hits[ends] / n[ends]
-    recall = hits[ends] / pooled.truths if pooled.truths else np.full(len(ends), np.nan)
-    return Curves(name, score[order][ends], precision, recall, n[ends] / len(score), 1 - precision)
+    found, pool = [], pooled.pool
+    for name, curve in pooled.curves.items() if isinstance(pool, DistinctPool) else ():
+        score = np.sort(pool.column(name)[pooled.compared].astype(np.float64))  # NaN last, below every threshold
+        above = np.isfinite(score).sum() - np.searchsorted(score[np.isfinite(score)], curve.thresholds)
+        found.append(Curves(name, curve.precision, curve.recall, above / len(score), 1 - curve.precision))
+    return found
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,67 @@
+"""Reliability of confidence by cycle and by domain, for the calibration page; it knows no Panel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.calibrate.reliability import ReliabilityTable, reliability
+from workbench.loop.calibration import Calibration
+
+if TYPE_CHECKING:
+    from workbench.project import Project
+
+MOST_IMAGES = 500  # of the domains together; the page says how many were used
+
+
+def by_cycle(project: Project) -> dict[str, ReliabilityTable]:
+    """Return what each run's latest calibration found after recalibration, in order of the runs.
+
+    A run in which a cycle's model proposed is named by the cycle, another by its number.
+    """
+    cycles = {row.model_id: row.cycle for row in project.cycles().rows}
+    found: dict[int, tuple[str, ReliabilityTable]] = {}
+    records = project.calibration_records()
+    for row in records[records["kind"] == "calibration"].to_dict("records"):
+        kept = Calibration.from_dict(row["result"], row["run_id"], row["model_id"], [], row["id"])
+        if kept.recalibration is not None:
+            known = row["model_id"] in cycles
+            name = f"cycle {cycles[row['model_id']]}" if known else f"run {row['run_id']}"
+            found[int(row["run_id"])] = name, kept.after
+    return {name: table for _, (name, table) in sorted(found.items())}
+
+
+def by_domain(project: Project, most: int = MOST_IMAGES) -> tuple[dict[str, ReliabilityTable], int]:
+    """Measure recalibrated confidence in each domain, on calibration images that had no part in the recalibration.
+
+    Parameters
+    ----------
+    most : images, drawn by the project's seed where there are more
+
+    Returns
+    -------
+    the table of each domain, none with fewer than two domains; and how many images were used
+    """
+    from workbench.loop import labelling
+
+    kept = project.calibration()
+    if kept is None or kept.recalibration is None:
+        return {}, 0
+    frame = project.images()
+    frame = frame[(frame["role"] == "calibration") & (frame["status"] == "done")]
+    frame = frame[~frame["image_id"].isin(kept.images)]
+    domain_of = dict(zip(frame["image_id"], frame["domain"], strict=True))
+    if len(set(domain_of.values())) < 2:
+        return {}, 0
+    rng = np.random.default_rng(project.seed)
+    chosen = sorted(rng.permutation(sorted(domain_of))[:most].tolist())
+    rows = labelling.label(project, chosen)
+    p, domain = kept.recalibration.predict(rows.features), np.array([domain_of[i] for i in rows.image], dtype=object)
+    tables = {}
+    for name in sorted(set(domain_of.values())):
+        some = rows.known & (domain == name)
+        tables[name] = reliability(
+            p[some], rows.right[some], rows.image[some], rng, what=f"proposals of {name}", draws=200
+        )
+    return {name: table for name, table in tables.items() if len(table.counts)}, len(chosen)

@@ -1,0 +1,46 @@
+"""Reliability curves of several groups in one figure, told apart by colour, dash and marker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import holoviews as hv
+
+from workbench.calibrate.reliability import ReliabilityTable
+from workbench.views import pool_plots
+
+_STYLES = (
+    ("#0072B2", "solid", "circle"),
+    ("#D55E00", "dashed", "square"),
+    ("#009E73", "dotted", "triangle"),
+    ("#CC79A7", "dotdash", "diamond"),
+    ("#E69F00", "dashdot", "inverted_triangle"),
+    ("#56B4E9", "solid", "cross"),
+)
+MOST = len(_STYLES)  # more curves cannot be told apart
+
+
+def groups(tables: Mapping[str, ReliabilityTable], name: str) -> hv.Overlay:
+    """Return share right against confidence with 95 % intervals, a curve for each group; the last `MOST` of them."""
+    parts: list[Any] = [hv.Curve([(0, 0), (1, 1)], "confidence", "share right", label="perfect").opts(color="#8A8A8A")]
+    parts[0] = parts[0].opts(line_dash="dashed", line_width=1)
+    for (label, table), (colour, dash, marker) in zip(list(tables.items())[-MOST:], _STYLES, strict=False):
+        points = list(zip(table.confidence, table.share_right, strict=True))
+        ends = [
+            (p, y, max(0.0, y - low), max(0.0, high - y))
+            for p, y, low, high in zip(table.confidence, table.share_right, table.low, table.high, strict=True)
+        ]
+        line = hv.Curve(points, "confidence", "share right", label=label)
+        parts.append(line.opts(color=colour, line_dash=dash, line_width=2))
+        bars = hv.ErrorBars(ends, "confidence", ["share right", "below", "above"])
+        parts.append(bars.opts(line_color=colour, lower_head=None, upper_head=None))
+        dots = hv.Scatter(points, "confidence", "share right")
+        parts.append(dots.opts(color=colour, marker=marker, size=7, tools=["hover"]))
+    return hv.Overlay(parts).opts(
+        xlabel="confidence p(right)",
+        xlim=(-0.02, 1.02),
+        ylim=(-0.02, 1.02),
+        legend_position="top_left",
+        **pool_plots.frame(name, 340),
+    )
