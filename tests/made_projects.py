@@ -66,21 +66,26 @@ def made_project(
     """Return a project with proposals and, where asked, true masks on every second image."""
     pictures = write_pictures(folder / "pictures", images, seed)
     project = wb.Project.create(folder / "project", images=str(pictures), name=name or None)
+    fill(project, rows, seed, truth)
+    if triaged:
+        project.triage(wb.TriageConfig(min_area_px=30), note="first", author="tests")
+    return project
+
+
+def fill(project: wb.Project, rows: int, seed: int = 0, truth: bool = True, model: str = MODEL) -> None:
+    """Write the proposals of a run, and true masks on every second image where asked for and where there are none."""
     rng = np.random.default_rng(seed + 1)
     config = wb.ProposeConfig()
-    run = runs.begin(project.catalog, MODEL, config.digest, config.to_dict(), wb.__version__)
+    run = runs.begin(project.catalog, model, config.digest, config.to_dict(), wb.__version__)
     files = runs.image_files(project.catalog, run.id)
     with runs.writing(project.catalog, project.path, run) as writer:
         for file in files:
             found = made_rows(rng, str(file.image_id), rows)
             writer.done(file.key, SIZE, found, len(found), 0.25)
-    if truth:
+    if truth and project.images()["truth"].isna().all():
         ids = [str(file.image_id) for file in files[::2]]
         true = [_true(project.proposals(image_id)) for image_id in ids]
         project.import_truth(Proposals.concat(true), images=ids)
-    if triaged:
-        project.triage(wb.TriageConfig(min_area_px=30), note="first", author="tests")
-    return project
 
 
 def _true(rows: Proposals) -> Proposals:

@@ -185,7 +185,7 @@ def test_review__a_gesture_in_the_browser_is_in_the_journal(reviewed, page):
         notebook = wb.Annotator(project, annotator="ann", sam=False)
         assert notebook.view["image"]["name"] == image
         columns = notebook.view["masks"]
-        assert columns["verdict"][columns["id"].index(verdicts["mask_id"].iloc[0])] == 1
+        assert columns["verdict"][columns["id"].index(verdicts["mask_id"].iloc[0])] == "accept"
         notebook.close()
 
 

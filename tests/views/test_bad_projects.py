@@ -84,7 +84,9 @@ def test_command__of_a_read_only_project_says_what_to_do(made):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_page__is_shown_while_another_process_writes(made, name):
-    with wb.Project.open(made), a_writer(made):
+    with wb.Project.open(made) as project:
+        project.queue()  # enters the images, once
+    with a_writer(made):
         view = apps.view(name, Campaign(made))
         assert view.banner.object == ""
         assert shown(view)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 
+import holoviews as hv
 import numpy as np
+import panel as pn
 import pytest
-from made_projects import made_project, write_pictures
+from bokeh.models import CustomAction
+from made_projects import fill, made_project, review, write_pictures
 
 import workbench as wb
 from workbench.tables.cycles import CycleRow, CycleTable
 from workbench.tables.figures import Interval
-from workbench.views import apps
+from workbench.views import apps, page_cycles, reliabilities
 from workbench.views.campaign import Campaign
 
 
@@ -203,3 +206,81 @@ def test_review__a_name_is_needed_and_the_annotator_opens(tmp_path):
         row = project.journal().iloc[-1]
         assert (row["annotator"], row["mask_id"]) == ("bob", mask)
         view.close()
+
+
+def two_domains(folder, images=60):
+    """A project whose calibration images lie in two folders."""
+    pictures = write_pictures(folder / "pictures", images, 3)
+    for number, file in enumerate(sorted(pictures.iterdir())):
+        place = pictures / ("left" if number % 2 else "right")
+        place.mkdir(exist_ok=True)
+        file.rename(place / file.name)
+    project = wb.Project.create(folder / "project", images=str(pictures))
+    fill(project, rows=20)
+    return project
+
+
+def test_calibration__curves_by_domain_are_of_images_that_had_no_part(tmp_path):
+    with two_domains(tmp_path) as project:
+        assert reliabilities.by_domain(project) == ({}, 0)
+        calibration = project.calibrate(draws=50)
+        tables, images = reliabilities.by_domain(project)
+        frame = project.images()
+        held = frame[(frame["role"] == "calibration") & ~frame["image_id"].isin(calibration.images)]
+        assert set(tables) == set(held["domain"]) == {"left", "right"}
+        assert images == len(held)
+        assert sum(int(table.counts.sum()) for table in tables.values()) <= int(held["distinct"].sum())
+        fewer, used = reliabilities.by_domain(project, most=2)
+        assert used == 2
+        assert set(fewer) <= {"left", "right"}
+        view = apps.view("calibration", Campaign(tmp_path / "project"))
+        assert f"on {images} calibration images that had no part in it" in texts(view)
+        assert "Only one run has been calibrated" in texts(view)
+
+
+def test_calibration__curves_by_cycle_are_the_latest_of_each_run(tmp_path):
+    with two_domains(tmp_path) as project:
+        assert reliabilities.by_cycle(project) == {}
+        project.calibrate(draws=20)
+        last = project.calibrate(draws=20, share=0.6)
+        assert list(reliabilities.by_cycle(project)) == ["run 1"]
+        assert reliabilities.by_cycle(project)["run 1"].to_dict() == last.after.to_dict()
+        fill(project, rows=20, model="other-000000000000")
+        project.calibrate(draws=20)
+        assert list(reliabilities.by_cycle(project)) == ["run 1", "run 2"]
+        view = apps.view("calibration", Campaign(tmp_path / "project"))
+        assert "each run&#x27;s latest calibration" in texts(view) or "each run's latest calibration" in texts(view)
+
+
+def test_cycles__hours_stand_beside_those_by_hand(tmp_path):
+    with made_project(tmp_path, images=4, rows=30) as project:
+        view = apps.view("cycles", Campaign(tmp_path / "project"))
+        assert not len(view.efficiency)
+        review(project, 2)
+        view.campaign.poll()
+        shown = view.efficiency.select(pn.widgets.Tabulator)[0].value
+        assert shown["hours"].tolist() == pytest.approx([r["hours"] for r in project.efficiency().rows()], abs=0.006)
+
+
+def test_cycles__hours_of_many_images_are_counted_when_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(page_cycles, "_COUNTED_AT_ONCE", 1)
+    with made_project(tmp_path, images=4, rows=30) as project:
+        review(project, 2)
+        view = apps.view("cycles", Campaign(tmp_path / "project"))
+        assert "Reads the review of 2 images" in texts(view)
+        view.count.clicks += 1
+        assert view.efficiency.select(pn.widgets.Tabulator)
+
+
+@pytest.mark.parametrize("name", ["cycles", "calibration", "thresholds", "quality"])
+def test_page__every_figure_can_be_saved_as_png_and_svg(tmp_path, name):
+    with made_project(tmp_path, images=40, rows=30, seed=3) as project:
+        review(project, 3)
+        project.calibrate(draws=20)
+        view = apps.view(name, Campaign(tmp_path / "project"))
+        panes = view.__panel__().select(pn.pane.HoloViews)
+        assert panes
+        for pane in panes:
+            figure = hv.render(pane.object, backend="bokeh")
+            tools = [tool.description for tool in figure.toolbar.tools if isinstance(tool, CustomAction)]
+            assert tools == ["save as PNG", "save as SVG"]

@@ -341,3 +341,10 @@ def progress(catalog: Catalog, scope: Scope) -> Progress:
         query = query.where(_among(scope.keys))
     with catalog.read() as connection:
         return Progress(*map(int, connection.execute(query).one()))
+
+
+def complete(catalog: Catalog) -> int:
+    """Return how many images people have left as complete."""
+    query = sa.select(sa.func.count()).select_from(review_images).where(review_images.c.status == "complete")
+    with catalog.read() as connection:
+        return int(connection.execute(query).scalar_one())

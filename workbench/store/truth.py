@@ -176,6 +176,12 @@ def load(catalog: Catalog, reader: shards.ShardReader, names: Iterable[str] | No
     return [_read(reader, path, group) for key, path, group in rows if wanted is None or key in wanted]
 
 
+def count(catalog: Catalog) -> int:
+    """Return how many images have ground truth, be it that there is nothing."""
+    with catalog.read() as connection:
+        return int(connection.execute(sa.select(sa.func.count()).select_from(truth_images)).scalar_one())
+
+
 def labels_frame(found: list[TrueMasks]) -> pd.DataFrame:
     """Return image_id, mask_id, label and crowd of each mask."""
     import pandas as pd

@@ -26,6 +26,8 @@ _ACCENT = {
     "light": {"palette": {"primary": {"main": "#0b5c8f"}}},
     "dark": {"palette": {"primary": {"main": "#6db7e8"}}},
 }
+# the same in the dark, where the accent is too light for white words
+_HEADER = {"& .MuiAppBar-root": {"backgroundColor": "#0b5c8f", "backgroundImage": "none", "color": "#fff"}}
 _NAV = """
 nav { display: flex; flex-wrap: wrap; gap: .25rem; }
 a { color: #fff; text-decoration: none; padding: .35rem .8rem; border-radius: 6px; font: 500 .95rem/1.4 Roboto, sans-serif; }
@@ -233,5 +235,6 @@ def frame(current: str, project_name: str, main: Any, sidebar: Sequence[Any] = (
         sidebar_variant="auto" if sidebar else "temporary",  # else room is kept for none
         sidebar_width=330,
         theme_config=_ACCENT,
+        sx=_HEADER,
         busy_indicator="linear",
     )

@@ -11,7 +11,7 @@ import panel_material_ui as pmui
 from workbench.loop.efficiency import Efficiency
 from workbench.loop.gate import GateReport
 from workbench.report import Report
-from workbench.store import calibrations
+from workbench.store import calibrations, claims
 from workbench.views import layout, plots, pool_plots, report_plots
 from workbench.views.campaign import words
 from workbench.views.latest import Latest
@@ -25,6 +25,10 @@ _CYCLES = "Figures of each cycle's model on the same test images, with 95 % inte
 _EFFICIENCY = (
     "People's active hours on the complete images, beside drawing the same masks by hand; what is assumed says so."
 )
+_UNKNOWN = {
+    "fp_rate": "Not known: no mask was auto-accepted on a test image whose truth is known.",
+    "masks_per_hour": "Not known: no active time was written down.",
+}
 _COUNTED_AT_ONCE = 2_000  # complete images; of more, the hours are counted when somebody asks
 _FIRST = (
     "source",
@@ -47,7 +51,7 @@ class _Read:
     cycles: CycleTable
     models: Any
     gate: GateReport | None
-    images_done: int
+    complete: int
 
 
 class CyclesView(View):
@@ -82,7 +86,7 @@ class CyclesView(View):
             project.cycles(),
             project.models(),
             GateReport.from_dict(kept.result) if kept is not None else None,
-            project.queue().progress().images_done if project._run_id() is not None else 0,
+            claims.complete(project.catalog),
         )
 
     def present(self, data: _Read) -> None:
@@ -105,7 +109,9 @@ class CyclesView(View):
             cards.append(layout.card("Why masks are flagged or discarded", figure, text=text))
         cards += [*self._cycles(data), *self._gate(data), *self._efficiency(data)]
         runs = data.runs[["id", "model_id", "started_at", "done", "failed", "proposals", "distinct", "seconds"]]
-        cards.append(layout.card("Runs of models", layout.table(runs.iloc[::-1].reset_index(drop=True), "runs")))
+        cards.append(
+            layout.card("Runs of models", layout.table(runs.iloc[::-1].reset_index(drop=True), "runs"), wide=True)
+        )
         self.body.objects = [layout.grid(*cards, *self._failed(data))]
 
     def _cycles(self, data: _Read) -> list[Any]:
@@ -116,13 +122,9 @@ class CyclesView(View):
             return [layout.next_step("No cycles yet", text, f"workbench cycle {place} --cycles 5")]
         frame = table.to_frame()
         waiting = [layout.note(line) for line in table.lines()[-1:] if table.awaited]
-        trends = [layout.figure(report_plots.trend(frame, name), 260) for name in report_plots.TRENDS if name in frame]
         parts = [
             layout.card("Cycle table", *waiting, self.reference, self.cycle_table, text=_CYCLES, wide=True),
-            *[
-                layout.card(report_plots.TRENDS[n], f)
-                for n, f in zip((n for n in report_plots.TRENDS if n in frame), trends, strict=True)
-            ],
+            *[_trend(frame, name) for name in report_plots.TRENDS if name in frame],
             layout.card("Predicted IoU by cycle", layout.figure(report_plots.confidence(table.rows), 260)),
         ]
         if len(data.models):
@@ -150,14 +152,14 @@ class CyclesView(View):
 
     def _efficiency(self, data: _Read) -> list[Any]:
         """Return hours against other ways to work: counted at once where that is quick, else when it is asked for."""
-        if not data.images_done:
+        if not data.complete:
             return []
-        if data.images_done <= _COUNTED_AT_ONCE:
+        if data.complete <= _COUNTED_AT_ONCE:
             self._count()
         elif not len(self.efficiency):
-            text = f"Reads the review of {data.images_done:,} images; that takes a while."
+            text = f"Reads the review of {data.complete:,} images; that takes a while."
             self.efficiency.objects = [layout.note(text), self.count]
-        return [layout.card("Hours of annotation", self.efficiency, text=_EFFICIENCY)]
+        return [layout.card("Hours of annotation", self.efficiency, text=_EFFICIENCY, wide=True)]
 
     def _count(self) -> None:
         """Count hours, in a thread where a browser is connected."""
@@ -176,7 +178,8 @@ class CyclesView(View):
                 return
             table = layout.table(_table_of(found), "efficiency")
             lines = [layout.note(line) for line in found.notes]
-            self.efficiency.objects = [*layout.figures(plots.figure(found), "efficiency", 300), table, *lines]
+            drawn = layout.figures(plots.figure(found), "efficiency", 300)
+            self.efficiency.objects = [layout.grid(*drawn, table), *lines]
 
         self.on_page(self.guarded(act))
 
@@ -186,6 +189,14 @@ class CyclesView(View):
         text = "Images without proposals, each with the reason."
         table = layout.table(data.failures, "failures")
         return [layout.card("Images that could not be used", table, text=text, wide=True)]
+
+
+def _trend(frame: Any, name: str) -> Any:
+    """Return a figure by cycle, or why there is none."""
+    title = report_plots.TRENDS[name]
+    if not frame[name].notna().any():
+        return layout.card(title, layout.note(_UNKNOWN.get(name, "Not known of any cycle yet.")))
+    return layout.card(title, layout.figure(report_plots.trend(frame, name), 260))
 
 
 def _table_of(found: Efficiency) -> Any:

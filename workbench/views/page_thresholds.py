@@ -350,16 +350,21 @@ def _counted(found: Answer, before: dict[str, int], pooled: Pooled, reference: s
         change = n - before[name] if before else 0
         small = f"{share:.1%} of the distinct" + (f", {change:+,}" if change else "")
         cells.append((f"{n:,}", name.replace("_", "-", 1).replace("_", " "), small, pool_plots.OUTCOMES[name]))
+    truth = ""
     if found.rates:
         wrong, recall, strict, ceiling = (found.rates[name] for name in RATES)
-        small = f"{wrong.events:,} of {wrong.n:,}, where truth holds every object"
+        small = f"{wrong.events:,} of {wrong.n:,} with truth"
         cells.append((_percent(wrong.value), "wrong among accepted", small, ""))
-        small = f"of {recall.n:,} true masks at IoU 0.5; {_percent(strict.value)} at 0.75, at most {_percent(ceiling.value)}"
-        cells.append((_percent(recall.value), "recall of accepted masks", small, ""))
+        small = f"of {recall.n:,}; at IoU 0.75 {_percent(strict.value)}"
+        cells.append((_percent(recall.value), "recall of accepted", small, ""))
+        truth = (
+            " Wrong: without a true mask of its own at IoU 0.75, where truth holds every object. Recall: true masks"
+            f" found at IoU 0.5; no model on this grid and within these areas finds more than {_percent(ceiling.value)}."
+        )
     text = (
         f"Distinct pool: {len(pooled):,} proposals of {images} after NMS at {found.config.nms_iou:g}. "
         f"The counts are exactly what triage gives. Differences are against {reference}."
-    )
+    ) + truth
     return layout.tiles(cells) + f'<p class="note">{layout.escape(text)}</p>'
 
 

@@ -24,6 +24,8 @@ NAMES = {
     "stability_score": "stability score",
 }
 _MAPS = {"accepted": "cividis", "error": "inferno", "number": "viridis"}
+_DARKEST = 56  # of 256: below it a colour cannot be told from a dark page
+BEHIND = "#8888882a"  # so that pale and dark colours can be told from the page in light and dark
 
 
 def with_lines(heat: hv.DynamicMap, lines: hv.DynamicMap) -> hv.DynamicMap:
@@ -57,7 +59,8 @@ def heat_map(heat: HeatMap, shown: str, axis: str, error: NDArray[np.float64] | 
     )
     limits = (0, 1) if shown != "number" else (0, max(1.0, float(np.log10(max(1, n.max())))))
     return image.opts(
-        cmap=_MAPS[shown],
+        cmap=hv.plotting.util.process_cmap(_MAPS[shown], 256)[_DARKEST:],
+        bgcolor=BEHIND,
         clim=limits,
         colorbar=True,
         clabel="",
@@ -97,7 +100,7 @@ def histogram(found: Histogram, threshold: float, kind: str) -> hv.Overlay:
         ylabel="proposals",
         xlim=(found.edges[0], found.edges[-1]),
         framewise=True,
-        **frame("predicted IoU by outcome", 260),
+        **frame("predicted IoU by outcome", 470),
     )
 
 
@@ -113,7 +116,7 @@ def precision_recall(found: list[Curves], answer: Answer) -> hv.Overlay:
         [(answer.share("recall_auto_75"), 1 - answer.share("fp_rate"))], "recall", "precision", label="accepted now"
     )
     return hv.Overlay([*lines, here.opts(color=MARK, size=12, marker="diamond", tools=["hover"])]).opts(
-        xlim=(0, 1), ylim=(0, 1.02), legend_position="bottom_left", **frame("precision and recall", 300)
+        xlim=(0, 1), ylim=(0, 1.02), legend_position="top", legend_cols=3, **frame("precision and recall", 300)
     )
 
 
@@ -131,7 +134,8 @@ def risk_coverage(found: list[Curves], answer: Answer, share: float) -> hv.Overl
         ylabel="share wrong of them",
         xlim=(0, 1),
         ylim=(0, 1.02),
-        legend_position="top_left",
+        legend_position="top",
+        legend_cols=3,
         **frame("risk and coverage", 300),
     )
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from workbench.config import ProposeConfig, TriageConfig
 from workbench.loop.comparison import ComparedImage, Comparison, TrueImage, compare_image
 from workbench.loop.metrics import Curve, precision_recall
+from workbench.store import truth
 from workbench.store.errors import StoreError
 from workbench.tables.proposals import Proposals
 from workbench.triage.limits import THRESHOLDS
@@ -37,6 +38,7 @@ class Pooled:
     image_ids : (M,) of the images, in the order of the rows given; starts : (M + 1,) where their rows begin
     comparison : distinct proposals of the images that have truth beside it; None where no image has any
     compared : (C,) its rows among the distinct proposals; curves : by score, as `workbench.loop.metrics` has them
+    edges : of the bins of a score, by name and number, kept as they do not move with thresholds
     """
 
     pool: DistinctPool | ExactPool
@@ -47,6 +49,7 @@ class Pooled:
     comparison: Comparison | None = None
     compared: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
     curves: dict[str, Curve] = dataclasses.field(default_factory=dict)
+    edges: dict[tuple[str, int], NDArray[np.float64]] = dataclasses.field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -91,7 +94,7 @@ def pool_of(project: Project, kind: str, base: TriageConfig) -> Building:
     if run is None or not totals["done"]:
         raise StoreError("there are no proposals yet; `workbench propose` makes them")
     fixed = TriageConfig().replace(**{n: v for n, v in base.to_dict().items() if n not in (*THRESHOLDS, "pool")})
-    key = (str(project.path), run.id, kind, fixed.digest, totals["done"], _truth_count(project))
+    key = (str(project.path), run.id, kind, fixed.digest, totals["done"], truth.count(project.catalog))
     with _LOCK:
         found = _POOLS.get(key)
         failed = found is not None and found.future.done() and found.future.exception() is not None
@@ -103,10 +106,6 @@ def pool_of(project: Project, kind: str, base: TriageConfig) -> Building:
         while len(_POOLS) > _MOST_POOLS:
             _POOLS.popitem(last=False)
         return found
-
-
-def _truth_count(project: Project) -> int:
-    return int(project.images()["truth"].notna().sum())
 
 
 def _build(building: Building, project: Project, kind: str, base: TriageConfig, floors: ProposeConfig) -> None:

@@ -104,7 +104,7 @@ def confidence(rows: Sequence[CycleRow]) -> hv.Overlay:
         shade = _SHADES[round(k * (len(_SHADES) - 1) / max(1, len(rows) - 1))]
         line = hv.Curve(points, "predicted IoU", "share of proposals", label=f"cycle {row.cycle}{'+' * row.closing}")
         lines.append(line.opts(color=shade, line_width=2, line_dash=_DASHES[k % len(_DASHES)]))
-    return hv.Overlay(lines).opts(legend_position="top_left", **pool_plots.frame("predicted IoU by cycle", 260))
+    return hv.Overlay(lines).opts(legend_position="right", **pool_plots.frame("predicted IoU by cycle", 260))
 
 
 _SHADES = ("#56B4E9", "#0072B2", "#009E73", "#E69F00", "#D55E00", "#CC79A7")

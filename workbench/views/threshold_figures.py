@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 _NO_TRUTH = "Known only where the truth is: import true masks (workbench import PROJECT FILE) to see how many accepted masks are wrong."
 
 
+_HISTOGRAM_PX = 470  # as tall as the heat map beside it with its controls
+_WAITS = "Drawn as soon as the pool has been read."
+
+
 class LiveFigures:
     """The figures that follow the sliders, each fed through a pipe; they are made when there is an answer to show."""
 
@@ -28,8 +32,9 @@ class LiveFigures:
         self._made_for: tuple[object, ...] = ()
         self._streams: list[Any] = []
         wide: dict[str, Any] = {"sizing_mode": "stretch_width"}
-        self.heat, self.histogram = pn.Column(**wide), pn.Column(**wide)
-        self.precision_recall, self.risk_coverage = pn.Column(**wide), pn.Column(**wide)
+        self.heat, self.histogram = pn.Column(layout.note(_WAITS), **wide), pn.Column(layout.note(_WAITS), **wide)
+        self.precision_recall = pn.Column(layout.note(_WAITS), **wide)
+        self.risk_coverage = pn.Column(layout.note(_WAITS), **wide)
 
     def send(self, found: Answer) -> None:
         """Draw what follows every move."""
@@ -73,7 +78,7 @@ class LiveFigures:
         both = pool_plots.with_lines(heat, lines)
         self.heat.objects = [layout.figure(both, 400)]
         bars = hv.DynamicMap(self._bars, streams=[self._pipes["bars"]])
-        self.histogram.objects = [layout.figure(bars, 260)]
+        self.histogram.objects = [layout.figure(bars, _HISTOGRAM_PX)]
 
     def curve(self, name: str) -> Any:
         """Return the figure of precision and recall, or of risk and coverage."""

@@ -185,7 +185,7 @@ def answer(pooled: Pooled, config: TriageConfig, axis: str = "jitter_stability",
     counts = pool.counts(config)
     # every row of the histogram is a row of the heat map: one pass for both would save little
     heat = pool.heat_map(
-        "predicted_iou", axis, (edges(pool.column("predicted_iou"), bins), edges(pool.column(axis), bins)), config
+        "predicted_iou", axis, (_edges_of(pooled, "predicted_iou", bins), _edges_of(pooled, axis, bins)), config
     )
     histogram = pool.histogram("predicted_iou", heat.x_edges, config)
     return Answer(config, "distinct", counts, heat, histogram, _rates(pooled, pool, config))
@@ -202,7 +202,7 @@ def _rates(pooled: Pooled, pool: DistinctPool, config: TriageConfig) -> dict[str
 
 def _exact(pooled: Pooled, pool: ExactPool, config: TriageConfig, axis: str, bins: int) -> Answer:
     counts, keep = pool.counts(config), pool.keep(config)
-    x, y = edges(pooled.columns["predicted_iou"], bins), edges(pooled.columns[axis], bins)
+    x, y = _edges_of(pooled, "predicted_iou", bins), _edges_of(pooled, axis, bins)
     codes = np.where(keep, np.uint8(Outcome.auto_accepted), np.uint8(Outcome.discarded))
     cells = np.zeros(len(keep), np.int32)
     cells_of(pooled.columns[axis], y, cells)
@@ -215,17 +215,26 @@ def _exact(pooled: Pooled, pool: ExactPool, config: TriageConfig, axis: str, bin
     return Answer(config, "exact", counts, heat, Histogram(x, bars[:, 1:], int(bars[:, 0].sum())))
 
 
-def edges(values: NDArray[np.float32], bins: int) -> NDArray[np.float64]:
-    """Return edges of equal bins over the middle 99.8 % of values, to two decimals outward; [0, 1] where there is none.
+def _edges_of(pooled: Pooled, name: str, bins: int) -> NDArray[np.float64]:
+    found = pooled.edges.get((name, bins))
+    if found is None:
+        column = pooled.pool.column(name) if isinstance(pooled.pool, DistinctPool) else pooled.columns[name]
+        found = pooled.edges[name, bins] = edges(column, bins)
+    return found
 
-    A few values far off (a jitter stability of −3) must not press all others into one bin.
+
+def edges(values: NDArray[np.float32], bins: int) -> NDArray[np.float64]:
+    """Return edges of equal bins over the middle 99.8 % of values, to two decimals outward and up to 1; [0, 1] for none.
+
+    A few values far off (a jitter stability of −3) must not press all others into one bin; and a threshold must be seen
+    that all scores lie below.
     """
     finite = values[np.isfinite(values)] if len(values) < 200_000 else values[:: len(values) // 100_000]
     finite = finite[np.isfinite(finite)]
     if not len(finite):
         return np.linspace(0, 1, bins + 1)
     low, high = np.quantile(finite, [0.001, 0.999])
-    low, high = math.floor(low * 100) / 100, math.ceil(high * 100) / 100
+    low, high = math.floor(low * 100) / 100, max(1.0, math.ceil(high * 100) / 100)
     return np.linspace(low, high if high > low else low + 0.01, bins + 1)
 
 
