@@ -30,7 +30,7 @@ from benchmarks.measuring import commit, median, processor
 
 IMAGES = 180_000
 PATIENCE_S = 3600.0
-CYCLES, THRESHOLDS = "Where the campaign stands", "What these thresholds give"
+CYCLES = "Where the campaign stands"
 _COUNTED = "auto-accepted"
 # in the page: the slider's model, the pane of counts and the source of the heat map, found once
 _FIND = """() => {
@@ -65,25 +65,27 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--keep", type=Path, help="folder of the made project, to use it again")
     parser.add_argument("--demo", type=Path, help="folder of `workbench demo`; made anew by default, in five minutes")
     parser.add_argument("--moves", type=int, default=200)
+    parser.add_argument("--paints", type=int, default=7, help="of each page")
     parser.add_argument("--sessions", type=int, default=10)
     a = parser.parse_args(given)
     with tempfile.TemporaryDirectory() as scratch:
         project = made_campaign.make(a.keep or Path(scratch) / "made", a.images)
-        rows = of_made(project, a.moves, a.sessions, Path(scratch))
-        rows += of_demo(a.demo or _demo(Path(scratch) / "demo.wb"), Path(scratch))
+        rows = of_made(project, a.moves, a.sessions, a.paints, Path(scratch))
+        rows += of_demo(a.demo or _demo(Path(scratch) / "demo.wb"), a.paints, Path(scratch))
     device = f"{processor()}; {a.images:,} images, Chromium on the same processors"
     write_rows("dashboards", commit(), device, rows, a.json)
 
 
-def of_made(project: Path, moves: int, sessions: int, scratch: Path) -> list[Row]:
+def of_made(project: Path, moves: int, sessions: int, times: int, scratch: Path) -> list[Row]:
     """Paints, moves, sessions and memory on the made project."""
     with served(project, scratch / "made.log") as (url, process), browser() as chromium:
         page = chromium.new_page()
         cold = paint(page, f"{url}/thresholds", _COUNTED)
         page.close()
-        rows = [Row("thresholds: first paint while the pool is built", cold, "s", None, 1, None, "<=")]
-        rows.append(_paints("cycles", chromium, f"{url}/cycles", CYCLES, 2.0))
-        rows.append(_paints("thresholds", chromium, f"{url}/thresholds", _COUNTED, 4.0))
+        print(f"pool built: {cold:.0f} s", flush=True)
+        rows = [Row("thresholds: first paint, pool not built yet", cold, "s", None, 1, None, "<=")]
+        rows.append(_paints("cycles", chromium, f"{url}/cycles", CYCLES, 2.0, times))
+        rows.append(_paints("thresholds", chromium, f"{url}/thresholds", _COUNTED, 4.0, times))
         page = ready(chromium, url)
         rows += _quantiles("a move", np.array([move(page, value) for value in _trace(moves)]), 150.0, 400.0)
         page.close()
@@ -94,11 +96,11 @@ def of_made(project: Path, moves: int, sessions: int, scratch: Path) -> list[Row
     return rows
 
 
-def of_demo(folder: Path, scratch: Path) -> list[Row]:
+def of_demo(folder: Path, times: int, scratch: Path) -> list[Row]:
     """The first paint of the demo project's pages."""
     with served(folder / "project", scratch / "demo.log") as (url, _), browser() as chromium:
         pages = (("cycles", CYCLES), ("thresholds", _COUNTED))
-        return [_paints(f"demo, {name}", chromium, f"{url}/{name}", text, 1.5) for name, text in pages]
+        return [_paints(f"demo, {name}", chromium, f"{url}/{name}", text, 1.5, times) for name, text in pages]
 
 
 def _demo(folder: Path) -> Path:
@@ -157,7 +159,7 @@ def paint(page: Any, url: str, text: str) -> float:
     return time.perf_counter() - since
 
 
-def _paints(name: str, chromium: Any, url: str, text: str, aim_s: float, times: int = 7) -> Row:
+def _paints(name: str, chromium: Any, url: str, text: str, aim_s: float, times: int) -> Row:
     """The median of several paints, the first of which is not counted."""
     seconds = []
     for _ in range(times + 1):
@@ -165,6 +167,7 @@ def _paints(name: str, chromium: Any, url: str, text: str, aim_s: float, times: 
         seconds.append(paint(page, url, text))
         page.close()
     value, _, interval = median(np.array(seconds[1:]), "s")
+    print(f"{name}: {value:.2f} s", flush=True)
     return Row(f"{name}: first paint, warm", value, "s", interval, times, aim_s, "<=")
 
 
@@ -215,6 +218,7 @@ def _at_once(chromium: Any, url: str, sessions: int, moves: int) -> np.ndarray:
 def _quantiles(name: str, ms: np.ndarray, p50: float | None, p99: float | None) -> list[Row]:
     rows, rng = [], np.random.default_rng(0)
     draws = ms[rng.integers(0, len(ms), (500, len(ms)))]
+    print(f"{name}: {np.percentile(ms, 50):.0f} ms", flush=True)
     for q, aim in ((50, p50), (99, p99)):
         low, high = np.quantile(np.percentile(draws, q, axis=1), [0.025, 0.975])
         rows.append(

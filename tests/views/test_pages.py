@@ -208,7 +208,7 @@ def test_review__a_name_is_needed_and_the_annotator_opens(tmp_path):
         view.close()
 
 
-def two_domains(folder, images=60):
+def two_domains(folder, images=120):
     """A project whose calibration images lie in two folders."""
     pictures = write_pictures(folder / "pictures", images, 3)
     for number, file in enumerate(sorted(pictures.iterdir())):

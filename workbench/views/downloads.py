@@ -67,11 +67,25 @@ def saveable(plot: Any, name: str, height: int) -> list[Any]:
     found = []
     for part in plot if isinstance(plot, hv.Layout) else [plot]:
         kind = getattr(hv.opts, "Overlay" if isinstance(part, hv.Overlay) else type(part).__name__)
-        look = {"responsive": True, "width": None, "frame_width": None, "height": height, "toolbar": "above"}
+        look = {"responsive": True, "height": height, "toolbar": "above", "default_tools": ["reset"]}
         svg = {"plot.output_backend": "svg", "plot.toolbar.logo": None}
-        own = {"hooks": [with_downloads(name)], "backend_opts": svg, "default_tools": ["reset"]}
-        found.append(part.opts(kind(**look, **own)))
+        found.append(_without_width(part).opts(kind(hooks=[with_downloads(name)], backend_opts=svg, **look)))
     return found
+
+
+def _without_width(part: Any) -> Any:
+    """Return a figure whose width is not said: one that is said, even as None, keeps it from filling its place."""
+    import holoviews as hv
+
+    given = {}
+    for group in ("plot", "style"):
+        given |= hv.Store.lookup_options("bokeh", part, group).kwargs
+    fixed = ("width", "height", "frame_width", "frame_height")
+    kind = getattr(hv.opts, "Overlay" if isinstance(part, hv.Overlay) else type(part).__name__)
+    kept = {name: value for name, value in given.items() if name not in fixed}
+    if isinstance(part, hv.Overlay):
+        return hv.Overlay(list(part)).opts(kind(**kept))
+    return part.opts.clear().opts(kind(**kept))
 
 
 def _word(kind: str) -> str:

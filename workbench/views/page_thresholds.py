@@ -69,7 +69,7 @@ class ThresholdsView(View):
         self.answer: Answer | None = None
         self.before: dict[str, int] = {}
         self.known_curves: list[Curves] = []
-        self._built_for: tuple[str, str] = ("", "")
+        self._built_for = self._compared = ("", "")
         self._settling: Any = None
         self._first = True
         self.asking: Latest[tuple[TriageConfig, str], Answer] = Latest(self._answered, self._deliver)
@@ -148,8 +148,9 @@ class ThresholdsView(View):
         building = pool_of(self.campaign.project, self.state.pool, self.reference)
         key = (self.state.pool, str(id(building)))
         if key == self._built_for and self.pooled is not None:
-            self._compare()
-            self._moved()
+            if self._compared != (self.reference.digest, self.reference_name):  # else nothing moves: people only review
+                self._compare()
+                self._moved()
             return
         self._built_for = key
         self.pooled = None
@@ -191,7 +192,7 @@ class ThresholdsView(View):
 
     def _compare(self) -> None:
         """Count what the project's own triage gives, to show differences from it."""
-        self.before = {}
+        self.before, self._compared = {}, (self.reference.digest, self.reference_name)
         if self.pooled is not None and self.pooled.kind == "distinct":
             with contextlib.suppress(ValueError):  # it may lie outside of what the pool stores: nothing to compare with
                 self.before = self.pooled.pool.counts(self.reference.replace(pool="distinct"))
