@@ -42,7 +42,7 @@ WORDS = """
 .tile span { opacity: .78; } .tile i { font-style: normal; opacity: .78; font-variant-numeric: tabular-nums; font-size: .85rem; display: block; }
 .tile b::before { content: ""; display: inline-block; width: .7rem; height: .7rem; border-radius: 2px; margin-right: .45rem;
   background: var(--c, none); vertical-align: .1em; } .tile.plain b::before { display: none; }
-.note { opacity: .8; margin: .1rem 0; max-width: 90ch; }
+.note { opacity: .8; margin: .1rem 0; max-width: 90ch; } .tiles + .note { margin-top: .7rem; }
 .box { border: 1px solid; border-radius: 8px; padding: .7rem 1rem; max-width: 100ch; overflow-wrap: anywhere; }
 .box.problem { border-color: #D55E00; box-shadow: inset 5px 0 0 #D55E00; }
 .box.info { border-color: #0072B2; box-shadow: inset 5px 0 0 #0072B2; }
@@ -140,7 +140,7 @@ def card(title: str, *objects: Any, text: str = "", wide: bool = False) -> pn.Co
 
 def figure(plot: Any, height: int) -> Any:
     """Return a HoloViews figure as wide as its card; the height is said, so that the card knows."""
-    return pn.pane.HoloViews(plot, sizing_mode="stretch_width", height=height)
+    return pn.pane.HoloViews(plot, sizing_mode="stretch_width", height=height, linked_axes=False)
 
 
 def figures(plot: Any, name: str, height: int) -> list[Any]:
