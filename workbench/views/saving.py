@@ -10,7 +10,7 @@ from typing import Any
 import holoviews as hv
 import panel as pn
 from bokeh.embed import components
-from bokeh.resources import INLINE
+from bokeh.resources import Resources
 
 from workbench.views import layout
 from workbench.views.view import View
@@ -34,11 +34,16 @@ def write(path: Path, name: str, views: Mapping[str, View]) -> Path:
     text = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"{INLINE.render()}<style>{_STYLE}{layout.WORDS}</style></head><body>"
+        f"{_library()}<style>{_STYLE}{layout.WORDS}</style></head><body>"
         f"<header><b>{title}</b><nav>{links}</nav><span>{when}</span></header>{body}{script}</body></html>"
     )
     path.write_text(text, "utf-8")
     return path
+
+
+def _library() -> str:
+    """Return Bokeh's own scripts, and none of its extensions: these ask for files beside the page."""
+    return "".join(f"<script>{text}</script>" for text in Resources(mode="inline", components=["bokeh"]).js_raw)
 
 
 def _markup(shown: Any, figures: dict[str, Any]) -> Iterator[str]:
