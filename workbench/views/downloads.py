@@ -77,7 +77,7 @@ def _without_width(part: Any) -> Any:
     """Return a figure whose width is not said: one that is said, even as None, keeps it from filling its place."""
     import holoviews as hv
 
-    given = {}
+    given: dict[str, Any] = {}
     for group in ("plot", "style"):
         given |= hv.Store.lookup_options("bokeh", part, group).kwargs
     fixed = ("width", "height", "frame_width", "frame_height")

@@ -269,8 +269,11 @@ def curves(pooled: Pooled) -> list[Curves]:
 
     Source: Geifman and El-Yaniv 2017, Selective classification for deep neural networks, for risk and coverage.
     """
-    found, pool = [], pooled.pool
-    for name, curve in pooled.curves.items() if isinstance(pool, DistinctPool) else ():
+    found: list[Curves] = []
+    pool = pooled.pool
+    if not isinstance(pool, DistinctPool):
+        return found
+    for name, curve in pooled.curves.items():
         score = np.sort(pool.column(name)[pooled.compared].astype(np.float64))  # NaN last, below every threshold
         above = np.isfinite(score).sum() - np.searchsorted(score[np.isfinite(score)], curve.thresholds)
         found.append(Curves(name, curve.precision, curve.recall, above / len(score), 1 - curve.precision))
