@@ -130,7 +130,7 @@ def test_diversity__rarity_by_labels_and_by_embeddings(project):
 
 def test_pooled__is_the_mean_over_the_mask(project):
     rows = project.truth(project.images()["image_id"].tolist()[:1])
-    left_to_right = varied.pooled(project, Halves(), rows)[:, 0]
+    left_to_right = varied.pooled_embedding(project, Halves(), rows)[:, 0]
     # 80 px are 8 cells, so the right half begins at 40 px; the discs lie around x = 14, 40 and 66
     assert left_to_right[[0, 2]].tolist() == [0, 1]
     assert left_to_right[1] == pytest.approx(0.5, abs=0.1)

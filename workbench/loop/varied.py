@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.loop.diversity import Diversity, diversity, occlusion
-from workbench.masks import matching, rle
+from workbench.masks import matching
 from workbench.plotted import Plotted
 from workbench.tables.figures import Interval
 from workbench.tables.intervals import bootstrap
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from workbench.reviewing import Reviewing
-    from workbench.sam.segmenter import Embedding, Segmenter
+    from workbench.sam.segmenter import Segmenter
 
 By = Literal["source", "cycle"]
 SMALL_IOU = 0.5
@@ -186,7 +186,7 @@ def _clusters(
     project: Reviewing, sam: Segmenter, masks: Proposals, reference: Proposals, clusters: int
 ) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
     """Return for each mask, and each of the reference, the number of its embedding's cluster, fitted on the reference."""
-    own, theirs = pooled(project, sam, masks), pooled(project, sam, reference)
+    own, theirs = pooled_embedding(project, sam, masks), pooled_embedding(project, sam, reference)
     if not len(theirs):
         return np.full(len(masks), "", object), np.zeros(0, object)
     from sklearn.cluster import KMeans
@@ -199,36 +199,13 @@ def _clusters(
     return named[0].astype(str).astype(object), named[1].astype(str).astype(object)
 
 
-def pooled(project: Reviewing, sam: Segmenter, masks: Proposals) -> NDArray[np.float64]:
-    """Return the mean of the model's image embedding over each mask, (N, C).
+def pooled_embedding(project: Reviewing, sam: Segmenter, masks: Proposals) -> NDArray[np.float64]:
+    """Return the mean of the model's image embedding over each mask, (N, C). Raises ImageError, ChangedError."""
+    from workbench.sam.pooling import pooled
 
-    Raises
-    ------
-    ImageError, ChangedError : when an image cannot be read; ValueError : for a model that keeps no single embedding
-    """
     found: NDArray[np.float64] | None = None
     for image, rows in masks.by_image():
-        embedding = sam.embed(project.image(image))
-        features = _features(embedding)
-        if found is None:
-            found = np.zeros((len(masks), features.shape[0]))
-        for row in rows:
-            weights = _cells(rle.decode([masks.rles[row]], embedding.size_hw)[0], embedding, features.shape[1])
-            found[row] = (features * weights).sum(axis=(1, 2)) / max(float(weights.sum()), 1e-9)
+        values, _ = pooled(sam, project.image(image), masks.rles[rows].tolist())
+        found = np.zeros((len(masks), values.shape[1])) if found is None else found
+        found[rows] = np.nan_to_num(values)
     return np.zeros((0, 0)) if found is None else found
-
-
-def _features(embedding: Embedding) -> NDArray[np.float64]:
-    features = embedding.features
-    if not hasattr(features, "detach") or features.ndim != 4:
-        raise ValueError("diversity: expected a model with one embedding an image, as load_sam gives; leave sam out")
-    return np.asarray(features[0].detach().float().cpu().numpy(), np.float64)
-
-
-def _cells(mask: NDArray[np.bool_], embedding: Embedding, side: int) -> NDArray[np.float64]:
-    """Return how many pixels of a mask lie in each cell of the embedding, whose square holds the image's longer side."""
-    y, x = np.nonzero(mask)
-    longer = max(embedding.size_hw)
-    rows, columns = ((v + 0.5) * side / longer for v in (y, x))
-    cells = np.minimum(rows.astype(int), side - 1) * side + np.minimum(columns.astype(int), side - 1)
-    return np.bincount(cells, minlength=side * side).reshape(side, side).astype(np.float64)
