@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from segment_anything.utils.transforms import ResizeLongestSide
 
 from benchmarks.amg_end_to_end import SIZES_HW as SIZES_B_HW
 from benchmarks.amg_end_to_end import tier_b
-from benchmarks.figures import Row, write_rows
+from benchmarks.figures import Row, write_json
 from benchmarks.measuring import commit, paired, processor
 from workbench.config import ProposeConfig
 from workbench.propose.grid import Crop, points
@@ -190,15 +191,17 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=32, help="side of the point grid in tier B")
     parser.add_argument("--vit-b-points", type=int, default=16, help="the same for ViT-B; 0 leaves it out")
     options = parser.parse_args()
+    sizes = [(int(h), int(w)) for h, _, w in (size.partition("x") for size in options.sizes)]
+    tiers = {
+        "A": lambda: tier_a(options.rounds),
+        "B": lambda: tier_b(options.rounds, sizes, options.vit_b_points, options.points),
+    }
     rows: list[Row] = []
-    if "A" in options.tier:
-        rows += tier_a(options.rounds)
-    if "B" in options.tier:
-        sizes = [(int(h), int(w)) for h, _, w in (size.partition("x") for size in options.sizes)]
-        for row in tier_b(options.rounds, sizes, options.vit_b_points, options.points):
-            print(f"{row.name}: {row.value:.4g} {row.unit}", flush=True)
-            rows.append(row)
-    write_rows("amg", commit(), processor(), rows, options.json)
+    for row in itertools.chain.from_iterable(tiers[tier]() for tier in options.tier):
+        print(f"{row.name}: {row.value:.4g} {row.unit}", flush=True)
+        rows.append(row)
+        if options.json is not None:  # what is measured stays when the rest is cut off
+            write_json("amg", commit(), processor(), rows, options.json)
 
 
 if __name__ == "__main__":

@@ -57,11 +57,16 @@ def write_rows(benchmark: str, commit: str, device: str, rows: list[Row], path: 
         aim = "" if r.aim is None else f"aim {r.direction} {r.aim:g}: {'met' if r.met else 'missed'}"
         print(f"{r.name:56s} {r.value:9.3f} {r.unit:12s} {interval:18s} n={r.n:<8d} {aim}")
     if path is not None:
-        document = {
-            "benchmark": benchmark,
-            "commit": commit,
-            "device": device,
-            # JSON has no NaN: what could not be measured is null
-            "rows": [{**asdict(r), "value": None if np.isnan(r.value) else r.value, "met": r.met} for r in rows],
-        }
-        path.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        write_json(benchmark, commit, device, rows, path)
+
+
+def write_json(benchmark: str, commit: str, device: str, rows: list[Row], path: Path) -> None:
+    """Write the rows as one JSON object."""
+    document = {
+        "benchmark": benchmark,
+        "commit": commit,
+        "device": device,
+        # JSON has no NaN: what could not be measured is null
+        "rows": [{**asdict(r), "value": None if np.isnan(r.value) else r.value, "met": r.met} for r in rows],
+    }
+    path.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
