@@ -16,7 +16,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -129,17 +129,25 @@ class Kernel:
     def __init__(self, project: wb.Project, sam: object) -> None:
         self.changed: dict[str, Any] = {}
         self.acked_ms: list[float] = []
-        self.session = Session(project, "bench", self.changed.update, sam=sam)  # type: ignore[arg-type]
+        self.told_ms: list[float] = []
+        self._acked_at = 0.0
+        self.session = Session(project, "bench", self._publish, sam=sam)  # type: ignore[arg-type]
+
+    def _publish(self, told: Mapping[str, Any]) -> None:
+        if "acked" in told and not self._acked_at:
+            self._acked_at = time.perf_counter()
+        self.changed.update(told)
 
     def call(self, text: str) -> str:
         """Handle what the page has set; answer with what has changed."""
         told = json.loads(text)
         if "outbox" in told:
             kinds = {message["kind"] for message in told["outbox"]}
-            since = time.perf_counter()
+            since, self._acked_at = time.perf_counter(), 0.0
             self.session.receive(told["outbox"])
             if kinds == {"verdict"} and len(told["outbox"]) == 1:
-                self.acked_ms.append(1000 * (time.perf_counter() - since))
+                self.acked_ms.append(1000 * (self._acked_at - since))
+                self.told_ms.append(1000 * (time.perf_counter() - since))
         if "heard" in told:
             self.session.heard(told["heard"])
         return self.take()
@@ -241,7 +249,7 @@ def memory_rows(page: Page) -> list[Row]:
     ]
 
 
-def rows_of(name: str, took_ms: Sequence[float], aims: dict[str, float]) -> list[Row]:
+def rows_of(name: str, took_ms: Sequence[float], aims: dict[str, float | None]) -> list[Row]:
     """Return the median, with its interval, and the 99th percentile where an aim names it."""
     values = np.asarray(took_ms)
     rows = []
@@ -264,6 +272,7 @@ def measure(project: wb.Project, folder: Path, n: int, rng: np.random.Generator)
             rows += rows_of(kind, took[5:], {"median": 16, "p99": 50})
         rows += rows_of("key to acknowledged, in the page", gestures(page, n), {"median": 40})
         rows += rows_of("gesture to acknowledged, fsync included", kernel.acked_ms, {"median": 40, "p99": 40})
+        rows += rows_of("gesture to the reply that says what it changed", kernel.told_ms, {"median": None})
         rows += rows_of("click to SAM mask, embedding cached", clicks(page, 20, rng), {"median": 300})
         rows += memory_rows(page)
     kernel.session.close()

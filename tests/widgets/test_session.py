@@ -346,6 +346,25 @@ def test_store__that_refuses_keeps_messages_unacknowledged(window, project, monk
     assert len(project.journal()) == 2
 
 
+def test_acked__as_soon_as_the_journal_has_it(window, project, monkeypatch):
+    message = window.message("verdict", mask=ids(window, "flagged")[0], verdict="accept")
+    seen = []
+
+    def broken(*_):
+        seen.append((dict(window.traits["acked"]), len(project.journal())))
+        raise StoreError("the shard cannot be read")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(window.session.desk, "board", broken)
+        reply = window.post(message)
+    assert seen == [({"window": 1}, 1)]
+    assert reply["ok"]
+    assert "cannot be read" in reply["message"]
+    window.session.receive([message])
+    assert len(project.journal()) == 1
+    assert window.traits["fault"] == ""
+
+
 def test_replies__are_kept_until_heard(window):
     mask = ids(window, "flagged")[0]
     for verdict in ("accept", "reject", "none"):

@@ -148,8 +148,11 @@ class Session:
         except (MessageError, EventError) as error:
             return {"ok": False, "error": str(error)}
         except StoreError as error:
+            client, seq = address(raw)
             if isinstance(raw, Mapping) and raw.get("kind") in UNRECORDED:  # nothing is lost: people ask again
                 return {"ok": False, "error": str(error)}
+            if self._acked.get(client, 0) >= seq:  # it is in the journal; only its effect could not be read
+                return {"ok": True, "gesture": raw.get("gesture_id"), "message": f"recorded, but not shown: {error}"}
             raise
         except Exception as error:
             log.exception("a message of the page could not be handled")
@@ -167,9 +170,15 @@ class Session:
             if dialog:
                 return {"ok": True, "gesture": message.gesture_id, "dialog": dialog}
         recorded = self.project.record([self._event(message, claim)], claim)[0]
+        self._safe(message)
         if recorded.stale:
             return {"ok": False, "gesture": message.gesture_id, "error": asking.STALE}
         return self._recorded(message, claim, current, recorded.mask_id)
+
+    def _safe(self, message: Message) -> None:
+        """Tell the page that a gesture is in the journal; what that changes follows with the reply."""
+        self._acked[message.client] = message.seq
+        self._publish({"acked": dict(self._acked)})
 
     def _earlier(self, message: Message) -> Claim:
         """Return the claim that a message of another opening came under: before a restart, or in another window."""
