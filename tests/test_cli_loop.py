@@ -56,6 +56,19 @@ def test_cycle__settings_name_their_part(tmp_path, change):
     assert "PART.NAME=VALUE" in result.output
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("change", ["floors.points_per_sid=4", "triage.predicted_iou=much"])
+def test_cycle__a_slip_in_settings_is_told_before_a_model_is_loaded(tmp_path, change, monkeypatch):
+    from workbench.sam import load
+
+    monkeypatch.setattr(load, "load_sam", None)
+    with disc_project(tmp_path, images=2) as project:
+        folder = project.path
+    result = run(folder, "--set", change)
+    assert result.exit_code == 2, result.output
+    assert change.partition(".")[2].partition("=")[0] in result.output
+
+
 def test_cycle__no_project(tmp_path):
     result = run(tmp_path, "--json")
     assert result.exit_code == 1

@@ -76,6 +76,15 @@ def test_create__a_list_of_files(tmp_path, images, stage):
         assert made.images()["path"].tolist() == ["image3.png", "image1.png"]
 
 
+def test_create__a_list_of_globs(tmp_path, images, stage):
+    (images / "odd[1].png").write_bytes((images / "image0.png").read_bytes())
+    given = [images / "image[12].png", images / "odd[1].png", images / "gone.png"]
+    with wb.Project.create(tmp_path / "few.wb", given) as made:
+        assert made.images()["path"].tolist() == ["image1.png", "image2.png", "odd[1].png", "gone.png"]
+    with pytest.raises(StoreError, match="nothing matches"):
+        wb.Project.create(tmp_path / "none.wb", [images / "*.jpg"])
+
+
 def test_create__folders_are_domains(tmp_path, stage):
     stub_sam.write_images(tmp_path / "all" / "liver", 2)
     stub_sam.write_images(tmp_path / "all" / "lung", 1, seed=1)

@@ -328,6 +328,8 @@ def test_audit__edit_counts_by_its_iou(reviewed):
     assert results.loc[ids[1], ["result", "iou"]].tolist() == ["right", pytest.approx(36 / 42)]
     assert results.loc[ids[2], ["result", "iou"]].tolist() == ["wrong", pytest.approx(36 / 60)]
     assert reviewed.disagreements("a")["mask_id"].tolist() == [ids[2]]
+    with pytest.raises(StoreError, match="annotator: expected one of .*'nobody'"):
+        reviewed.disagreements("nobody")
 
 
 def test_audit__whoever_decided_or_is_no_senior_is_refused(reviewed):

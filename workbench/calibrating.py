@@ -46,12 +46,14 @@ class Calibrating(Reviewing):
 
         Raises
         ------
-        StoreError : when there are no proposals; ValueError : for a share outside (0, 1]
+        StoreError : when there are no proposals; ValueError : for a share outside (0, 1], or less than one draw
         """
         from workbench.loop import calibration, embedding, labelling
 
         if not 0 < share <= 1:
             raise ValueError(f"share: expected a share in (0, 1], got {share}")
+        if draws < 1:
+            raise ValueError(f"draws: expected 1 or more, got {draws}")
         run_id, model_id = self._measured_run("calibrate")
         images = [i for i in self._of_role("calibration") if calibration.is_for_fitting(i, self.seed, share)]
         rows = labelling.label(self, images)

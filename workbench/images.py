@@ -204,6 +204,11 @@ def find_images(pattern: str | Path) -> tuple[Path, list[Path]]:
     return root, sorted(found, key=lambda path: _natural(path.relative_to(root)))
 
 
+def is_glob(path: Path) -> bool:
+    """Return whether a path has wildcards, and no file or folder has that very name."""
+    return bool(_WILD.search(str(path))) and not _is_there(path)
+
+
 def _split(pattern: str | Path) -> tuple[Path, tuple[str, ...]]:
     try:
         path = Path(pattern).expanduser()

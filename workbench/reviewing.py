@@ -230,7 +230,14 @@ class Reviewing(ProjectFolder):
         Parameters
         ----------
         annotator : only those that this person decided; None for all, masks that nobody decided among them
+
+        Raises
+        ------
+        StoreError : for somebody who was not added
         """
+        if annotator is not None:
+            with self.catalog.read() as connection:
+                annotator = journal.person(connection, annotator).name
         frame = self.audit_results()
         chosen = frame["result"] == "wrong"
         return frame[chosen if annotator is None else chosen & (frame["decided_by"] == annotator)].reset_index(

@@ -124,6 +124,14 @@ def test_accept_all__leaves_no_label_for_calibration(window):
     assert all(change["bulk"] for change in reply["changes"].values())
 
 
+def test_accept_all__of_no_mask_is_refused_and_of_one_twice_kept_once(window, project):
+    assert "1 to" in window.send("accept_all", masks=[])["error"]
+    mask = ids(window, "flagged")[0]
+    assert window.send("accept_all", masks=[mask, mask])["ok"]
+    (payload,) = project.journal()["payload"]
+    assert payload["masks"] == [mask]
+
+
 def test_draw__comes_back_with_its_id_and_can_be_named_by_its_gesture(window):
     message = window.message("draw", **drawn(0, 0, 9, 9))
     reply = window.post(message)

@@ -68,6 +68,8 @@ def cycle(
         from workbench.train.settings import TrainConfig
 
         train, oracle = _with(TrainConfig(), parts["train"]), _with(OracleConfig(), parts["oracle"])
+        fits = f"{model}-"  # what its id will begin with: a slip is told before the model is loaded
+        floors, triage = _with(fitting_floors(fits), parts["floors"]), _with(fitting_triage(fits), parts["triage"])
         if ground_truth is not None:
             project.import_coco(ground_truth)
         first = load_sam(model, checkpoint=checkpoint, device=device)
@@ -79,8 +81,8 @@ def cycle(
             annotator=oracle if annotator is Who.oracle else "people",
             model=first,
             config=config,
-            floors=_with(fitting_floors(first.model_id), parts["floors"]),
-            triage=_with(fitting_triage(first.model_id), parts["triage"]),
+            floors=floors,
+            triage=triage,
             train=train,
         )
         show(table.to_dict() if as_json else shown(table), as_json, f"cycles of {folder}")

@@ -57,10 +57,18 @@ def gather(pattern: Pattern) -> tuple[Path, list[Path]]:
             return reading.find_images(pattern)
         except ImageError as error:
             raise StoreError(str(error)) from None
-    paths = [Path(os.path.abspath(Path(path).expanduser())) for path in pattern]  # noqa: PTH100 - keeps links
+    paths = [Path(os.path.abspath(path)) for entry in pattern for path in _named(entry)]  # noqa: PTH100 - keeps links
     if not paths:
         raise StoreError("images: expected a glob, a folder or a list of files, got an empty list")
     return Path(os.path.commonpath([path.parent for path in paths])), list(dict.fromkeys(paths))
+
+
+def _named(entry: str | Path) -> list[Path]:
+    """Return the files that an entry of a list names: those of a glob, or the one, which may be missing."""
+    path = Path(entry).expanduser()
+    if reading.is_glob(path):
+        return gather(path)[1]
+    return [path]
 
 
 def identify(root: Path, paths: Sequence[Path]) -> Iterator[Found]:

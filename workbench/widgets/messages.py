@@ -164,9 +164,9 @@ def _optional_text(name: str, value: object) -> str:
 
 
 def _words(name: str, value: object) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or len(value) > MAX_IDS:
-        raise MessageError(f"{name}: expected a list of at most {MAX_IDS:,} masks, got {_kind(value)}")
-    return tuple(_word(name, one) for one in value)
+    if not isinstance(value, list | tuple) or not 1 <= len(value) <= MAX_IDS:
+        raise MessageError(f"{name}: expected a list of 1 to {MAX_IDS:,} masks, got {_kind(value)}")
+    return tuple(dict.fromkeys(_word(name, one) for one in value))
 
 
 def _rle(name: str, value: object) -> bytes:
