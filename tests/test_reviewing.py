@@ -328,7 +328,7 @@ def test_audit__edit_counts_by_its_iou(reviewed):
     assert results.loc[ids[1], ["result", "iou"]].tolist() == ["right", pytest.approx(36 / 42)]
     assert results.loc[ids[2], ["result", "iou"]].tolist() == ["wrong", pytest.approx(36 / 60)]
     assert reviewed.disagreements("a")["mask_id"].tolist() == [ids[2]]
-    with pytest.raises(StoreError, match="annotator: expected one of .*'nobody'"):
+    with pytest.raises(StoreError, match=r"annotator: expected one of .*'nobody'"):
         reviewed.disagreements("nobody")
 
 

@@ -67,7 +67,7 @@ class ProjectFolder:
 
         Parameters
         ----------
-        path : the folder to make; images : a glob, a folder, or a list of files
+        path : the folder to make; images : a glob, a folder, or a list of files and globs
         database : URL of a database of its own for the catalogue; None for SQLite in the folder
         seed, roles : shares of train, calibration and test, drawn by content, so that later images move none
         name : for people; by default the folder's
