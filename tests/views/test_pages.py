@@ -236,6 +236,11 @@ def test_calibration__curves_by_domain_are_of_images_that_had_no_part(tmp_path):
         view = apps.view("calibration", Campaign(tmp_path / "project"))
         assert f"on {images} calibration images that had no part in it" in texts(view)
         assert "Only one run has been calibrated" in texts(view)
+        (shown,) = [t.value for t in view.body.select(pn.widgets.Tabulator) if "question" in t.value]
+        assert shown["question"].tolist() == [calibration.good.question, calibration.complete.question]
+        expected = [v.auroc for v in (calibration.good, calibration.complete)]
+        assert shown["AUROC"].tolist() == pytest.approx(expected, abs=5e-4, nan_ok=True)
+        assert ("--adopt verifier" in texts(view)) == calibration.good.useful
 
 
 def test_calibration__curves_by_cycle_are_the_latest_of_each_run(tmp_path):

@@ -102,6 +102,7 @@ class CalibrationView(View):
                 *_by_cycle(data.by_cycle),
                 *_by_domain(*data.by_domain),
                 layout.card("Figures", layout.table(_figures(found), "calibration"), text=_FIGURES, wide=True),
+                _verifiers(found, place),
                 layout.card("What can be promised", form, self.certificates, text=_PROMISE, wide=True),
                 layout.card("Records", layout.table(data.records.iloc[::-1], "calibration-records"), wide=True),
             )
@@ -153,6 +154,10 @@ class CalibrationView(View):
 
 
 _FIGURES = "Beside each error stands what a perfectly calibrated model would show at this number of masks."
+_VERIFIERS = (
+    "Small models of people's verdicts, judged on images that they had not seen: of masks beside predicted IoU, of images "
+    "beside the area that accepted masks cover. One is used only when it is better beyond doubt (low > 0)."
+)
 _PROMISE = "A certificate says that at most α of what is accepted is wrong, with confidence 1 − δ; or how many labels it lacks."
 
 
@@ -195,6 +200,30 @@ def _errors(found: Calibration) -> str:
         cells.append((f"{figure.value:.3f}", f"smooth ECE {label}", small, ""))
     method = found.recalibration.method if found.recalibration else "none"
     return layout.tiles([*cells, (method, "recalibrated by", "chosen by cross-validation over images", "")])
+
+
+def _verifiers(found: Calibration, place: str) -> Any:
+    """Return what the verifiers know beside the scores there are already, and how to let triage use one."""
+    import pandas as pd
+
+    rows = [
+        {
+            "question": v.question,
+            "verifier": v.verifier.kind if v.verifier else "undefined",
+            "AUROC": v.auroc,
+            "AUROC of the score": v.baseline_auroc,
+            "gain": v.gain,
+            "low": v.low,
+            "high": v.high,
+            "images": v.images,
+            "use": v.note or ("beats it: may flag" if v.useful else "does not beat it"),
+        }
+        for v in (found.good, found.complete)
+    ]
+    text = f"To have triage flag what it doubts: workbench calibrate {place} --adopt verifier"
+    step = [layout.note(text)] if found.good.useful else []
+    table = layout.table(pd.DataFrame(rows).round(3), "verifiers")
+    return layout.card("Verifiers", table, *step, text=_VERIFIERS, wide=True)
 
 
 def _figures(found: Calibration) -> Any:
