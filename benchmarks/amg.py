@@ -186,7 +186,11 @@ def main() -> None:
     parser.add_argument("--tier", choices=("A", "B"), nargs="+", default=["A", "B"])
     parser.add_argument("--rounds", type=int, default=5, help="rounds of A B B A for each row")
     parser.add_argument(
-        "--sizes", nargs="+", metavar="HxW", default=[f"{h}x{w}" for h, w in SIZES_B_HW], help="of tier B"
+        "--sizes",
+        nargs="*",
+        metavar="HxW",
+        default=[f"{h}x{w}" for h, w in SIZES_B_HW],
+        help="of tier B for the bundled model; none for ViT-B alone",
     )
     parser.add_argument("--points", type=int, default=32, help="side of the point grid in tier B")
     parser.add_argument("--vit-b-points", type=int, default=16, help="the same for ViT-B; 0 leaves it out")

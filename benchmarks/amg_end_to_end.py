@@ -139,13 +139,14 @@ def tier_b(rounds: int, sizes: list[tuple[int, int]], vit_b_points: int, points:
             yield from compared(case)
             yield from timed(case, rounds)
         yield from default_run(image, points, rounds)
+    one_hw = (sizes or SIZES_HW)[0]
     if torch.ops.mkldnn._is_mkldnn_bf16_supported():  # elsewhere it is emulated, and minutes slow
-        many = floor_for(bundled(), photograph(sizes[0]), points, 0.2)
-        yield from bfloat16(Case("B bundled bf16 20%", bundled(), photograph(sizes[0]), many, points, 5.0), rounds)
+        many = floor_for(bundled(), photograph(one_hw), points, 0.2)
+        yield from bfloat16(Case("B bundled bf16 20%", bundled(), photograph(one_hw), many, points, 5.0), rounds)
     else:
         print("B bundled bf16: not measured, as this processor computes no bfloat16", flush=True)
     if vit_b_points:
-        image = photograph(sizes[0])
+        image = photograph(one_hw)
         case = Case("B random ViT-B", random_vit_b(image, vit_b_points), image, VIT_B_FLOOR, vit_b_points, 2.0)
         yield from compared(case)
         yield from timed(case, max(1, rounds // 2))

@@ -487,6 +487,24 @@ def test_embedding__verifier_that_beats_predicted_iou_becomes_a_reason_to_flag(p
         project.measure_embedding(sam)
 
 
+def test_cli__embedding_loads_the_model_of_the_run(project, tmp_path, monkeypatch):
+    asked = []
+
+    def load_sam(name, *, checkpoint, cache):
+        asked.append((name, checkpoint, cache.folder))
+        return Seeing("stub-1")
+
+    monkeypatch.setattr("workbench.sam.load.load_sam", load_sam)
+    cache = tmp_path / "cache"
+    answer = run("calibrate", project.path, "--embedding", "--embedding-cache", cache, "--adopt", "verifier", "--json")
+    assert answer.exit_code == 0, answer.output
+    found = json.loads(answer.stdout)
+    assert "SAM's embedding" in found["verifier_of_masks"]
+    assert found["adopted"]["distinct"] > 0
+    assert set(asked) == {("stub", None, cache)}
+    assert project.calibration().reduction is not None
+
+
 def test_embedding__a_file_that_does_not_fit_counts_as_missing(tmp_path):
     from workbench.store import pooled
 
