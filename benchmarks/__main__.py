@@ -25,10 +25,19 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TAKES_DATA)}; all when none is given")
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data")
     parser.add_argument("--options", default="", help='for the one named benchmark, e.g. --options "--limit 60"')
+    parser.add_argument(
+        "--rows", type=Path, nargs="+", help="files that runs of the one named benchmark have left with --json"
+    )
     given = parser.parse_args()
     unknown = set(given.names) - set(TAKES_DATA)
     if unknown:
         parser.error(f"expected names of {', '.join(TAKES_DATA)}, got {', '.join(sorted(unknown))}")
+    if given.rows is not None:
+        (name,) = given.names
+        parts = [json.loads(file.read_text("utf-8")) for file in given.rows]
+        found = {**parts[0], "rows": [row for part in parts for row in part["rows"]]}
+        keep(HERE / "RESULTS.md", name, section(found, name, given.options))
+        return
     for name in given.names or TAKES_DATA:
         options = given.options.split() + (["--data", str(given.data)] if TAKES_DATA[name] else [])
         with tempfile.TemporaryDirectory() as folder:
