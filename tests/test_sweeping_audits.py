@@ -184,3 +184,49 @@ def test_audits__do_not_show_the_images_they_were_drawn_from(project):
     assert set(project.audits().loc[0, "settings"]) == {"share", "least", "reviewed_only", "again"}
     assert wb.Project.open(project.path).audits()["masks"].tolist() == [30]
     assert np.isfinite(project.audit_results()["probability"]).all()
+
+
+def test_thresholds_page__shows_what_a_sweep_counts_by_audits(project):
+    from workbench.views import thresholds
+    from workbench.views.pool_audits import audits_of
+    from workbench.views.pools import pool_of
+
+    config = project.triage_config()
+    pooled = pool_of(project, "distinct", config).future.result(60)
+    assert audits_of(project, pooled) is None
+    project.draw_audit(seed=1)
+    assert audits_of(project, pooled) is None  # nobody has answered yet
+    answer(project)
+    table, found = sweep(project, metrics=["fp_rate"]), audits_of(project, pooled)
+    for row in table.itertuples():
+        shown = thresholds.answer(pooled, config.replace(predicted_iou=row.predicted_iou), audits=found).audited
+        assert (shown.value, shown.n) == (pytest.approx(row.fp_rate), row.fp_rate_n)
+        assert shown.low <= shown.value <= shown.high
+    edges = np.linspace(0, 1, 11)  # the model of these images has no stability: predicted IoU on both axes
+    heat = pooled.pool.heat_map("predicted_iou", "predicted_iou", (edges, edges), config)
+    share, n = thresholds.error_map(pooled, heat, "predicted_iou", found)
+    assert n.sum() == (found.weight > 0).sum() > 20
+    whole = table.loc[3]  # its threshold lets all masks through
+    assert np.average(share[n > 0], weights=_weights(pooled, found, edges)[n > 0]) == pytest.approx(whole["fp_rate"])
+    assert np.isnan(share[n == 0]).all()
+
+
+def _weights(pooled, found, edges):
+    scores = pooled.pool.column("predicted_iou")[found.rows]
+    return np.histogram2d(scores, scores, bins=(edges, edges), weights=found.weight)[0]
+
+
+def test_thresholds_page__follows_the_answers_of_an_audit(project):
+    from workbench.views import apps
+    from workbench.views.campaign import Campaign
+
+    view = apps.view("thresholds", Campaign(project.path))
+    assert "audited masks" not in view.counts.object
+    assert "error" not in view.shown.options
+    project.draw_audit(seed=1)
+    answer(project)
+    view.campaign.poll()
+    assert f"by {view.answer.audited.n} audited masks" in view.counts.object
+    assert "error" in view.shown.options
+    view.shown.value = "error"
+    assert view.banner.object == ""

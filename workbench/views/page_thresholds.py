@@ -17,6 +17,7 @@ from workbench.config import TriageConfig
 from workbench.views import layout, pool_plots
 from workbench.views.campaign import words
 from workbench.views.latest import Latest
+from workbench.views.pool_audits import PoolAudits, audits_of
 from workbench.views.pools import KINDS, Pooled, pool_of
 from workbench.views.strip import pictures_of
 from workbench.views.threshold_experiments import Experiments
@@ -55,6 +56,7 @@ class _Read:
     versions: Any  # DataFrames
     experiments: Any
     reference: str
+    judged: tuple[int, int]  # audits, and masks of theirs that have an answer
 
 
 class ThresholdsView(View):
@@ -69,6 +71,8 @@ class ThresholdsView(View):
         self.answer: Answer | None = None
         self.before: dict[str, int] = {}
         self.known_curves: list[Curves] = []
+        self.audits: PoolAudits | None = None
+        self.judged = self._audits_for = (0, 0)
         self._built_for = self._compared = ("", "")
         self._settling: Any = None
         self._first = True
@@ -115,7 +119,9 @@ class ThresholdsView(View):
             last = versions.loc[versions["settings"].map(lambda s: s == config.to_dict())]
             number = int(last["id"].iloc[-1]) if len(last) else int(versions["id"].iloc[-1])
             reference = f"triage version {number}"
-        return _Read(int(totals["proposals"]), config, versions, project.experiments(), reference)
+        drawn = project.audits()
+        judged = len(drawn), int(drawn["answered"].sum())
+        return _Read(int(totals["proposals"]), config, versions, project.experiments(), reference, judged)
 
     def present(self, data: _Read) -> None:
         """Follow the project; sliders stay where they are but for the first time."""
@@ -123,7 +129,7 @@ class ThresholdsView(View):
             place = self.campaign.place
             self.body.objects = [layout.next_step("No proposals yet", NO_PROPOSALS, f"workbench propose {place}")]
             return
-        self.reference, self.reference_name = data.config, data.reference
+        self.reference, self.reference_name, self.judged = data.config, data.reference, data.judged
         if self._first:
             self._first = False
             self.state.take(data.config)
@@ -150,6 +156,8 @@ class ThresholdsView(View):
         if key == self._built_for and self.pooled is not None:
             if self._compared != (self.reference.digest, self.reference_name):  # else nothing moves: people only review
                 self._compare()
+                self._moved()
+            elif self.judged != self._audits_for:
                 self._moved()
             return
         self._built_for = key
@@ -184,11 +192,17 @@ class ThresholdsView(View):
                 self.state.pool = "distinct"
             return
         self.pooled = pooled
+        self.audits, self._audits_for = None, (0, 0)
         self.known_curves = curves(pooled)
-        options = {"accepted": "accepted", "number": "number"}
-        self.shown.options = {**options, "error": "error"} if pooled.comparison is not None else options
+        self._offer(pooled.comparison is not None)
         self._compare()
         self._moved()
+
+    def _offer(self, error: bool) -> None:
+        """Offer the map of errors where it is known."""
+        options = ["accepted", "number", *(["error"] if error else [])]
+        if list(self.shown.options) != options:
+            self.shown.options = dict(zip(options, options, strict=True))
 
     def _compare(self) -> None:
         """Count what the project's own triage gives, to show differences from it."""
@@ -217,8 +231,11 @@ class ThresholdsView(View):
         self._settling = pn.state.add_periodic_callback(self.guarded(self._settled), period=SETTLED_MS, count=1)
 
     def _answered(self, asked: tuple[TriageConfig, str]) -> Answer:
-        assert self.pooled is not None
-        return answer(self.pooled, *asked)
+        pooled, judged = self.pooled, self.judged
+        assert pooled is not None
+        if pooled.comparison is None and judged != self._audits_for:
+            self.audits, self._audits_for = audits_of(self.campaign.project, pooled), judged
+        return answer(pooled, *asked, audits=self.audits)
 
     def _deliver(self, _asked: Any, found: Answer | None, error: BaseException | None) -> None:
         def act() -> None:
@@ -234,6 +251,7 @@ class ThresholdsView(View):
     def _draw(self) -> None:
         if self.answer is None or self.pooled is None:
             return
+        self._offer(self.pooled.comparison is not None or self.answer.audited is not None)
         self.counts.object = _counted(self.answer, self.before, self.pooled, self.reference_name)
         self.figures.send(self.answer)
 
@@ -362,6 +380,10 @@ def _counted(found: Answer, before: dict[str, int], pooled: Pooled, reference: s
             " Wrong: without a true mask of its own at IoU 0.75, where truth holds every object. Recall: true masks"
             f" found at IoU 0.5; no model on this grid and within these areas finds more than {_percent(ceiling.value)}."
         )
+    if found.audited is not None:
+        by_audits = found.audited
+        small = f"by {by_audits.n:,} audited masks; {_percent(by_audits.low)} to {_percent(by_audits.high)}"
+        cells.append((_percent(by_audits.value), "wrong among accepted", small, ""))
     text = (
         f"Distinct pool: {len(pooled):,} proposals of {images} after NMS at {found.config.nms_iou:g}. "
         f"The counts are exactly what triage gives. Differences are against {reference}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -50,6 +51,14 @@ class Pooled:
     compared: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
     curves: dict[str, Curve] = dataclasses.field(default_factory=dict)
     edges: dict[tuple[str, int], NDArray[np.float64]] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def rows_by_image(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Order of a distinct pool's rows by image, stable, and (M + 1,) where in it each image begins."""
+        assert isinstance(self.pool, DistinctPool)
+        image = np.searchsorted(self.starts, self.pool.rows, side="right") - 1
+        order = np.argsort(image, kind="stable")
+        return order, np.searchsorted(image[order], np.arange(len(self.image_ids) + 1))
 
     @property
     def kind(self) -> str:
@@ -174,10 +183,7 @@ class _Labelled:
         if not self._rows or not isinstance(pooled.pool, DistinctPool):
             return pooled
         place = {image_id: m for m, image_id in enumerate(pooled.image_ids)}
-        given = pooled.pool.rows
-        image = np.searchsorted(pooled.starts, given, side="right") - 1
-        order = np.argsort(image, kind="stable")
-        cuts = np.searchsorted(image[order], np.arange(len(place) + 1))
+        given, (order, cuts) = pooled.pool.rows, pooled.rows_by_image
         images: list[ComparedImage] = []
         compared = [np.zeros(0, np.int64)]
         for image_id, rows in self._rows.items():

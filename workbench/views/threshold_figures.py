@@ -97,7 +97,7 @@ class LiveFigures:
         view = self._view
         error = None
         if view.shown.value == "error" and view.pooled is not None:
-            error = error_map(view.pooled, data.heat, view.state.axis)[0]
+            error = error_map(view.pooled, data.heat, view.state.axis, view.audits)[0]
         return pool_plots.heat_map(data.heat, view.shown.value, view.state.axis, error)
 
     def _lines(self, data: Answer) -> hv.Overlay:

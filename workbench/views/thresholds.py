@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from workbench.config import TriageConfig
 from workbench.loop.metrics import METRICS, Point
+from workbench.tables.figures import Interval
 from workbench.tables.outcomes import Outcome
 from workbench.triage.histogram import HeatMap, Histogram, cells_of, count
 from workbench.triage.limits import PoolError
 from workbench.triage.pool import DistinctPool, ExactPool
+from workbench.views.pool_audits import PoolAudits
 from workbench.views.pools import Pooled
 
 BINS = 48
@@ -54,6 +56,7 @@ class Answer:
     counts : of the distinct pool distinct, auto_accepted, flagged, discarded; of the exact pool kept, discarded, duplicates
     heat : rows by predicted IoU (x), a stability (y) and outcome; histogram : by predicted IoU and outcome
     rates : figures of `workbench.loop.metrics.METRICS` on the images with truth, by name; empty without any
+    audited : the wrong share among the auto-accepted by audits; None where truth says it, or nothing does
     """
 
     config: TriageConfig
@@ -62,6 +65,7 @@ class Answer:
     heat: HeatMap
     histogram: Histogram
     rates: Mapping[str, Rate] = dataclasses.field(default_factory=dict)
+    audited: Interval | None = None
 
     @property
     def rate(self) -> float:
@@ -172,8 +176,18 @@ def _parsed(state: Thresholds, name: str, text: str) -> Any:
     return text
 
 
-def answer(pooled: Pooled, config: TriageConfig, axis: str = "jitter_stability", bins: int = BINS) -> Answer:
+def answer(
+    pooled: Pooled,
+    config: TriageConfig,
+    axis: str = "jitter_stability",
+    bins: int = BINS,
+    audits: PoolAudits | None = None,
+) -> Answer:
     """Return what a pool says to thresholds.
+
+    Parameters
+    ----------
+    audits : what `audits_of` knows of the pool; asked where no image has truth
 
     Raises
     ------
@@ -188,7 +202,10 @@ def answer(pooled: Pooled, config: TriageConfig, axis: str = "jitter_stability",
         "predicted_iou", axis, (_edges_of(pooled, "predicted_iou", bins), _edges_of(pooled, axis, bins)), config
     )
     histogram = pool.histogram("predicted_iou", heat.x_edges, config)
-    return Answer(config, "distinct", counts, heat, histogram, _rates(pooled, pool, config))
+    rates, audited = _rates(pooled, pool, config), None
+    if not rates and audits is not None:
+        audited = audits.fp_rate(pool.outcome(config)[pool.rows[audits.rows]] == Outcome.auto_accepted)
+    return Answer(config, "distinct", counts, heat, histogram, rates, audited)
 
 
 def _rates(pooled: Pooled, pool: DistinctPool, config: TriageConfig) -> dict[str, Rate]:
@@ -238,19 +255,31 @@ def edges(values: NDArray[np.float32], bins: int) -> NDArray[np.float64]:
     return np.linspace(low, high if high > low else low + 0.01, bins + 1)
 
 
-def error_map(pooled: Pooled, heat: HeatMap, axis: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the share of wrong ones among distinct proposals of images with truth by cell, NaN where none is, and their number."""
+def error_map(
+    pooled: Pooled, heat: HeatMap, axis: str, audits: PoolAudits | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the share of wrong ones among the distinct proposals that were judged, by cell, and their number.
+
+    Judged by truth where any image has it, else by audits, where each mask stands for those that were not drawn. NaN where
+    none was judged.
+    """
     pool, comparison = pooled.pool, pooled.comparison
-    shape = (len(heat.y_edges) - 1, len(heat.x_edges) - 1)
-    if comparison is None or not isinstance(pool, DistinctPool):
+    if not isinstance(pool, DistinctPool) or (comparison is None and audits is None):
+        shape = (len(heat.y_edges) - 1, len(heat.x_edges) - 1)
         return np.full(shape, np.nan), np.zeros(shape, np.int64)
-    right, wrong = comparison.verdicts(np.ones(len(comparison), bool))
-    x, y = pool.column("predicted_iou")[pooled.compared], pool.column(axis)[pooled.compared]
-    judged = right | wrong
-    n, _, _ = np.histogram2d(y[judged], x[judged], bins=(heat.y_edges, heat.x_edges))
-    bad, _, _ = np.histogram2d(y[wrong], x[wrong], bins=(heat.y_edges, heat.x_edges))
+    if comparison is not None:
+        right, wrong = comparison.verdicts(np.ones(len(comparison), bool))
+        rows, weight = pooled.compared, (right | wrong).astype(np.float64)
+    else:
+        assert audits is not None
+        rows, weight, wrong = audits.rows, audits.weight, audits.audited.wrong
+    x, y = pool.column("predicted_iou")[rows], pool.column(axis)[rows]
+    edges, judged = (heat.y_edges, heat.x_edges), weight > 0
+    n, _, _ = np.histogram2d(y[judged], x[judged], bins=edges)
+    whole, _, _ = np.histogram2d(y[judged], x[judged], bins=edges, weights=weight[judged])
+    bad, _, _ = np.histogram2d(y[judged], x[judged], bins=edges, weights=(weight * wrong)[judged])
     with np.errstate(invalid="ignore"):
-        return bad / n, n.astype(np.int64)
+        return bad / whole, n.astype(np.int64)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -149,7 +149,8 @@ class Session:
             return {"ok": False, "error": str(error)}
         except StoreError as error:
             client, seq = address(raw)
-            if isinstance(raw, Mapping) and raw.get("kind") in UNRECORDED:  # nothing is lost: people ask again
+            assert isinstance(raw, Mapping)
+            if raw.get("kind") in UNRECORDED:  # nothing is lost: people ask again
                 return {"ok": False, "error": str(error)}
             if self._acked.get(client, 0) >= seq:  # it is in the journal; only its effect could not be read
                 return {"ok": True, "gesture": raw.get("gesture_id"), "message": f"recorded, but not shown: {error}"}
