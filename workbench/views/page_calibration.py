@@ -97,16 +97,46 @@ class CalibrationView(View):
         self.body.objects = [
             layout.grid(
                 layout.card(title, layout.words(_errors(found)), *measuring, text=_WHY, wide=True),
-                layout.card("All distinct proposals", *_panes(plots.figure(found), "calibration")),
-                layout.card("Auto-accepted masks", *_panes(plots.figure(found, auto=True), "calibration-accepted")),
-                *_by_cycle(data.by_cycle),
-                *_by_domain(*data.by_domain),
-                layout.card("Figures", layout.table(_figures(found), "calibration"), text=_FIGURES, wide=True),
-                _verifiers(found, place),
+                layout.card("All distinct proposals", self._curve(found, "calibration", auto=False)),
+                layout.card("Auto-accepted masks", self._curve(found, "calibration-accepted", auto=True)),
+                *self._by_cycle(data.by_cycle),
+                *self._by_domain(*data.by_domain),
+                self._table("Figures", lambda: _figures(found), "calibration", _FIGURES),
+                *self._verifiers(found),
                 layout.card("What can be promised", form, self.certificates, text=_PROMISE, wide=True),
-                layout.card("Records", layout.table(data.records.iloc[::-1], "calibration-records"), wide=True),
+                self._table("Records", lambda: data.records.iloc[::-1], "calibration-records"),
             )
         ]
+
+    def _table(self, title: str, frame: Callable[[], Any], name: str, text: str = "", *below: Any) -> Any:
+        table = self.later(lambda: [layout.table(frame(), name)], 240)
+        return layout.card(title, table, *below, text=text, wide=True)
+
+    def _curve(self, found: Calibration, name: str, auto: bool) -> Any:
+        return self.later(lambda: _panes(plots.figure(found, auto=auto), name), 545)
+
+    def _groups(self, title: str, tables: Mapping[str, ReliabilityTable], name: str, text: str) -> Any:
+        figure = self.later(lambda: [layout.figure(reliability_plots.groups(tables, name), 340)], 340)
+        return layout.card(title, figure, text=text)
+
+    def _by_cycle(self, tables: Mapping[str, ReliabilityTable]) -> list[Any]:
+        if len(tables) < 2:
+            text = "Only one run has been calibrated. Calibrate after each cycle, and its curve stands beside the others here."
+            return [layout.card("By cycle", layout.note(text))]
+        text = "Distinct proposals after recalibration, each run's latest calibration."
+        return [self._groups("By cycle", tables, "calibration-by-cycle", text)]
+
+    def _by_domain(self, tables: Mapping[str, ReliabilityTable], images: int) -> list[Any]:
+        if not tables:
+            text = "Domains are the folders of the images; there are no labelled calibration images of two domains that had no part in the recalibration."
+            return [layout.card("By domain", layout.note(text))]
+        text = f"After recalibration, on {images:,} calibration images that had no part in it."
+        return [self._groups("By domain", tables, "calibration-by-domain", text)]
+
+    def _verifiers(self, found: Calibration) -> list[Any]:
+        text = f"To have triage flag what it doubts: workbench calibrate {self.campaign.place} --adopt verifier"
+        step = [layout.note(text)] if found.good.useful else []
+        return [self._table("Verifiers", lambda: _verified(found), "verifiers", _VERIFIERS, *step)]
 
     def run_calibration(self) -> None:
         """Calibrate in a thread; the page follows."""
@@ -170,27 +200,6 @@ def _panes(plot: Any, name: str) -> list[Any]:
     return found
 
 
-def _by_cycle(tables: Mapping[str, ReliabilityTable]) -> list[Any]:
-    if len(tables) < 2:
-        text = (
-            "Only one run has been calibrated. Calibrate after each cycle, and its curve stands beside the others here."
-        )
-        return [layout.card("By cycle", layout.note(text))]
-    figure = layout.figure(reliability_plots.groups(tables, "calibration-by-cycle"), 340)
-    return [
-        layout.card("By cycle", figure, text="Distinct proposals after recalibration, each run's latest calibration.")
-    ]
-
-
-def _by_domain(tables: Mapping[str, ReliabilityTable], images: int) -> list[Any]:
-    if not tables:
-        text = "Domains are the folders of the images; there are no labelled calibration images of two domains that had no part in the recalibration."
-        return [layout.card("By domain", layout.note(text))]
-    figure = layout.figure(reliability_plots.groups(tables, "calibration-by-domain"), 340)
-    text = f"After recalibration, on {images:,} calibration images that had no part in it."
-    return [layout.card("By domain", figure, text=text)]
-
-
 def _errors(found: Calibration) -> str:
     """Return the main errors as tiles."""
     cells = []
@@ -202,8 +211,8 @@ def _errors(found: Calibration) -> str:
     return layout.tiles([*cells, (method, "recalibrated by", "chosen by cross-validation over images", "")])
 
 
-def _verifiers(found: Calibration, place: str) -> Any:
-    """Return what the verifiers know beside the scores there are already, and how to let triage use one."""
+def _verified(found: Calibration) -> Any:
+    """Return what the verifiers know beside the scores there are already, as a table."""
     import pandas as pd
 
     rows = [
@@ -220,10 +229,7 @@ def _verifiers(found: Calibration, place: str) -> Any:
         }
         for v in (found.good, found.complete)
     ]
-    text = f"To have triage flag what it doubts: workbench calibrate {place} --adopt verifier"
-    step = [layout.note(text)] if found.good.useful else []
-    table = layout.table(pd.DataFrame(rows).round(3), "verifiers")
-    return layout.card("Verifiers", table, *step, text=_VERIFIERS, wide=True)
+    return pd.DataFrame(rows).round(3)
 
 
 def _figures(found: Calibration) -> Any:

@@ -104,14 +104,13 @@ class CyclesView(View):
             text = "Proposals are not sorted yet. Triage sorts them into accepted, flagged and discarded:"
             cards.append(layout.next_step("Not triaged yet", text, f"workbench triage {place}"))
         else:
-            figure = layout.figure(report_plots.reasons(report.reasons), 320)
+            figure = self.later(lambda: [layout.figure(report_plots.reasons(report.reasons), 320)], 320)
             text = "Distinct proposals by reason; one may have several."
             cards.append(layout.card("Why masks are flagged or discarded", figure, text=text))
         cards += [*self._cycles(data), *self._gate(data), *self._efficiency(data)]
         runs = data.runs[["id", "model_id", "started_at", "done", "failed", "proposals", "distinct", "seconds"]]
-        cards.append(
-            layout.card("Runs of models", layout.table(runs.iloc[::-1].reset_index(drop=True), "runs"), wide=True)
-        )
+        table = self.later(lambda: [layout.table(runs.iloc[::-1].reset_index(drop=True), "runs")], 240)
+        cards.append(layout.card("Runs of models", table, wide=True))
         self.body.objects = [layout.grid(*cards, *self._failed(data))]
 
     def _cycles(self, data: _Read) -> list[Any]:
@@ -124,14 +123,25 @@ class CyclesView(View):
         waiting = [layout.note(line) for line in table.lines()[-1:] if table.awaited]
         parts = [
             layout.card("Cycle table", *waiting, self.reference, self.cycle_table, text=_CYCLES, wide=True),
-            *[_trend(frame, name) for name in report_plots.TRENDS if name in frame],
-            layout.card("Predicted IoU by cycle", layout.figure(report_plots.confidence(table.rows), 260)),
+            *[self._trend(frame, name) for name in report_plots.TRENDS if name in frame],
+            layout.card(
+                "Predicted IoU by cycle",
+                self.later(lambda: [layout.figure(report_plots.confidence(table.rows), 260)], 260),
+            ),
         ]
         if len(data.models):
-            parts.append(layout.card("Models and their parents", layout.table(data.models, "models"), wide=True))
+            models = self.later(lambda: [layout.table(data.models, "models")], 240)
+            parts.append(layout.card("Models and their parents", models, wide=True))
         self._table = table
-        self._fill_table()
+        self.soon(self._fill_table)
         return parts
+
+    def _trend(self, frame: Any, name: str) -> Any:
+        """Return a figure by cycle, or why there is none."""
+        title = report_plots.TRENDS[name]
+        if not frame[name].notna().any():
+            return layout.card(title, layout.note(_UNKNOWN.get(name, "Not known of any cycle yet.")))
+        return layout.card(title, self.later(lambda: [layout.figure(report_plots.trend(frame, name), 260)], 260))
 
     def _fill_table(self) -> None:
         """Show the cycles, with the figures of the seed beside them where that is wanted."""
@@ -189,14 +199,6 @@ class CyclesView(View):
         text = "Images without proposals, each with the reason."
         table = layout.table(data.failures, "failures")
         return [layout.card("Images that could not be used", table, text=text, wide=True)]
-
-
-def _trend(frame: Any, name: str) -> Any:
-    """Return a figure by cycle, or why there is none."""
-    title = report_plots.TRENDS[name]
-    if not frame[name].notna().any():
-        return layout.card(title, layout.note(_UNKNOWN.get(name, "Not known of any cycle yet.")))
-    return layout.card(title, layout.figure(report_plots.trend(frame, name), 260))
 
 
 def _table_of(found: Efficiency) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from workbench.loop.diversity import Diversity, diversity
@@ -92,21 +92,25 @@ class QualityView(View):
         self.body.objects = [
             layout.grid(
                 layout.card("What people left", layout.words(_left(data.report)), wide=True),
-                self._figure("Time by phase", report_plots.phases(data.report), _time_text(data.report)),
-                self._figure("Rejected masks by reason", report_plots.reasons(data.report.rejected_by_reason), "", 320),
+                self._figure("Time by phase", lambda: report_plots.phases(data.report), _time_text(data.report)),
+                self._figure(
+                    "Rejected masks by reason", lambda: report_plots.reasons(data.report.rejected_by_reason), "", 320
+                ),
                 layout.card("Agreement between annotators", *_agreement(data.agreement)),
-                self._figure("Diversity of sizes", report_plots.sizes(data.diversity), _diversity_text(data.diversity)),
+                self._figure(
+                    "Diversity of sizes", lambda: report_plots.sizes(data.diversity), _diversity_text(data.diversity)
+                ),
                 layout.card("Audits", *_audits(data, place), text="A blind sample of final masks, judged by a senior."),
                 self._openable("Disagreements with the audit", data.disagreements, "disagreements", data.paths),
                 self._openable("Masks that overlap too much", data.overlaps, "overlaps", data.paths),
                 layout.card("The mask that you chose", self.opened, wide=True, text="Choose a row in a table above."),
-                layout.card("Images", layout.table(data.reviewed, "reviewed"), wide=True),
+                layout.card("Images", self.later(lambda: [layout.table(data.reviewed, "reviewed")], 400), wide=True),
                 *self._failures(data),
             )
         ]
 
-    def _figure(self, title: str, figure: Any, text: str, height: int = 280) -> Any:
-        return layout.card(title, layout.figure(figure, height), text=text)
+    def _figure(self, title: str, figure: Callable[[], Any], text: str, height: int = 280) -> Any:
+        return layout.card(title, self.later(lambda: [layout.figure(figure(), height)], height), text=text)
 
     def _failures(self, data: _Read) -> list[Any]:
         if not len(data.failures):

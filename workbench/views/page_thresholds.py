@@ -100,6 +100,10 @@ class ThresholdsView(View):
         self.use_region.on_click(self.guarded(lambda _: self._take_region()))
         self._region: tuple[float, float] | None = None
 
+    def useful(self) -> bool:
+        """Whether the counts are there, or cannot be yet."""
+        return self.presented and (self.pooled is None or self.answer is not None)
+
     def close(self) -> None:
         """Stop working for a page that is gone."""
         super().close()

@@ -40,11 +40,12 @@ class LiveFigures:
         """Draw what follows every move."""
         key = (id(self._view.pooled), self._view.state.axis)
         if key != self._made_for:
-            self._make(found)
             self._made_for = key
+            self._view.soon(self._make)
         else:
             for name in ("heat", "lines", "bars"):
-                self._pipes[name].send(found)
+                if name in self._pipes:
+                    self._pipes[name].send(found)
         if not self._view.live:
             self.send_slow()
 
@@ -63,9 +64,10 @@ class LiveFigures:
                 self._pipes[name] = hv.streams.Pipe(data=found)
                 place.objects = [layout.figure(self.curve(name), 300)]
 
-    def _make(self, found: Answer) -> None:
+    def _make(self) -> None:
         """Make the figures anew: another pool or axis has other ranges."""
         view = self._view
+        found = view.answer
         self._pipes.update({name: hv.streams.Pipe(data=found) for name in ("heat", "lines", "bars")})
         heat = hv.DynamicMap(self._heat, streams=[self._pipes["heat"]])
         lines = hv.DynamicMap(self._lines, streams=[self._pipes["lines"]])

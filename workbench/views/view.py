@@ -18,6 +18,8 @@ from workbench.views.campaign import Campaign, words
 from workbench.views.latest import LOG, Latest
 
 POLL_MS = 2_000
+AGAIN_MS = 1_000
+FIRST_S = 0.4  # a page that is read within this time is sent whole; else it is sent empty, and filled when it is read
 
 pn.extension("tabulator", inline=True, notifications=False)
 
@@ -25,7 +27,8 @@ pn.extension("tabulator", inline=True, notifications=False)
 class View(pn.viewable.Viewer):
     """A page's main part over a campaign. `read` works in a thread, `present` changes the page.
 
-    Without a session (in a notebook, in a test, for a file) both are called at once, in turn.
+    What takes long to make (a figure takes a tenth of a second) is handed to `soon` or `later`: the page is sent without
+    it. Without a session (in a notebook, in a test, for a file) everything is done at once, in turn.
     """
 
     name_of_page = ""
@@ -43,10 +46,13 @@ class View(pn.viewable.Viewer):
         self._not_before = 0.0
         self._lock = threading.Lock()
         self._waiting: list[Callable[[], None]] | None = [] if self._doc is not None else None
+        self._slow: list[Callable[[], None]] = []
+        self.presented = False
         self.setup()
         campaign.param.watch(lambda _: self.refresh(), "changed")
         self.refresh()
         if self._doc is not None:
+            self._begin()
             pn.state.onload(self._loaded)
             pn.state.add_periodic_callback(self._poll, period=POLL_MS)
             pn.state.on_session_destroyed(lambda _: self.close())
@@ -66,6 +72,46 @@ class View(pn.viewable.Viewer):
     @abstractmethod
     def present(self, data: Any) -> None:
         """Put what was read on the page."""
+
+    def useful(self) -> bool:
+        """Whether the page shows what people open it for; until then it is not sent for a while."""
+        return self.presented
+
+    def soon(self, action: Callable[[], None]) -> None:
+        """Do what takes long after what is quick; what the page shows until then has been sent."""
+        if self._doc is None:
+            action()
+            return
+        with self._lock:
+            if self._waiting is not None:
+                self._slow.append(lambda: self._when_seen(action))
+                return
+        self.on_page(lambda: self._when_seen(action))
+
+    def _when_seen(self, action: Callable[[], None]) -> None:
+        """Do it while a browser is connected: people leave a page before it is whole, and go to the next."""
+        doc = self._doc
+        session = getattr(doc.session_context, "session", None) if doc is not None else None
+        if doc is not None and session is not None and not session.connection_count:
+            again = functools.partial(_within, doc, self._guarded(lambda: self._when_seen(action)))
+            doc.add_timeout_callback(again, AGAIN_MS)
+        else:
+            action()
+
+    def later(self, make: Callable[[], list[Any]], height: int) -> pn.Column:
+        """Return a place for something that takes long to make.
+
+        Parameters
+        ----------
+        make : returns what goes there; height : of it, px
+        """
+        place = pn.Column(sizing_mode="stretch_width", min_height=height)
+
+        def fill() -> None:
+            place.objects = make()
+
+        self.soon(fill)
+        return place
 
     def close(self) -> None:
         """Stop working for a page that nobody sees any more."""
@@ -95,12 +141,24 @@ class View(pn.viewable.Viewer):
                 return
         doc.add_next_tick_callback(functools.partial(_within, doc, self._guarded(action)))
 
+    def _begin(self) -> None:
+        """Put on the page what can be had at once, before it is sent."""
+        until = time.monotonic() + FIRST_S
+        while not self.campaign.problem and not self.useful() and time.monotonic() < until:
+            with self._lock:
+                waiting, self._waiting = self._waiting or [], []
+            for action in waiting:
+                self._guarded(action)()
+            if not waiting:
+                time.sleep(0.005)
+
     def _loaded(self) -> None:
-        """Do what came before the page was there."""
+        """Do what came before the page was there, each in a turn of its own: others are served in between."""
         with self._lock:
-            waiting, self._waiting = self._waiting or [], None
+            waiting, self._waiting = [*(self._waiting or []), *self._slow], None
+            self._slow = []
         for action in waiting:
-            self._guarded(action)()
+            self.on_page(action)
 
     def guarded(self, action: Callable[..., None]) -> Callable[..., None]:
         """Return an action whose errors become words on the page."""
@@ -127,6 +185,7 @@ class View(pn.viewable.Viewer):
                 return
             self.say("")
             self.present(data)
+            self.presented = True
 
         self.on_page(self._guarded(act))
 
