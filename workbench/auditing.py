@@ -265,9 +265,10 @@ def _as_they_stood(shown: Shown, run_id: int, image_ids: Sequence[str], wrong_io
 
 def _stood(review: ImageReview, drawn: Sequence[Answer], wrong_iou: float) -> _Stood:
     automatic = ~review.drawn
-    looked = automatic & (review.superseded | ((review.verdict != state.NONE) & ~review.bulk))
-    seen = {str(review.masks.mask_id[k]): _is_wrong(review, int(k), wrong_iou) for k in np.flatnonzero(looked)}
-    drawable = frozenset(review.masks.mask_id[automatic & review.final & ~looked].tolist())
+    seen = {
+        str(review.masks.mask_id[k]): _is_wrong(review, int(k), wrong_iou) for k in np.flatnonzero(review.looked_at)
+    }
+    drawable = frozenset(review.masks.mask_id[automatic & review.final & ~review.looked_at].tolist())
     return _Stood(seen, drawable, [answer for answer in drawn if answer.mask.mask_id in drawable])
 
 

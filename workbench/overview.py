@@ -14,7 +14,7 @@ from workbench.recording import Shown
 from workbench.report import Figures
 from workbench.review import state, timing
 from workbench.review.config import ReviewConfig
-from workbench.review.state import REJECT, ImageReview
+from workbench.review.state import ImageReview
 from workbench.store import audits, journal
 from workbench.tables.events import Progress, ReviewEvent
 from workbench.tables.figures import Interval
@@ -139,16 +139,16 @@ def _counted(review: ImageReview, config: ReviewConfig) -> _Counted:
         OverlappingPair(review.image_id, names[i], names[j], float(iou))
         for i, j, iou in zip(found.i, found.j, found.iou, strict=True)
     ]
-    automatic = ~review.drawn
-    looked_at = automatic & (((review.verdict != state.NONE) & ~review.bulk) | review.superseded)
-    rejected = looked_at & (review.verdict == REJECT) & ~review.superseded
     reasons = collections.Counter(
-        name for k in np.flatnonzero(rejected) for name in (reason_names(review.reasons[k]) or "none given").split(", ")
+        name
+        for k in np.flatnonzero(review.rejected)
+        for name in (reason_names(review.reasons[k]) or "none given").split(", ")
     )
     sources = collections.Counter(str(s) for s in final.source)
     drawn = frozenset((review.image_id, str(mask)) for mask in names[final.source != "automatic"])
     covered = quality.coverage(final, review.size_hw)
-    return _Counted(sources, covered, pairs, int(rejected.sum()), int(looked_at.sum()), reasons, drawn)
+    looked_at, rejected = int(review.looked_at.sum()), int(review.rejected.sum())
+    return _Counted(sources, covered, pairs, rejected, looked_at, reasons, drawn)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
-from disc_project import disc_project, draw_all
+from disc_project import disc_project
 from random_sams import random_sam
 
 from workbench.config import ProposeConfig
@@ -155,6 +154,42 @@ def test_run_cycles__all_or_nothing_auto_accepted(tmp_path, sam, threshold):
         assert table.rows[0].figures["fp_rate"].known == (threshold < 0)
 
 
+def test_run_cycles__test_images_that_are_known_in_one_cycle_only(tmp_path, sam):
+    """Truth that comes or goes between cycles, and an image that cannot be read any more: paired over what both have."""
+    with made(tmp_path) as project:
+        run(project, sam, 1)
+        with project.catalog.write() as connection:
+            connection.exec_driver_sql(
+                "DELETE FROM truth_images WHERE image_key = (SELECT key FROM images WHERE path = '8.png')"
+            )
+        table = run(project, sam, 2)
+        assert [row.test for row in table.rows] == [2, 1, 1]
+        assert [row.figures["recall_proposals"].n for row in table.rows] == [6, 3, 3]
+        assert table.rows[-1].changes["first"]["recall_proposals"].n == 1
+        assert project.cycles().to_dict() == table.to_dict()
+
+
+def test_run_cycles__a_test_image_that_fails_is_no_image_without_proposals(tmp_path, sam):
+    with made(tmp_path) as project:
+        run(project, sam, 1)
+        (tmp_path / "images" / "8.png").write_bytes(b"no image")
+        table = run(project, sam, 2)
+        assert [row.test for row in table.rows] == [2, 1, 1]
+        assert table.rows[-1].changes["first"]["recall_proposals"].n == 1
+
+
+def test_run_cycles__figures_are_of_distinct_proposals_whatever_is_stored(tmp_path, sam):
+    found = []
+    for pool in ("distinct", "exact"):
+        with made(tmp_path / pool) as project:
+            table = run(project, sam, 1, floors=FLOORS.replace(pool=pool))
+            found.append(table.rows[0])
+            stored = len(project.proposals())
+    assert stored > sum(found[1].confidence) > 0
+    assert found[0].confidence == found[1].confidence
+    assert {k: str(v) for k, v in found[0].figures.items()} == {k: str(v) for k, v in found[1].figures.items()}
+
+
 def test_run_cycles__human_oracle_is_worse(tmp_path, sam):
     with made(tmp_path) as project:
         run(project, sam, 1, annotator=OracleConfig(error_rate=1.0))
@@ -187,22 +222,3 @@ def test_run_cycles__a_failed_training_stops_the_campaign_loudly(tmp_path, sam, 
 def test_run_cycles__wrong_use_is_said(tmp_path, sam, changes, message):
     with made(tmp_path) as project, pytest.raises((ValueError, StoreError), match=message):
         project.run_cycles(**{"cycles": 1, "annotator": "oracle", "model": sam, "roles": SPLIT, **TOY, **changes})
-
-
-def test_true_masks__final_masks_of_people_where_no_truth_is(tmp_path, sam):
-    from workbench.loop.cycle import true_masks
-
-    with made(tmp_path) as project:
-        project.propose(sam_of(sam), FLOORS, progress=False)
-        ids = project.images()["image_id"].tolist()
-        assert true_masks(project, ids, final=True)[2] == []
-        draw_all(project, 2)
-        masks, crowd, known = true_masks(project, ids, final=True)
-        assert known == ids[:2]
-        assert (len(masks), len(crowd)) == (3, 3)
-        assert np.array_equal(masks.mask_id, project.final_masks().mask_id)
-        assert true_masks(project, ids, final=False)[2] == ids
-
-
-def sam_of(sam):
-    return load_sam(sam)

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from workbench.config import ProposeConfig, TriageConfig, preset_for
 from workbench.loop import batches, measuring, thresholds
+from workbench.loop.labelling import Truths, truths
+from workbench.loop.labelling import _add_final as add_final
 from workbench.loop.oracle import Annotator
 from workbench.settings import Settings, setting, settings
 from workbench.store import campaigns, files
@@ -63,6 +64,11 @@ class Plan:
         """Return the plan as plain values."""
         parts = {name: getattr(self, name).to_dict() for name in ("cycle", "floors", "triage", "train")}
         return {**parts, "model_id": self.model_id, "pools": {role: list(ids) for role, ids in self.pools.items()}}
+
+    @property
+    def pooled(self) -> TriageConfig:
+        """The first thresholds over the pool that figures are of: distinct at the NMS of the floors, in every cycle."""
+        return self.triage.replace(nms=self.floors.nms, nms_iou=self.floors.nms_iou, pool="distinct")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Plan:
@@ -248,6 +254,7 @@ class Campaigning:
                 "counts": counts,
                 "confidence": measuring.histogram(test.rows),
                 "test": len(test.comparison.image_ids),
+                "test_images": list(test.comparison.image_ids),
             }
         return campaigns.advance(self.catalog, cycle, "register", **told)
 
@@ -264,33 +271,27 @@ class Campaigning:
         return campaigns.advance(self.catalog, cycle, "done", work=work)
 
     def _judged(self, cycle: Cycle, images: Sequence[str], *, final: bool) -> measuring.Judged | None:
-        """Return the cycle's proposals beside the truth of images, final masks or imported truth; None without any."""
-        truth, crowd, known = true_masks(self.project, images, final=final)
+        """Return the cycle's proposals beside what is known of images, None without any.
+
+        final : by the final masks of complete images; else by imported truth, and by final masks where there is none
+        """
+        known = final_truths(self.project, images) if final else truths(self.project, images)
         if not known:
             return None
-        rows = self.project.proposals(known, run=cycle.state["run_id"])
-        return measuring.judge(rows, truth, known, crowd, self.plan.floors)
+        rows = self.project.each(list(known), cycle.state["run_id"], config=self.plan.triage)
+        judged = measuring.judge(rows, known, self.plan.pooled, self.plan.floors)
+        return judged if judged.comparison.image_ids else None
 
 
-def true_masks(
-    project: Looping, images: Sequence[str], *, final: bool
-) -> tuple[Proposals, NDArray[np.bool_], list[str]]:
-    """Return what is taken as true of images: masks, which are crowds, and the images that something is known of.
-
-    final : the final masks of complete images; else their imported truth, and final masks where there is none
-    """
-    none = np.zeros(0, bool)
-    if not images:
-        return Proposals.empty(), none, []
-    reviewed, frame = project.reviewed(), project.images()
-    imported = [] if final else frame.loc[frame["truth"].notna() & frame["image_id"].isin(images), "image_id"].tolist()
-    complete = reviewed.loc[reviewed["status"] == "complete", "image_id"]
-    people = [image for image in images if image in set(complete) and image not in set(imported)]
-    masks = [project.truth(imported) if imported else Proposals.empty()]
-    crowd = project.truth_labels(imported)["crowd"].to_numpy(bool) if imported else none
-    masks.append(project.final_masks(people) if people else Proposals.empty())
-    known = [image for image in images if image in {*imported, *people}]
-    return Proposals.concat(masks), np.concatenate([crowd, np.zeros(len(masks[1]), bool)]), known
+def final_truths(project: Looping, images: Sequence[str]) -> Truths:
+    """Return what people left of images that are complete; what nobody looked at one by one is no label."""
+    reviewed, found = project.reviewed(), Truths()
+    complete = set(reviewed.loc[reviewed["status"] == "complete", "image_id"])
+    found.labels = {}
+    done = [image for image in images if image in complete]
+    if done:
+        add_final(project, found, done)
+    return found
 
 
 def asked_digest(asked: Mapping[str, Any]) -> str:
@@ -301,12 +302,11 @@ def asked_digest(asked: Mapping[str, Any]) -> str:
 def table(catalog: Catalog, campaign: Campaign, awaited: tuple[str, ...] = (), cycle: int = 0) -> CycleTable:
     """Return the rows of the cycles of a campaign that are done, with changes paired over the test images."""
     done = [c for c in campaigns.of_campaign(catalog, campaign.id) if c.step == "done"]
+    counts = [measuring.counts_of(cycle.state, campaign.held_out) for cycle in done]
     rows = []
     for i, found in enumerate(done):
-        changes = {}
-        for name, other in (("first", done[0]), ("before", done[max(i - 1, 0)])):
-            both = [f for f in found.state["counts"] if f in other.state["counts"]] if i else []
-            changes[name] = {f: measuring.change(found.state["counts"][f], other.state["counts"][f], 0) for f in both}
+        others = {"first": 0, "before": max(i - 1, 0)}
+        changes = {name: measuring.changes(counts[i], counts[k]) if i else {} for name, k in others.items()}
         rows.append(_row(found, changes))
     return CycleTable(tuple(rows), awaited, cycle or max((c.number for c in done if not c.closing), default=0))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,11 +12,11 @@ from workbench.calibrate.recalibrate import Choice, Features, choose
 from workbench.calibrate.reliability import Measured as Reliable
 from workbench.calibrate.reliability import reliability
 from workbench.config import ProposeConfig, TriageConfig, preset
-from workbench.loop.metrics import METRICS, Comparison, Point, measure
+from workbench.loop.labelling import Truths, candidates
+from workbench.loop.metrics import METRICS, Comparison, Point, compare_image, measure
 from workbench.review.state import ImageReview
 from workbench.tables.figures import Interval
-from workbench.tables.intervals import bootstrap, difference
-from workbench.tables.outcomes import Outcome
+from workbench.tables.intervals import bootstrap, bootstrap_many, difference
 from workbench.tables.proposals import Proposals
 from workbench.triage.rules import triage
 
@@ -29,36 +29,42 @@ DRAWS = 300  # of the bootstrap of reliability, which also simulates a perfect m
 
 
 class Judged(NamedTuple):
-    """Proposals of images beside their truth, N rows.
+    """Distinct proposals of images beside what is known of these, N rows.
 
-    rows : N; right, wrong : (N,) matched one to one at IoU 0.75 among the distinct ones, or not; neither where unknown
+    rows, features : N; comparison : over the images that have proposals and are known
+    right, wrong : (N,) matched one to one at IoU 0.75, or not; neither where unknown
+    unseen : final masks that are no labels, since nobody looked at them, or only in bulk
     """
 
     rows: Proposals
+    features: Features
     comparison: Comparison
     right: NDArray[np.bool_]
     wrong: NDArray[np.bool_]
+    unseen: int
 
 
 def judge(
-    rows: Proposals, truth: Proposals, images: Sequence[str], crowd: NDArray[np.bool_], floors: ProposeConfig
+    proposals: Iterable[tuple[str, Proposals]], known: Truths, config: TriageConfig, floors: ProposeConfig
 ) -> Judged:
-    """Compare proposals with truth, over images that all have it."""
-    comparison, positions = Comparison.of_tables(rows, truth, images, crowd, floors)
-    chosen = rows.select(positions)
-    return Judged(chosen, comparison, *comparison.verdicts(np.ones(len(chosen), bool)))
+    """Compare the distinct proposals of images with what is known of them.
 
-
-def features_of(rows: Proposals) -> Features:
-    """Return what a recalibration looks at."""
-    share = rows.area_px / np.maximum(rows.sizes_hw.astype(np.float64).prod(axis=1), 1)
-    return Features.of(
-        predicted_iou=rows.predicted_iou,
-        stability_score=rows.stability_score,
-        jitter_stability=rows.jitter_stability,
-        area_share=share,
-        solidity=rows.solidity,
-        contrast=rows.contrast,
+    Parameters
+    ----------
+    proposals : id and rows of each image, all of them known
+    config : thresholds whose reasons are features, with the NMS that says what is distinct
+    floors : how the proposals were made, for the grid that the ceiling asks for
+    """
+    parts = [candidates(image, rows, triage(rows, config)) for image, rows in proposals]
+    comparison = Comparison.of(compare_image(part.image_id, part.rows, known[part.image_id], floors) for part in parts)
+    nothing = candidates("", Proposals.empty(), triage(Proposals.empty(), config)).features
+    values = np.concatenate([nothing.values, *(part.features.values for part in parts)])
+    return Judged(
+        Proposals.concat([part.rows for part in parts]),
+        Features(nothing.names, values),
+        comparison,
+        *comparison.verdicts(np.ones(len(comparison), bool)),
+        known.unseen,
     )
 
 
@@ -67,8 +73,7 @@ def recalibration(labelled: Judged | None) -> Choice | None:
     if labelled is None:
         return None
     known = labelled.right | labelled.wrong
-    rows = labelled.rows.select(known)
-    return choose(features_of(rows), labelled.right[known], rows.image_id)
+    return choose(labelled.features.select(known), labelled.right[known], labelled.rows.image_id[known])
 
 
 def figures(
@@ -80,11 +85,8 @@ def figures(
     found = measure(test.comparison, outcome, names, rng, config=config)
     rows_of = np.bincount(test.comparison.image_of_row, minlength=len(test.comparison.image_ids)).astype(np.float64)
     found["distinct_per_image"] = bootstrap(rows_of, rng)
-    by_image = [
-        test.rows.predicted_iou[test.comparison.image_of_row == i] for i in range(len(test.comparison.image_ids))
-    ]
-    sums, counts = (np.array([f(some) for some in by_image], float) for f in (np.nansum, len))
-    found["confidence"] = _mean(sums, counts, rng)
+    found["confidence"] = _mean(test, test.rows.predicted_iou, rng)
+    found["hypothesis_spread"] = _mean(test, test.rows.hypothesis_spread, rng)
     share = found["automatic_share"]
     found["share_by_hand"] = Interval(1 - share.value, 1 - share.high, 1 - share.low, share.n, share.how)
     seed = preset("stage2").triage
@@ -95,9 +97,11 @@ def figures(
     return found, seeds, {name: [_plain(c.values), _plain(c.per)] for name, c in pairs.items()}
 
 
-def _mean(sums: NDArray[np.float64], counts: NDArray[np.float64], rng: np.random.Generator) -> Interval:
-    from workbench.tables.intervals import bootstrap_many
-
+def _mean(test: Judged, column: NDArray[np.float32], rng: np.random.Generator) -> Interval:
+    """Return the mean of a column over the rows that have it, the images drawn anew."""
+    there, images = np.isfinite(column), len(test.comparison.image_ids)
+    of, values = test.comparison.image_of_row[there], column[there].astype(np.float64)
+    sums, counts = np.bincount(of, values, images), np.bincount(of, minlength=images).astype(np.float64)
     return bootstrap_many(sums[None], counts[None], rng, of_events=False).interval(0)
 
 
@@ -113,7 +117,7 @@ def calibration_figures(test: Judged, choice: Choice | None, rng: np.random.Gene
     names = ("ece", "smooth_ece", "auroc")
     found = {f"{name}_before": _interval(before[name]) for name in names}
     if choice is not None and choice.chosen is not None:
-        after = reliability(choice.chosen.predict(features_of(rows)), right, rows.image_id, rng, draws=DRAWS)
+        after = reliability(choice.chosen.predict(test.features.select(known)), right, rows.image_id, rng, draws=DRAWS)
         found |= {name: _interval(after[name]) for name in names}
     return found
 
@@ -122,10 +126,41 @@ def _interval(figure: Reliable) -> Interval:
     return Interval(figure.value, figure.low, figure.high, figure.n, "none" if np.isnan(figure.low) else "bootstrap")
 
 
-def change(now: Sequence[Sequence[float | None]], before: Sequence[Sequence[float | None]], seed: int) -> Interval:
-    """Return the paired difference of a figure between two cycles; counts by image, of the same test images."""
-    a, b = ([np.array([np.nan if v is None else v for v in some], float) for some in side] for side in (now, before))
-    return difference((a[0], a[1]), (b[0], b[1]), np.random.default_rng(seed))
+class Counts(NamedTuple):
+    """Numerators and denominators of figures by test image: `figures` in the order of `images`, None where not known."""
+
+    images: Sequence[str]
+    figures: Mapping[str, Sequence[Sequence[float | None]]]
+
+
+def counts_of(state: Mapping[str, Any], held_out: Sequence[str]) -> Counts:
+    """Return the counts that a cycle has stored.
+
+    Cycles of before the images were stored beside them have counted all held-out ones, or it is not known which.
+    """
+    counts = state["counts"]
+    images = state.get("test_images", held_out)
+    whole = all(len(column) == len(images) for pair in counts.values() for column in pair)
+    return Counts(images, counts) if whole else Counts((), {})
+
+
+def changes(now: Counts, before: Counts) -> dict[str, Interval]:
+    """Return the paired differences of the figures that two cycles have, over the test images that both measured."""
+    place = {image: k for k, image in enumerate(before.images)}
+    both = [(k, place[image]) for k, image in enumerate(now.images) if image in place]
+    if not both:
+        return {}
+    found = {}
+    for name in now.figures:
+        if name in before.figures:
+            a = [_numbers(column)[[k for k, _ in both]] for column in now.figures[name]]
+            b = [_numbers(column)[[k for _, k in both]] for column in before.figures[name]]
+            found[name] = difference((a[0], a[1]), (b[0], b[1]), np.random.default_rng(0))
+    return found
+
+
+def _numbers(values: Sequence[float | None]) -> NDArray[np.float64]:
+    return np.array([np.nan if v is None else v for v in values], np.float64)
 
 
 def histogram(rows: Proposals) -> list[int]:
@@ -137,14 +172,12 @@ def histogram(rows: Proposals) -> list[int]:
 def work(reviews: Sequence[ImageReview], seconds: Mapping[str, float], source: str) -> dict[str, Any]:
     """Return what people did on the images of a batch.
 
-    Masks an hour = manual and edited masks ÷ active hours; rejection_rate = rejected ÷ automatic masks looked at (those
-    auto-accepted or flagged); auto_to_manual = automatic ÷ manual and edited among the final masks.
+    Masks an hour = manual and edited masks ÷ active hours; rejection_rate = rejected ÷ automatic masks that a person
+    looked at, not in bulk; auto_to_manual = automatic ÷ manual and edited among the final masks.
     """
     done = [review for review in reviews if review.status == "complete"]
-    looked = np.concatenate(
-        [r.verdict[~r.drawn & np.isin(r.outcome, (Outcome.auto_accepted, Outcome.flagged))] for r in done]
-        or [np.zeros(0, np.uint8)]
-    )
+    looked = sum(int(r.looked_at.sum()) for r in done)
+    rejected = sum(int(r.rejected.sum()) for r in done)
     manual = sum(int((r.final & r.drawn).sum()) for r in done)
     total = sum(int(r.final.sum()) for r in done)
     hours = sum(seconds.get(r.image_id, 0.0) for r in done) / 3600
@@ -158,7 +191,7 @@ def work(reviews: Sequence[ImageReview], seconds: Mapping[str, float], source: s
         "total_per_image": ratio(total, len(done)),
         "automatic_share": ratio(total - manual, total),
         "auto_to_manual": ratio(total - manual, manual),
-        "rejection_rate": ratio(int((looked == 2).sum()), len(looked)),
+        "rejection_rate": ratio(rejected, looked),
         "masks_per_hour": ratio(manual, hours),
         "active_hours": hours,
         "seconds_source": source,

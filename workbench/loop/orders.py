@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from workbench.loop import measuring
@@ -65,7 +65,8 @@ def compare(first: Catalog, second: Catalog) -> Orders:
         raise StoreError("compare_orders: expected the same test images in both campaigns, they differ")
     rows, spent = [], 0
     for one, other in zip(a[1], b[1], strict=False):
-        rows.append((one.number, spent, _differences(one, other, a[0].held_out, b[0].held_out)))
+        counts = [measuring.counts_of(cycle.state, of.held_out) for cycle, of in ((one, a[0]), (other, b[0]))]
+        rows.append((one.number, spent, measuring.changes(*counts)))
         batches = [(len(cycle.train), len(cycle.calibration)) for cycle in (one, other)]
         if batches[0] != batches[1]:
             break  # from here on the budgets are not equal
@@ -80,16 +81,3 @@ def _last(catalog: Catalog) -> tuple[Campaign, list[Cycle]]:
     if found is None or not done:
         raise StoreError("compare_orders: expected a cycle that is done in both projects; run cycles in both first")
     return found, done
-
-
-def _differences(one: Cycle, other: Cycle, ids: Sequence[str], others: Sequence[str]) -> dict[str, Interval]:
-    """Return the paired differences of the figures that both have, of all their test images."""
-    found = {}
-    for name in one.state["counts"]:
-        sides = [one.state["counts"][name], other.state["counts"].get(name, ([], []))]
-        if len(sides[0][0]) != len(ids) or len(sides[1][0]) != len(others):
-            continue  # a test image has no truth: which, is not written down
-        place = {image: k for k, image in enumerate(others)}
-        moved = [[column[place[image]] for image in ids] for column in sides[1]]
-        found[name] = measuring.change(sides[0], moved, 0)
-    return found

@@ -89,6 +89,16 @@ class ImageReview:
         """(N,) bool: flagged, and nobody has decided yet."""
         return np.asarray((self.outcome == Outcome.flagged) & (self.verdict == NONE) & ~self.superseded & ~self.drawn)
 
+    @property
+    def looked_at(self) -> NDArray[np.bool_]:
+        """(N,) bool: automatic masks that a person looked at: with a verdict of their own, not in bulk, or edited."""
+        return np.asarray(~self.drawn & (((self.verdict != NONE) & ~self.bulk) | self.superseded))
+
+    @property
+    def rejected(self) -> NDArray[np.bool_]:
+        """(N,) bool: automatic masks that a person looked at and rejected; an edit is no rejection."""
+        return np.asarray(self.looked_at & (self.verdict == REJECT) & ~self.superseded)
+
     def at(self, mask: str) -> int:
         """Return the row of a mask id. Raises KeyError for one that is not there."""
         found = np.flatnonzero(self.masks.mask_id == mask)

@@ -1,0 +1,98 @@
+"""What a cycle comes to: distinct proposals beside labels that people gave one by one, changes paired by image, work."""
+
+from __future__ import annotations
+
+import math
+
+import judged
+import numpy as np
+import pytest
+import stub_sam
+from desk import event
+
+from workbench.loop import measuring, thresholds
+from workbench.loop.cycle import final_truths
+from workbench.loop.measuring import Counts, changes, counts_of
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    with judged.make(tmp_path, monkeypatch, n=12, roles=(0.0, 1.0, 0.0), truth=False) as made:
+        made.add_annotator("a")
+        yield made
+
+
+def accept_all(project, bulk):
+    """Accept everything that is shown, at once or one by one, and complete the images."""
+    ids = project.images()["image_id"].tolist()
+    for image in ids:
+        review = project.image_review(image)
+        shown = review.masks.mask_id[review.outcome > 0].tolist()
+        if bulk and shown:
+            project.record([event("verdict", image, verdict="accept", masks=shown, bulk=True)])
+        for mask in () if bulk else shown:
+            project.record([event("verdict", image, mask, verdict="accept")])
+        project.record([event("complete", image)])
+    return ids
+
+
+@pytest.mark.parametrize("bulk", [True, False])
+def test_judge__bulk_verdicts_are_no_labels(project, bulk):
+    ids = accept_all(project, bulk)
+    found = measuring.judge(project.each(ids), final_truths(project, ids), judged.PLAIN, stub_sam.PLAIN)
+    rows = thresholds.calibrated(judged.PLAIN, found.rows, found.right, found.wrong, 0.05)
+    assert (found.unseen > 0) == bulk
+    assert found.right.any() != bulk
+    assert rows.kind == ("preset" if bulk else "calibrated")
+
+
+def test_final_truths__final_masks_of_complete_images_even_where_truth_was_imported(project):
+    judged.add_truth(project)
+    ids = project.images()["image_id"].tolist()
+    assert final_truths(project, ids) == {}
+    project.record([event("complete", ids[3])])
+    known = final_truths(project, ids)
+    assert list(known) == [ids[3]]
+    assert known[ids[3]].masks.mask_id.tolist() == project.final_masks(ids[3]).mask_id.tolist()
+    assert known[ids[3]].ignore.all()  # nobody looked
+
+
+def test_judge__of_no_images(project):
+    found = measuring.judge([], final_truths(project, []), judged.PLAIN, stub_sam.PLAIN)
+    assert (len(found.rows), len(found.features.values), found.comparison.image_ids) == (0, 0, ())
+    assert measuring.recalibration(found).chosen is None
+
+
+@pytest.mark.parametrize("bulk", [True, False])
+def test_work__rejection_rate_is_of_masks_that_a_person_looked_at(project, bulk):
+    image = project.images()["image_id"][0]
+    review = project.image_review(image)
+    shown = review.masks.mask_id[review.outcome > 0].tolist()
+    if bulk:
+        project.record([event("verdict", image, verdict="reject", masks=shown, bulk=True)])
+    else:
+        project.record([event("verdict", image, shown[0], verdict="reject")])
+    project.record([event("complete", image)])
+    rate = measuring.work([project.image_review(image)], {}, "measured")["rejection_rate"]
+    assert math.isnan(rate) if bulk else rate == 1.0
+    report = project.quality_report().rejection_rate  # the same figure
+    assert not report.known if bulk else report.value == rate
+
+
+def test_changes__paired_by_image_over_those_that_both_measured():
+    now = Counts(["x", "y", "z"], {"recall_auto": [[4.0, 1.0, None], [4.0, 4.0, None]], "fp_rate": [[0.0] * 3] * 2})
+    before = Counts(["y", "w", "x"], {"recall_auto": [[3.0, 0.0, 0.0], [4.0, 4.0, 4.0]]})
+    found = changes(now, before)
+    assert list(found) == ["recall_auto"]
+    assert (found["recall_auto"].value, found["recall_auto"].n) == (0.25, 2)  # 5 of 8 beside 3 of 8
+    assert changes(now, Counts(["w"], {"recall_auto": [[1.0], [1.0]]})) == {}
+
+
+def test_counts_of__cycles_stored_before_their_images_were():
+    counts = {"recall_auto": [[1.0, 2.0], [2.0, 2.0]]}
+    assert counts_of({"counts": counts}, ("x", "y")) == (("x", "y"), counts)
+    assert counts_of({"counts": counts}, ("x", "y", "z")) == ((), {})  # two of three, and which is not known
+    assert counts_of({"counts": counts, "test_images": ["x", "z"]}, ("x", "y", "z")).images == ["x", "z"]
+    assert np.isnan(
+        changes(counts_of({"counts": {"f": [[None], [None]]}}, "x"), Counts("x", {"f": [[1], [1]]}))["f"].value
+    )
