@@ -174,7 +174,7 @@ def test_run_cycles__a_test_image_that_fails_is_no_image_without_proposals(tmp_p
         run(project, sam, 1)
         (tmp_path / "images" / "8.png").write_bytes(b"no image")
         table = run(project, sam, 2)
-        assert [row.test for row in table.rows] == [2, 1, 1]
+        assert [row.test for row in table.rows] == [2, 2, 1]  # what the second model had proposed stays
         assert table.rows[-1].changes["first"]["recall_proposals"].n == 1
 
 
