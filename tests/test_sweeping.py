@@ -303,6 +303,21 @@ def test_compare__what_cannot_be_is_refused(project):
         project.compare("a", "c")
 
 
+def test_compare__figures_counted_by_other_rules_are_refused(project):
+    take_truth(project)
+    project.sweep(GRID, name="a", progress=False)
+    project.sweep(GRID, name="strict", wrong_iou=0.9, progress=False)
+    with pytest.raises(ValueError, match=r"fp_rate.*wrong_iou=0.75 in 'a' and wrong_iou=0.9 in 'strict'"):
+        project.compare("a", "strict")
+    assert set(project.compare("a", "strict", ["recall_auto", "fp_rate_50"])["metric"]) == {"recall_auto", "fp_rate_50"}
+    project.add_annotator("a1")
+    for image in project.images()["image_id"]:
+        project.record(ReviewEvent(f"done-{image}", image, "complete", annotator="a1"))
+    project.sweep(GRID, name="final", labels="review", progress=False)
+    with pytest.raises(ValueError, match=r"recall_auto.*labels='truth' in 'a' and labels='review' in 'final'"):
+        project.compare("a", "final", ["recall_auto"])
+
+
 # ---- labels from reviews ----------------------------------------------------------------------------------------------
 
 

@@ -12,18 +12,19 @@ import sqlalchemy as sa
 
 import workbench
 from workbench import proposing, recording
+from workbench.config import ProposeConfig, TriageConfig, preset_for
 from workbench.images import ImageError
 from workbench.recording import Shown
 from workbench.report import TruthSummary
 from workbench.store import runs, truth
 from workbench.store.errors import StoreError
+from workbench.store.runs import Run
 from workbench.store.schema import images
 from workbench.store.truth import Recorded, TrueMasks
 from workbench.tables.outcomes import Outcome, Triage
 from workbench.tables.proposals import Proposals, mask_id
 
 if TYPE_CHECKING:
-    from workbench.config import TriageConfig
     from workbench.folder import ProjectFolder
     from workbench.formats.entry import ImageEntry
 
@@ -137,6 +138,13 @@ def import_coco(project: ProjectFolder, path: str | Path) -> TruthSummary:
         f"{name}: all its masks were refused, so it has no truth: that is not the same as no object" for name in unknown
     ]
     return import_truth(project, file.masks, file.labels, file.crowd, names, Path(path).name, [*file.problems, *told])
+
+
+def fitting(run: Run) -> TriageConfig:
+    """Return the preset that fits a run's model, moved to where the run's floors allow it."""
+    from workbench.triage.limits import fitted
+
+    return fitted(preset_for(run.model_id).triage, ProposeConfig.from_dict(run.settings))
 
 
 def sorted_out(project: ProjectFolder, config: TriageConfig) -> Triage:

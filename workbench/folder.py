@@ -281,7 +281,7 @@ class ProjectFolder:
 
         Parameters
         ----------
-        config : thresholds, a preset or its name; None for the preset that fits the model
+        config : thresholds, a preset or its name; None for the preset that fits the model, within the run's floors
         note, author : kept with the version; equal settings on the same run are the same version
 
         Returns
@@ -291,13 +291,17 @@ class ProjectFolder:
         Raises
         ------
         StoreError : when there are no proposals yet
+        PoolError : a ValueError, for thresholds below the floors of the run, or another NMS than its rows are stored after
         """
+        from workbench.triage.limits import refuse_below
+
         run = self._find_run(None)
         if run is None:
             raise StoreError(
                 "triage: expected proposals, there are none yet; run `workbench propose` (project.propose) first"
             )
-        config = triage_config(config or preset_for(run.model_id))
+        config = triage_config(config) if config is not None else exchange.fitting(run)
+        refuse_below(config, ProposeConfig.from_dict(run.settings))
         whole = exchange.sorted_out(self, config)
         done = records.totals(self.catalog, run.id)["done"]
         counts = (whole.counts(), whole.reason_counts())
@@ -313,7 +317,9 @@ class ProjectFolder:
         """Return the thresholds used last on a run; before the first triage, those that fit the run's model."""
         found = self._find_run(run)
         kept = records.latest_triage(self.catalog, found.id) if found else None
-        return TriageConfig.from_dict(kept.settings) if kept else preset_for(found.model_id if found else "").triage
+        if kept is not None:
+            return TriageConfig.from_dict(kept.settings)
+        return exchange.fitting(found) if found is not None else preset_for("").triage
 
     # ---- ground truth and files -----------------------------------------------------------------------------------
 

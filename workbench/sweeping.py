@@ -275,5 +275,5 @@ class Sweeping(Reviewing):
         from workbench.loop.experiments import Side
 
         name, row = (point, None) if isinstance(point, str) else point
-        counted = self.experiment(name).counted
-        return Side(name, counted, range(len(counted)) if row is None else [row])
+        found = self.experiment(name)
+        return Side(name, found.counted, range(len(found.counted)) if row is None else [row], found.settings)

@@ -125,8 +125,8 @@ def _grid(given: list[str]) -> dict[str, list[float | None]]:
     return found
 
 
-def _values(text: str) -> tuple[str, list[float | None]]:
-    """Read NAME=first:last:step or NAME=a,b,c; "off" turns a threshold off."""
+def _values(text: str) -> tuple[str, list[Any]]:
+    """Read NAME=first:last:step or NAME=a,b,c; "off" turns a threshold off, what is no number is a word (nms=box,mask)."""
     name, equals, values = text.partition("=")
     try:
         if not equals or not values.strip():
@@ -134,11 +134,17 @@ def _values(text: str) -> tuple[str, list[float | None]]:
         if ":" in values:
             first, last, step = map(float, values.split(":"))
             return name.strip(), _steps(first, last, step)
-        return name.strip(), [None if v.strip() == "off" else float(v) for v in values.split(",")]
+        return name.strip(), [_value(v.strip()) for v in values.split(",")]
     except ValueError:
         raise UsageError(
             f"--grid: expected NAME=first:last:step, with a step above 0, or NAME=a,b,c; got {text!r}"
         ) from None
+
+
+def _value(text: str) -> Any:
+    if text.isidentifier() and text not in ("nan", "inf", "infinity"):
+        return None if text == "off" else text
+    return float(text)
 
 
 def _steps(first: float, last: float, step: float) -> list[float | None]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 AUDITED = "fp_rate"  # the figure that audits can give
+BY_WRONG_IOU = ("automatic_share", "fp_rate", "duplicate_rate")  # figures that `wrong_iou` changes
 COVERAGE = "audit_coverage"
 ALWAYS = ("auto_accept_rate", "masks_per_image")
 MOST_NUMBERS = 2**25  # points times images times figures: 256 MB of numerators and denominators
@@ -209,11 +210,12 @@ def _columns(name: str, found: Sequence[Intervals]) -> dict[str, NDArray[Any]]:
 
 
 class Side(NamedTuple):
-    """Points of one experiment that are compared with points of another."""
+    """Points of one experiment that are compared with points of another; settings: by which it was counted."""
 
     name: str
     counted: Counted
     rows: Sequence[int]
+    settings: Mapping[str, Any]
 
 
 def compare(a: Side, b: Side, names: Sequence[str] | None, seed: int) -> pd.DataFrame:
@@ -250,6 +252,7 @@ def compare(a: Side, b: Side, names: Sequence[str] | None, seed: int) -> pd.Data
             f"compare: {AUDITED} is counted by audits in {(a if by_audits[0] else b).name!r} and by truth in"
             f" {(b if by_audits[0] else a).name!r}; sweep both by the same labels, or name other figures (metrics=)"
         )
+    _expect_alike(a, b, asked)
     rows = []
     for name in asked:
         of_a, of_b = (_of(side, name, some, images) for side, some in zip((a, b), points, strict=True))
@@ -264,6 +267,20 @@ def compare(a: Side, b: Side, names: Sequence[str] | None, seed: int) -> pd.Data
             values = rates[0][k], rates[1][k], found.value[k], found.low[k], found.high[k], found.n[k]
             rows.append((a.name, row_a, b.name, row_b, name, *values))
     return pd.DataFrame(rows, columns=_COMPARED)
+
+
+def _expect_alike(a: Side, b: Side, names: Sequence[str]) -> None:
+    """Raise ValueError for figures that the two experiments count by other labels, or by another IoU of a right mask."""
+    for what, concerned in (
+        ("labels", [name for name in names if "truth" in METRICS[name].needs]),
+        ("wrong_iou", [name for name in names if name in BY_WRONG_IOU]),
+    ):
+        of_a, of_b = (side.settings.get(what) for side in (a, b))
+        if concerned and of_a != of_b:
+            raise ValueError(
+                f"compare: {', '.join(concerned)} are counted with {what}={of_a!r} in {a.name!r} and {what}={of_b!r} in"
+                f" {b.name!r}; sweep both alike, or name other figures (metrics=)"
+            )
 
 
 def _paired(a: Side, b: Side) -> list[tuple[int, int]]:

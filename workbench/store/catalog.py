@@ -114,6 +114,10 @@ class Catalog:
                 return (int(connection.exec_driver_sql(counted).scalar_one()),)
         return (time.monotonic_ns(),)  # other databases are not known well enough: always taken as changed
 
+    def identity(self) -> tuple[int, ...]:
+        """Return numbers of the database's file: others when another was put in its place. Raises StoreError as `stamp`."""
+        return self.stamp()[:1] if self._log is not None else ()
+
     def close(self) -> None:
         """Fold the log and let go of the database."""
         self.checkpoint()

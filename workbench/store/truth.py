@@ -176,10 +176,12 @@ def load(catalog: Catalog, reader: shards.ShardReader, names: Iterable[str] | No
     return [_read(reader, path, group) for key, path, group in rows if wanted is None or key in wanted]
 
 
-def count(catalog: Catalog) -> int:
-    """Return how many images have ground truth, be it that there is nothing."""
+def version(catalog: Catalog) -> tuple[int, int]:
+    """Return numbers that change when truth is added or replaced: images that have it, and the newest of its shards."""
+    columns = (sa.func.count(), sa.func.coalesce(sa.func.max(truth_images.c.shard_id), 0))
     with catalog.read() as connection:
-        return int(connection.execute(sa.select(sa.func.count()).select_from(truth_images)).scalar_one())
+        images_with_truth, newest = connection.execute(sa.select(*columns).select_from(truth_images)).one()
+    return int(images_with_truth), int(newest)
 
 
 def labels_frame(found: list[TrueMasks]) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from workbench.tables.outcomes import DOUBTS, Outcome, Reason
 from workbench.tables.proposals import Proposals
 from workbench.triage.blocks import Images, cores, in_threads, most_area_px, parts_of, whole_images
 from workbench.triage.histogram import HeatMap, Histogram, cells_of, count, edges_of, finite_range
-from workbench.triage.limits import Limits, PoolError, doubtful, limits, passes_but_for_iou, refuse
+from workbench.triage.limits import Limits, PoolError, doubtful, limits, passes_but_for_iou, refuse, refuse_duplicates
 from workbench.triage.rules import decides, sure, triage
 
 SCORES = (
@@ -94,11 +94,8 @@ class DistinctPool:
         base = base if base is not None else TriageConfig()
         if base.pool != "distinct":
             raise PoolError(f"a distinct pool needs settings with pool='distinct', got {base.pool!r}; use ExactPool")
-        if floors is not None and floors.pool == "distinct" and base.nms_iou > floors.nms_iou:
-            raise PoolError(
-                f"rows are stored after NMS at {floors.nms_iou:g}, asked for NMS at {base.nms_iou:g}: lower nms_iou,"
-                " or propose again with pool='exact'"
-            )
+        if floors is not None:
+            refuse_duplicates(base, floors)
         given, tables = 0, []
         for images in whole_images(parts_of(proposals)):
             tables.append(_Table(images, base))

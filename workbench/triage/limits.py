@@ -95,8 +95,13 @@ def refuse(
             f"the pool was built for {name}={stored[name]!r}, asked for {wanted[name]!r};"
             f" only {', '.join(movable)} move over it: build another with base=config"
         )
-    if floors is None:
-        return
+    if floors is not None:
+        refuse_below(asked, floors)
+
+
+def refuse_below(asked: TriageConfig, floors: ProposeConfig) -> None:
+    """Raise PoolError where `asked` would keep rows that a run with the settings `floors` did not store."""
+    refuse_duplicates(asked, floors)
     lowest = asked.predicted_iou - asked.predicted_iou_margin
     if np.float32(lowest) < np.float32(floors.predicted_iou_floor):
         raise PoolError(
@@ -106,6 +111,46 @@ def refuse(
         )
     if floors.stability_floor is not None:
         _refuse_stability(asked, floors.stability_floor)
+
+
+def refuse_duplicates(asked: TriageConfig, floors: ProposeConfig) -> None:
+    """Raise PoolError where rows were stored after NMS, and `asked` has another: which rows it drops is not known."""
+    if floors.pool != "distinct":
+        return
+    stored = {"nms": floors.nms, "nms_iou": floors.nms_iou}
+    wanted = {"nms": asked.nms, "nms_iou": asked.nms_iou}
+    if stored == wanted and (not floors.crop_n_layers or floors.crop_nms_iou == asked.nms_iou):
+        return
+    crops = f", between crops at {floors.crop_nms_iou:g}" if floors.crop_n_layers else ""
+    raise PoolError(
+        f"rows are stored after NMS ({floors.nms}) at {floors.nms_iou:g}{crops}, asked for NMS ({asked.nms}) at"
+        f" {asked.nms_iou:g}: take the same nms and nms_iou, or propose again with pool='exact'"
+    )
+
+
+def fitted(config: TriageConfig, floors: ProposeConfig) -> TriageConfig:
+    """Return settings that keep nothing below the floors of a run, and have its NMS where its rows are stored after one."""
+    values: dict[str, object] = {}
+    if floors.pool == "distinct":
+        values |= {"nms": floors.nms, "nms_iou": floors.nms_iou}
+    floor = floors.predicted_iou_floor
+    if np.float32(config.predicted_iou - config.predicted_iou_margin) < np.float32(floor):
+        accepted = max(config.predicted_iou, floor)
+        values |= {"predicted_iou": accepted, "predicted_iou_margin": _margin(accepted, floor)}
+    floor_s = floors.stability_floor
+    if floor_s is not None:
+        accepted = max(config.stability_score or 0.0, floor_s)
+        margin = min(config.stability_score_margin, _margin(accepted, floor_s))
+        values |= {"stability_score": accepted, "stability_score_margin": margin}
+    return config.replace(**values) if values else config
+
+
+def _margin(accepted: float, floor: float) -> float:
+    """Return the largest margin below a threshold that does not reach below the floor in single precision."""
+    margin = round(accepted - floor, 6)
+    while margin > 0 and np.float32(accepted - margin) < np.float32(floor):
+        margin = max(0.0, margin - 1e-6)
+    return margin
 
 
 def _refuse_stability(asked: TriageConfig, floor: float) -> None:

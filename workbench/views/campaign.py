@@ -37,6 +37,7 @@ class Campaign(param.Parameterized):
     def __init__(self, place: str | Path, database: str | None = None) -> None:
         super().__init__(place=str(place), database=database)  # type: ignore[no-untyped-call]
         self._stamp: tuple[int, ...] | None = None
+        self._identity: tuple[int, ...] | None = None
         self._project: Project | None = None
         self.poll()
 
@@ -53,7 +54,10 @@ class Campaign(param.Parameterized):
         Costs two looks at files as long as nothing changes.
         """
         try:
+            if self._project is not None and self._project.catalog.identity() != self._identity:
+                self._forget()  # another project lies there now
             stamp: tuple[int, ...] | None = self.project.catalog.stamp()
+            self._identity = self.project.catalog.identity()
             problem = ""
         except TOLD as error:
             stamp, problem = None, words(error)

@@ -15,9 +15,17 @@ LOG = logging.getLogger("workbench.dashboards")
 _SHARED = ThreadPoolExecutor(max_workers=4, thread_name_prefix="workbench")
 
 
+_LONG = ThreadPoolExecutor(max_workers=2, thread_name_prefix="workbench-long")
+
+
 def shared() -> Executor:
-    """Return the threads that all sessions of this process share."""
+    """Return the threads that all sessions of this process share, for what takes a second at most."""
     return _SHARED
+
+
+def long_work() -> Executor:
+    """Return the threads for what takes longer: pools, calibration, versions. Moves of sliders never wait for them."""
+    return _LONG
 
 
 class Latest(Generic[Asked, Answer]):

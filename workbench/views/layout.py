@@ -87,7 +87,12 @@ def words(markup: str, **settings: Any) -> pn.pane.HTML:
 
 def note(text: str) -> pn.pane.HTML:
     """Return a line of small print."""
-    return words(f'<p class="note">{escape(text)}</p>')
+    return words(small(text))
+
+
+def small(text: str) -> str:
+    """Return a line of small print, as markup."""
+    return f'<p class="note">{escape(text)}</p>'
 
 
 def box(text: str, kind: str = "problem") -> str:

@@ -12,7 +12,7 @@ import panel_material_ui as pmui
 from workbench.calibrate.reliability import ReliabilityTable
 from workbench.views import layout, plots, reliability_plots
 from workbench.views.campaign import words
-from workbench.views.latest import shared
+from workbench.views.latest import long_work
 from workbench.views.reliabilities import by_cycle, by_domain
 from workbench.views.view import View
 
@@ -178,7 +178,7 @@ class CalibrationView(View):
             self.on_page(lambda: finish(found, error))
 
         if self.live:
-            shared().submit(run)
+            long_work().submit(run)
         else:
             run()
 

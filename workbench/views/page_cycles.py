@@ -14,7 +14,7 @@ from workbench.report import Report
 from workbench.store import calibrations, claims
 from workbench.views import layout, plots, pool_plots, report_plots
 from workbench.views.campaign import words
-from workbench.views.latest import Latest
+from workbench.views.latest import Latest, long_work
 from workbench.views.view import View
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class CyclesView(View):
         self.efficiency = pn.Column(sizing_mode="stretch_width")
         self.count = pmui.Button(label="Count it", size="small", variant="outlined")
         self.count.on_click(self.guarded(lambda _: self._count()))
-        self.counting: Latest[int, Efficiency] = Latest(lambda _: self._counted(), self._show_efficiency)
+        self.counting: Latest[int, Efficiency] = Latest(lambda _: self._counted(), self._show_efficiency, long_work())
 
     def close(self) -> None:
         """Stop working for a page that is gone."""

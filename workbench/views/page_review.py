@@ -14,7 +14,7 @@ from panel.custom import AnyWidgetComponent
 
 from workbench.tables.events import EventError, check_name
 from workbench.views import layout
-from workbench.views.view import View
+from workbench.views.view import View, login_name
 from workbench.widgets.annotator import STATIC, model_of
 from workbench.widgets.session import Session
 
@@ -52,7 +52,7 @@ class ReviewView(View):
         self.pane: AnnotatorPane | None = None
         self.progress = layout.words("")
         self.place = pn.Column(sizing_mode="stretch_width")
-        user = str(pn.state.user) if self.live and pn.state.user and pn.state.user != "guest" else ""
+        user = login_name() if self.live else ""
         self.known = user
         self.person = pmui.TextInput(label="your name", value=user, width=220, size="small", disabled=bool(user))
         self.begin = pmui.Button(label="Review", size="medium")
@@ -72,6 +72,10 @@ class ReviewView(View):
 
     def present(self, data: _Read) -> None:
         """Show the form until somebody reviews; then only progress changes."""
+        if self.session is not None and self.session.project is not self.campaign.project:
+            self.session.close()
+            self.session = self.pane = None
+            self.say("Another project lies in this folder now. Begin again to review it.", "info")
         if not data.proposals:
             text = "The project has no proposals yet, so there is nothing to review. Propose masks first:"
             command = f"workbench propose {self.campaign.place}"

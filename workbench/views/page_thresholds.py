@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 from collections.abc import Callable
-from typing import Any
-from urllib.parse import urlencode
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlencode
 
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
 from workbench.config import TriageConfig
+from workbench.triage.pool import DistinctPool
 from workbench.views import layout, pool_plots
 from workbench.views.campaign import words
 from workbench.views.latest import Latest
 from workbench.views.pool_audits import PoolAudits, audits_of
 from workbench.views.pools import KINDS, Pooled, pool_of
 from workbench.views.strip import pictures_of
+from workbench.views.threshold_counts import counted
 from workbench.views.threshold_experiments import Experiments
 from workbench.views.threshold_figures import LiveFigures
 from workbench.views.threshold_saving import Saving
 from workbench.views.threshold_sliders import controls
 from workbench.views.thresholds import (
-    RATES,
+    AXES,
     SLIDERS,
     Answer,
     Curves,
@@ -44,6 +45,7 @@ _PR = (
     "The diamond: what is accepted now."
 )
 _RC = "How many of the proposals taken are wrong, the more of them are taken. A good score stays low for long."
+_NO_ANSWER = '<p role="status">These thresholds have no answer; what is said above tells how to get one.</p>'
 NO_PROPOSALS = "There are no proposals yet, so there is nothing to sort by thresholds. Propose masks first:"
 
 
@@ -57,6 +59,14 @@ class _Read:
     experiments: Any
     reference: str
     judged: tuple[int, int]  # audits, and masks of theirs that have an answer
+
+
+class _Asked(NamedTuple):
+    """A question to a pool; its answer is dropped when the page has gone on to another pool."""
+
+    pooled: Pooled
+    config: TriageConfig
+    axis: str
 
 
 class ThresholdsView(View):
@@ -76,8 +86,8 @@ class ThresholdsView(View):
         self._built_for = self._compared = ("", "")
         self._settling: Any = None
         self._first = True
-        self.asking: Latest[tuple[TriageConfig, str], Answer] = Latest(self._answered, self._deliver)
-        self.settling: Latest[TriageConfig, tuple[int, str]] = Latest(self._changes, self._strip)
+        self.asking: Latest[_Asked, Answer] = Latest(self._answered, self._deliver)
+        self.settling: Latest[_Asked, tuple[int, str]] = Latest(self._changes, self._strip)
         self.status = layout.words("", visible=False)
         self.progress = pmui.LinearProgress(value=0, visible=False, sizing_mode="stretch_width")
         self.counts = layout.words('<p role="status">Counting …</p>')
@@ -85,7 +95,7 @@ class ThresholdsView(View):
         self.shown = pmui.RadioButtonGroup(
             label="heat map shows", options={"accepted": "accepted", "number": "number"}, value="accepted", size="small"
         )
-        self.chosen = layout.words("")
+        self.chosen, self.left_out = layout.words(""), layout.words("")
         self.use_region = pmui.Button(
             label="Accept from its lower left corner", size="small", variant="outlined", visible=False
         )
@@ -137,10 +147,10 @@ class ThresholdsView(View):
         if self._first:
             self._first = False
             self.state.take(data.config)
-            self._from_address()
             self._lay_out()
+            self._from_address()
         else:
-            self.state.base = data.config.replace(pool=data.config.pool)
+            self.state.base = data.config
         self.saving.follow(data.versions)
         self.experiments.follow(data.experiments)
         self._build()
@@ -149,7 +159,7 @@ class ThresholdsView(View):
         location = pn.state.location if self.live else None
         if location is None:
             return
-        problems = self.state.from_query({k: str(v) for k, v in location.query_params.items()})
+        problems = self.state.from_query(_query(location.search))
         if problems:
             self.say("; ".join(problems), "info")
 
@@ -164,8 +174,11 @@ class ThresholdsView(View):
             elif self.judged != self._audits_for:
                 self._moved()
             return
+        if key == self._built_for:
+            return  # on its way
         self._built_for = key
-        self.pooled = None
+        if self.pooled is not None and self.pooled.kind != self.state.pool:
+            self.pooled = None  # else the last one answers until this one is there
         if not self.live or building.future.done():
             self._ready(*_outcome(building.future.result))
             return
@@ -191,16 +204,28 @@ class ThresholdsView(View):
     def _ready(self, pooled: Pooled | None, error: BaseException | None) -> None:
         self.progress.visible = self.status.visible = False
         if pooled is None:
-            self.refused.object = layout.box(words(error) if error else "")
+            text = words(error) if error else ""
+            self.refused.object = layout.box(text)
             if self.state.pool == "exact":
                 self.state.pool = "distinct"
+                self.say(text, "info")  # stays when the distinct pool answers
             return
         self.pooled = pooled
         self.audits, self._audits_for = None, (0, 0)
         self.known_curves = curves(pooled)
         self._offer(pooled.comparison is not None)
+        self._choose_axis(pooled)
         self._compare()
         self._moved()
+        self._build()  # the project may have grown meanwhile
+
+    def _choose_axis(self, pooled: Pooled) -> None:
+        """Take the other stability for the map where nothing has been measured of the one."""
+        column = pooled.pool.column if isinstance(pooled.pool, DistinctPool) else pooled.columns.__getitem__
+        if not np.isfinite(column(self.state.axis)).any():
+            (other,) = set(AXES) - {self.state.axis}
+            if np.isfinite(column(other)).any():
+                self.state.axis = other
 
     def _offer(self, error: bool) -> None:
         """Offer the map of errors where it is known."""
@@ -211,7 +236,7 @@ class ThresholdsView(View):
     def _compare(self) -> None:
         """Count what the project's own triage gives, to show differences from it."""
         self.before, self._compared = {}, (self.reference.digest, self.reference_name)
-        if self.pooled is not None and self.pooled.kind == "distinct":
+        if self.pooled is not None and self.pooled.kind == "distinct" == self.reference.pool:
             with contextlib.suppress(ValueError):  # it may lie outside of what the pool stores: nothing to compare with
                 self.before = self.pooled.pool.counts(self.reference.replace(pool="distinct"))
 
@@ -225,26 +250,30 @@ class ThresholdsView(View):
         except ValueError as error:
             self.refused.object = layout.box(str(error))
             return
+        asked = _Asked(self.pooled, config, self.state.axis)
         if not self.live:
-            self._deliver((config, self.state.axis), *_outcome(lambda: self._answered((config, self.state.axis))))
-            self._strip(config, *_outcome(lambda: self._changes(config)))
+            self._deliver(asked, *_outcome(lambda: self._answered(asked)))
+            self._strip(asked, *_outcome(lambda: self._changes(asked)))
             return
-        self.asking.ask((config, self.state.axis))
+        self.asking.ask(asked)
         if self._settling is not None:
             self._settling.stop()
         self._settling = pn.state.add_periodic_callback(self.guarded(self._settled), period=SETTLED_MS, count=1)
 
-    def _answered(self, asked: tuple[TriageConfig, str]) -> Answer:
-        pooled, judged = self.pooled, self.judged
-        assert pooled is not None
-        if pooled.comparison is None and judged != self._audits_for:
-            self.audits, self._audits_for = audits_of(self.campaign.project, pooled), judged
-        return answer(pooled, *asked, audits=self.audits)
+    def _answered(self, asked: _Asked) -> Answer:
+        judged = self.judged
+        if asked.pooled.comparison is None and judged != self._audits_for:
+            self.audits, self._audits_for = audits_of(self.campaign.project, asked.pooled), judged
+        return answer(*asked, audits=self.audits)
 
-    def _deliver(self, _asked: Any, found: Answer | None, error: BaseException | None) -> None:
+    def _deliver(self, asked: _Asked, found: Answer | None, error: BaseException | None) -> None:
         def act() -> None:
+            if asked.pooled is not self.pooled:
+                return
             if found is None:
                 self.refused.object = layout.box(words(error) if error else "")
+                if self.answer is None:
+                    self.counts.object = _NO_ANSWER
                 return
             self.refused.object = ""
             self.answer = found
@@ -256,28 +285,37 @@ class ThresholdsView(View):
         if self.answer is None or self.pooled is None:
             return
         self._offer(self.pooled.comparison is not None or self.answer.audited is not None)
-        self.counts.object = _counted(self.answer, self.before, self.pooled, self.reference_name)
+        left_out = self.answer.heat.left_out
+        name = pool_plots.NAMES[self.state.axis]
+        self.left_out.object = layout.small(f"{left_out:,} have no {name}, and are not in the map.") if left_out else ""
+        self.counts.object = counted(self.answer, self.before, self.pooled, self.reference_name)
         self.figures.send(self.answer)
 
     def _settled(self) -> None:
         self._settling = None
         if self.live and pn.state.location is not None:
             keep = set(self.state.param)
-            others = {k: v for k, v in pn.state.location.query_params.items() if k not in keep}
+            others = {k: v for k, v in _query(pn.state.location.search).items() if k not in keep}
             pn.state.location.search = _search({**others, **self.state.to_query()})
         if self.pooled is not None:
             self.figures.send_slow()
-            self.settling.ask(self.state.config)
+            with contextlib.suppress(ValueError):  # said already
+                self.settling.ask(_Asked(self.pooled, self.state.config, self.state.axis))
 
-    def _changes(self, config: TriageConfig) -> tuple[int, str]:
-        assert self.pooled is not None
-        if self.pooled.kind != "distinct":
+    def _changes(self, asked: _Asked) -> tuple[int, str]:
+        if asked.pooled.kind != "distinct":
             return 0, layout.box("The images that change are told by the distinct pool; choose it to see them.", "info")
-        images, rows = moved(self.pooled, self.reference.replace(pool="distinct"), config)
-        return images, layout.strip(pictures_of(self.campaign.project, rows, self.reference, config))
+        if self.reference.pool != "distinct":
+            text = f"{self.reference_name} is of the exact pool: which images change against it is not told."
+            return 0, layout.box(text, "info")
+        reference = self.reference
+        images, rows = moved(asked.pooled, reference, asked.config)
+        return images, layout.strip(pictures_of(self.campaign.project, rows, reference, asked.config))
 
-    def _strip(self, _config: TriageConfig, found: tuple[int, str] | None, error: BaseException | None) -> None:
+    def _strip(self, asked: _Asked, found: tuple[int, str] | None, error: BaseException | None) -> None:
         def act() -> None:
+            if asked.pooled is not self.pooled:
+                return
             if found is None:
                 self.changes.object = layout.box(words(error), "info") if error else ""
                 return
@@ -324,6 +362,7 @@ class ThresholdsView(View):
             "Where proposals lie",
             pn.Row(self.shown, self.axis_choice(), sizing_mode="stretch_width", height=72),
             figures.heat,
+            self.left_out,
             self.chosen,
             self.use_region,
             text="A click puts both thresholds there. A box or a lasso says what lies within.",
@@ -353,50 +392,9 @@ class ThresholdsView(View):
         )
 
 
-def _counted(found: Answer, before: dict[str, int], pooled: Pooled, reference: str) -> str:
-    """Return the counts as tiles, each with its difference from the project's triage."""
-    images = f"{len(pooled.image_ids):,} image{'s' * (len(pooled.image_ids) != 1)}"
-    if found.kind == "exact":
-        shown = [
-            ("kept", "kept (accepted or flagged)", pool_plots.OUTCOMES["auto_accepted"]),
-            ("discarded", "discarded", pool_plots.OUTCOMES["discarded"]),
-            ("duplicates", "duplicates of a kept one", ""),
-        ]
-        cells = [(f"{found.counts[k]:,}", name, "", colour) for k, name, colour in shown]
-        text = (
-            f"Exact pool: {len(pooled):,} proposals of {images} before NMS. These are the rows that a fresh run keeps."
-        )
-        return layout.tiles(cells) + f'<p class="note">{layout.escape(text)}</p>'
-    cells = []
-    for name in ("auto_accepted", "flagged", "discarded"):
-        n, share = found.counts[name], found.counts[name] / max(1, found.counts["distinct"])
-        change = n - before[name] if before else 0
-        small = f"{share:.1%} of the distinct" + (f", {change:+,}" if change else "")
-        cells.append((f"{n:,}", name.replace("_", "-", 1).replace("_", " "), small, pool_plots.OUTCOMES[name]))
-    truth = ""
-    if found.rates:
-        wrong, recall, strict, ceiling = (found.rates[name] for name in RATES)
-        small = f"{wrong.events:,} of {wrong.n:,} with truth"
-        cells.append((_percent(wrong.value), "wrong among accepted", small, ""))
-        small = f"of {recall.n:,}; at IoU 0.75 {_percent(strict.value)}"
-        cells.append((_percent(recall.value), "recall of accepted", small, ""))
-        truth = (
-            " Wrong: without a true mask of its own at IoU 0.75, where truth holds every object. Recall: true masks"
-            f" found at IoU 0.5; no model on this grid and within these areas finds more than {_percent(ceiling.value)}."
-        )
-    if found.audited is not None:
-        by_audits = found.audited
-        small = f"by {by_audits.n:,} audited masks; {_percent(by_audits.low)} to {_percent(by_audits.high)}"
-        cells.append((_percent(by_audits.value), "wrong among accepted", small, ""))
-    text = (
-        f"Distinct pool: {len(pooled):,} proposals of {images} after NMS at {found.config.nms_iou:g}. "
-        f"The counts are exactly what triage gives. Differences are against {reference}."
-    ) + truth
-    return layout.tiles(cells) + f'<p class="note">{layout.escape(text)}</p>'
-
-
-def _percent(value: float) -> str:
-    return "—" if math.isnan(value) else f"{value:.1%}"
+def _query(search: str) -> dict[str, str]:
+    """Return the parts of an address after its "?", each as text; Panel's own reading refuses some of them."""
+    return dict(parse_qsl(search.removeprefix("?"), keep_blank_values=True))
 
 
 def _search(query: dict[str, Any]) -> str:

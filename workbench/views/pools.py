@@ -21,7 +21,7 @@ from workbench.store.errors import StoreError
 from workbench.tables.proposals import Proposals
 from workbench.triage.limits import THRESHOLDS
 from workbench.triage.pool import DistinctPool, ExactPool
-from workbench.views.latest import shared
+from workbench.views.latest import long_work
 
 if TYPE_CHECKING:
     from workbench.project import Project
@@ -103,14 +103,19 @@ def pool_of(project: Project, kind: str, base: TriageConfig) -> Building:
     if run is None or not totals["done"]:
         raise StoreError("there are no proposals yet; `workbench propose` makes them")
     fixed = TriageConfig().replace(**{n: v for n, v in base.to_dict().items() if n not in (*THRESHOLDS, "pool")})
-    key = (str(project.path), run.id, kind, fixed.digest, totals["done"], truth.count(project.catalog))
+    place = (str(project.path), project.catalog.identity(), run.id, kind, fixed.digest)
+    key = (*place, totals["done"], truth.version(project.catalog))
     with _LOCK:
         found = _POOLS.get(key)
+        if found is None:  # one at a time of a run that grows: the next is asked for when this one is there
+            found = next((b for k, b in _POOLS.items() if k[: len(place)] == place and not b.future.done()), None)
+            if found is not None:
+                return found
         failed = found is not None and found.future.done() and found.future.exception() is not None
         if found is None or failed:
             found = _POOLS[key] = Building()
             found.total = int(totals["done"])
-            shared().submit(_build, found, project, kind, base, ProposeConfig.from_dict(run.settings))
+            long_work().submit(_build, found, project, kind, base, ProposeConfig.from_dict(run.settings))
         _POOLS.move_to_end(key)
         while len(_POOLS) > _MOST_POOLS:
             _POOLS.popitem(last=False)

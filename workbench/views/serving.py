@@ -41,7 +41,8 @@ class Served:
     def url(self) -> str:
         """The address to open."""
         host = "127.0.0.1" if self.address in ("0.0.0.0", "::", "") else self.address
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}{self.prefix}/{INDEX}"
+        folder = self.prefix.strip("/")
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}{f'/{folder}' if folder else ''}/{INDEX}"
 
     @property
     def warning(self) -> str:
@@ -108,6 +109,8 @@ def arguments(served: Served, apps: Sequence[Path]) -> list[str]:
     given += [part for host in sorted(hosts) for part in ("--allow-websocket-origin", host)]
     if served.prefix:
         given += ["--prefix", served.prefix]
+    if served.login.endswith(".json") and not Path(served.login).is_file():
+        raise StoreError(f"{served.login}: expected a JSON file of names and passwords, there is no such file")
     if served.login:
         given += ["--basic-auth", served.login, "--basic-login-template", str(_LOGIN_PAGE)]
     if served.oauth:

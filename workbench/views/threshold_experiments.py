@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import panel as pn
 import panel_material_ui as pmui
 
+from workbench.triage.limits import THRESHOLDS, PoolError, refuse
 from workbench.views import layout
 
 if TYPE_CHECKING:
@@ -46,15 +47,22 @@ class Experiments:
         view, shown = self._view, self._shown
         if shown is None:
             return
-        config = shown.config(row)
-        if config.nms_iou != view.reference.nms_iou and view.state.pool == "distinct":
+        config, exact = shown.config(row), view.state.pool == "exact"
+        if config.nms_iou != view.reference.nms_iou and not exact:
             text = (
                 f"Row {row} has duplicates settled at {config.nms_iou:g}, this pool at {view.reference.nms_iou:g}: "
                 "choose the exact pool to see it."
             )
             self.told.object = layout.box(text, "info")
             return
-        view.state.take(config.replace(pool=view.state.pool))
+        alike = config.replace(pool=view.reference.pool)
+        try:
+            refuse(view.reference, alike, None, (*THRESHOLDS, "nms_iou"))
+        except PoolError as error:
+            text = f"Row {row} has other settings than the project's triage, which no slider moves: {error}"
+            self.told.object = layout.box(text, "info")
+            return
+        view.state.move(config)
         view.saving.note.value = f"experiment {shown.name!r}, row {row}"
         text = f"The sliders stand where row {row} of {shown.name} was."
         self.told.object = f'<p class="note" role="status">{layout.escape(text)}</p>'

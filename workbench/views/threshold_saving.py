@@ -10,7 +10,8 @@ import panel_material_ui as pmui
 from workbench.store.errors import StoreError
 from workbench.views import layout
 from workbench.views.campaign import words
-from workbench.views.latest import shared
+from workbench.views.latest import long_work
+from workbench.views.view import login_name
 
 if TYPE_CHECKING:
     from workbench.views.page_thresholds import ThresholdsView
@@ -21,8 +22,8 @@ class Saving:
 
     def __init__(self, view: ThresholdsView) -> None:
         self._view = view
-        user = pn.state.user if view.live and pn.state.user else ""
-        self.author = pmui.TextInput(label="author", value=user, width=180, size="small")
+        user = login_name() if view.live else ""
+        self.author = pmui.TextInput(label="author", value=user, width=180, size="small", disabled=bool(user))
         self.note = pmui.TextInput(label="note: why these thresholds", width=320, size="small")
         self.button = pmui.Button(label="Make this the project's triage", size="medium")
         self.told = layout.words("")
@@ -85,4 +86,4 @@ class Saving:
         if not view.live:
             work()
         else:
-            shared().submit(work)
+            long_work().submit(work)

@@ -56,6 +56,7 @@ class Answer:
     counts : of the distinct pool distinct, auto_accepted, flagged, discarded; of the exact pool kept, discarded, duplicates
     heat : rows by predicted IoU (x), a stability (y) and outcome; histogram : by predicted IoU and outcome
     rates : figures of `workbench.loop.metrics.METRICS` on the images with truth, by name; empty without any
+    unjittered : kept rows of the exact pool whose jitter counts and was not measured
     audited : the wrong share among the auto-accepted by audits; None where truth says it, or nothing does
     """
 
@@ -66,6 +67,7 @@ class Answer:
     histogram: Histogram
     rates: Mapping[str, Rate] = dataclasses.field(default_factory=dict)
     audited: Interval | None = None
+    unjittered: int = 0
 
     @property
     def rate(self) -> float:
@@ -104,6 +106,10 @@ class Thresholds(param.Parameterized):
     def take(self, config: TriageConfig) -> None:
         """Move all sliders to where settings have them; what else the settings say is the base from now on."""
         self.base = config
+        self.param.update(pool=config.pool, **_positions(config))
+
+    def move(self, config: TriageConfig) -> None:
+        """Move the sliders alone to where settings have them."""
         self.param.update(**_positions(config))
 
     @property
@@ -119,7 +125,7 @@ class Thresholds(param.Parameterized):
     def to_query(self) -> dict[str, str]:
         """Return what differs from the base, for the address of the page."""
         now = _state(self)
-        was = {**{name: self.param[name].default for name in now}, **_positions(self.base)}
+        was = {**{name: self.param[name].default for name in now}, **_positions(self.base), "pool": self.base.pool}
         return {name: _text(value) for name, value in now.items() if value != was[name]}
 
     def from_query(self, query: Mapping[str, str]) -> list[str]:
@@ -229,7 +235,10 @@ def _exact(pooled: Pooled, pool: ExactPool, config: TriageConfig, axis: str, bin
     alone = np.zeros(len(keep), np.int32)
     cells_of(pooled.columns["predicted_iou"], x, alone)
     bars = count(alone, codes, bins).astype(np.int64)
-    return Answer(config, "exact", counts, heat, Histogram(x, bars[:, 1:], int(bars[:, 0].sum())))
+    histogram = Histogram(x, bars[:, 1:], int(bars[:, 0].sum()))
+    unmeasured = keep & np.isnan(pooled.columns["jitter_stability"])
+    unjittered = int(unmeasured.sum()) if config.jitter_stability is not None else 0
+    return Answer(config, "exact", counts, heat, histogram, unjittered=unjittered)
 
 
 def _edges_of(pooled: Pooled, name: str, bins: int) -> NDArray[np.float64]:

@@ -24,6 +24,11 @@ FIRST_S = 0.4  # a page that is read within this time is sent whole; else it is 
 pn.extension("tabulator", inline=True, notifications=False)
 
 
+def login_name() -> str:
+    """Return the name that somebody has logged in with; "" without a login."""
+    return str(pn.state.user) if pn.state.user and pn.state.user != "guest" else ""
+
+
 class View(pn.viewable.Viewer):
     """A page's main part over a campaign. `read` works in a thread, `present` changes the page.
 

@@ -1,0 +1,201 @@
+"""The thresholds page beside what can go wrong: odd addresses, floors, exact versions, experiments, other projects."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import panel as pn
+import pytest
+from made_projects import fill, made_project, write_pictures
+
+import workbench as wb
+from workbench.store import runs
+from workbench.triage.limits import PoolError
+from workbench.views import apps, page_thresholds
+from workbench.views.campaign import Campaign
+from workbench.views.pools import pool_of
+
+
+def page(folder):
+    return apps.view("thresholds", Campaign(folder / "project"))
+
+
+@pytest.mark.parametrize("search", ["?utm=²", "?predicted_iou=0.7&x=" + "9" * 5000, "?²", "?predicted_iou"])
+def test_address__odd_parts_leave_the_page_whole(tmp_path, monkeypatch, search):
+    class Place:
+        def __init__(self):
+            self.search = search
+
+    with made_project(tmp_path, images=2, rows=20):
+        view = page(tmp_path)
+        monkeypatch.setattr(type(view), "live", True)
+        with monkeypatch.context() as patched:
+            patched.setattr(type(pn.state), "location", Place())
+            view._from_address()
+        assert view.state.predicted_iou == (0.7 if "0.7" in search else view.reference.predicted_iou)
+    assert page_thresholds._query("?a=%C2%B2&b=") == {"a": "²", "b": ""}
+
+
+def test_floors__what_lies_below_them_is_refused_by_page_and_project(tmp_path):
+    with made_project(tmp_path, images=2, rows=20) as project:
+        floor = wb.ProposeConfig().predicted_iou_floor
+        view = page(tmp_path)
+        view.state.predicted_iou = floor
+        assert "rows are stored above" in view.refused.object
+        view.saving.author.value = "ann"
+        versions = len(project.triages())
+        view.saving.save()
+        assert "rows are stored above" in view.saving.told.object
+        assert len(project.triages()) == versions
+        with pytest.raises(PoolError, match="propose again with predicted_iou_floor"):
+            project.triage(wb.TriageConfig(predicted_iou=floor))
+
+
+def test_floors__defaults_fit_the_run(tmp_path):
+    pictures = write_pictures(tmp_path / "pictures", 1, 0)
+    with wb.Project.create(tmp_path / "project", images=str(pictures)) as project:
+        floors = wb.ProposeConfig(predicted_iou_floor=0.93, stability_floor=0.9, pool="distinct", nms_iou=0.6)
+        run = runs.begin(project.catalog, "made-0", floors.digest, floors.to_dict(), wb.__version__)
+        with runs.writing(project.catalog, project.path, run) as writer:
+            writer.done(1, (40, 50), wb.Proposals.empty(), 0, 0.1)
+        config = project.triage_config()
+        assert (config.predicted_iou, config.predicted_iou_margin) == (0.93, 0)
+        assert (config.stability_score, config.stability_score_margin, config.nms_iou) == (0.9, 0, 0.6)
+        assert project.triage().counts()["distinct"] == 0
+        with pytest.raises(PoolError, match=r"stored after NMS \(box\) at 0.6, asked for NMS \(box\) at 0.5"):
+            project.triage(config.replace(nms_iou=0.5))
+
+
+def test_exact_pool__that_cannot_be_had_says_why(tmp_path):
+    pictures = write_pictures(tmp_path / "pictures", 1, 0)
+    with wb.Project.create(tmp_path / "project", images=str(pictures)) as project:
+        floors = wb.ProposeConfig(pool="distinct")
+        run = runs.begin(project.catalog, "made-0", floors.digest, floors.to_dict(), wb.__version__)
+        with (
+            runs.writing(project.catalog, project.path, run) as writer,
+            made_project(tmp_path / "other", 1, 20) as other,
+        ):
+            rows = other.proposals(other.images()["image_id"].iloc[0])
+            writer.done(1, tuple(rows.sizes_hw[0].tolist()), rows, len(rows), 0.1)
+        view = page(tmp_path)
+        view.state.pool = "exact"
+        assert view.state.pool == "distinct"
+        assert "after NMS" in view.banner.object
+
+
+def test_exact_version__is_not_compared_with_the_distinct_pool(tmp_path):
+    with made_project(tmp_path, images=2, rows=30) as project:
+        project.triage(project.triage_config().replace(pool="exact"))
+        view = page(tmp_path)
+        assert view.state.pool == view.answer.kind == "exact"
+        assert view.state.to_query() == {}
+        view.state.pool = "distinct"
+        assert view.before == {}
+        assert "Differences are against" not in view.counts.object
+        assert "exact pool" in view.changes.object
+
+
+def test_exact_pool__says_how_many_kept_rows_have_no_jitter(tmp_path):
+    with made_project(tmp_path, images=2, rows=30) as project:
+        view = page(tmp_path)
+        view.state.pool = "exact"
+        config = view.state.config
+        kept = [rows.select(wb.triage(rows, config).keep) for _, rows in project.each()]
+        expected = sum(int(np.isnan(rows.jitter_stability).sum()) for rows in kept)
+        assert view.answer.unjittered == expected
+        view.state.by_jitter = False
+        assert view.answer.unjittered == 0
+
+
+def test_experiment__moves_the_sliders_and_not_what_back_goes_to(tmp_path):
+    with made_project(tmp_path, images=4, rows=30) as project:
+        project.sweep({"predicted_iou": [0.93]}, name="one", progress=False)
+        project.sweep({"overlap": [0.3]}, name="other", progress=False)
+        view = page(tmp_path)
+        before = view.reference.predicted_iou
+        view.experiments.name.value = "one"
+        view.experiments.take(0)
+        assert view.state.predicted_iou == 0.93
+        assert view.state.to_query() == {"predicted_iou": "0.93"}
+        view.state.take(view.state.base)
+        assert view.state.predicted_iou == before
+        view.experiments.name.value = "other"
+        view.experiments.take(0)
+        assert "overlap" in view.experiments.told.object
+        assert view.refused.object == ""
+
+
+def test_answers__of_a_pool_that_was_left_are_dropped(tmp_path):
+    with made_project(tmp_path, images=2, rows=20):
+        view = page(tmp_path)
+        old = page_thresholds._Asked(view.pooled, view.state.config, view.state.axis)
+        view.state.pool = "exact"
+        now = view.answer
+        view._deliver(old, view._answered(old), None)
+        view._strip(old, (7, "of the old pool"), None)
+        assert view.answer is now
+        assert "of the old pool" not in view.changes.object
+
+
+def test_map__takes_the_stability_that_was_measured(tmp_path):
+    with made_project(tmp_path, images=1, rows=20, triaged=False) as project:
+        (image_id,) = project.images()["image_id"]
+        rows = project.proposals(image_id)
+        none = wb.Proposals.make(
+            **{name: getattr(rows, name) for name in ("image_id", "rles", "boxes_xyxy", "area_px", "sizes_hw")},
+            predicted_iou=rows.predicted_iou, stability_score=rows.stability_score, model_id="other-0",
+        )  # fmt: skip
+        config = wb.ProposeConfig(jitter_prompts=0)
+        run = runs.begin(project.catalog, "other-0", config.digest, config.to_dict(), wb.__version__)
+        with runs.writing(project.catalog, project.path, run) as writer:
+            writer.done(1, tuple(rows.sizes_hw[0].tolist()), none, len(none), 0.1)
+        view = page(tmp_path)
+        assert view.state.axis == "stability_score"
+        assert view.answer.heat.counts.sum() > 0
+
+
+def test_campaign__another_project_in_the_same_folder_is_opened(tmp_path):
+    made_project(tmp_path / "old", images=2, rows=20).close()
+    made_project(tmp_path / "new", images=5, rows=20).close()
+    campaign = Campaign(tmp_path / "old" / "project")
+    assert len(campaign.project.images()) == 2
+    pooled = pool_of(campaign.project, "distinct", campaign.project.triage_config()).future.result(60)
+    shutil.rmtree(tmp_path / "old" / "project")
+    shutil.move(tmp_path / "new" / "project", tmp_path / "old" / "project")
+    assert campaign.poll()
+    assert len(campaign.project.images()) == 5
+    again = pool_of(campaign.project, "distinct", campaign.project.triage_config()).future.result(60)
+    assert again is not pooled
+    assert len(again.image_ids) == 5
+
+
+def test_pool__is_built_anew_when_truth_is_replaced(tmp_path):
+    with made_project(tmp_path, images=2, rows=20) as project:
+        config = project.triage_config()
+        first = pool_of(project, "distinct", config).future.result(60)
+        image_id = project.truth_labels()["image_id"].iloc[0]
+        project.import_truth(project.proposals(image_id).select([0]))
+        second = pool_of(project, "distinct", config).future.result(60)
+        assert len(second.comparison.ignore) == 1 != len(first.comparison.ignore)
+
+
+def test_pool__of_a_run_that_grows_is_built_one_at_a_time(tmp_path, monkeypatch):
+    from workbench.views import pools
+
+    waiting = []
+
+    class Later:
+        def submit(self, *work):
+            waiting.append(work)
+
+    monkeypatch.setattr(pools, "long_work", Later)
+    with made_project(tmp_path, images=2, rows=20) as project:
+        config = project.triage_config()
+        first = pool_of(project, "distinct", config)
+        project.import_truth(wb.Proposals.empty(), images=project.images()["image_id"].tolist())
+        assert pool_of(project, "distinct", config) is first
+        assert len(waiting) == 1
+        waiting[0][0](*waiting[0][1:])
+        assert pool_of(project, "distinct", config) is not first
+        fill(project, rows=5, model="another-0")
