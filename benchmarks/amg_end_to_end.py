@@ -134,7 +134,7 @@ def tier_b(rounds: int, sizes: list[tuple[int, int]], vit_b_points: int, points:
         image = photograph(size_hw)
         for share, aim in SHARES.items():
             floor = floor_for(bundled(), image, points, share)
-            name = f"B bundled {size_hw[0]}×{size_hw[1]} {share:.0%} above the floor"
+            name = f"B bundled {size_hw[0]}×{size_hw[1]}, {points}² points, {share:.0%} above the floor"
             case = Case(name, bundled(), image, floor, points, aim if size_hw != SIZES_HW[-1] else None)
             yield from compared(case)
             yield from timed(case, rounds)
@@ -147,7 +147,8 @@ def tier_b(rounds: int, sizes: list[tuple[int, int]], vit_b_points: int, points:
         print("B bundled bf16: not measured, as this processor computes no bfloat16", flush=True)
     if vit_b_points:
         image = photograph(one_hw)
-        case = Case("B random ViT-B", random_vit_b(image, vit_b_points), image, VIT_B_FLOOR, vit_b_points, 2.0)
+        name = f"B random ViT-B {one_hw[0]}×{one_hw[1]}, {vit_b_points}² points"
+        case = Case(name, random_vit_b(image, vit_b_points), image, VIT_B_FLOOR, vit_b_points, 2.0)
         yield from compared(case)
         yield from timed(case, max(1, rounds // 2))
 

@@ -117,7 +117,7 @@ def test_experiment__moves_the_sliders_and_not_what_back_goes_to(tmp_path):
         view.experiments.name.value = "one"
         view.experiments.take(0)
         assert view.state.predicted_iou == 0.93
-        assert view.state.to_query() == {"predicted_iou": "0.93"}
+        assert view.state.to_query()["predicted_iou"] == "0.93"
         view.state.take(view.state.base)
         assert view.state.predicted_iou == before
         view.experiments.name.value = "other"

@@ -222,15 +222,17 @@ def two_domains(folder, images=120):
 
 def test_calibration__curves_by_domain_are_of_images_that_had_no_part(tmp_path):
     with two_domains(tmp_path) as project:
-        assert reliabilities.by_domain(project) == ({}, 0)
+        assert reliabilities.by_domain(project) == ({}, {}, 0)
         calibration = project.calibrate(draws=50)
-        tables, images = reliabilities.by_domain(project)
+        before, tables, images = reliabilities.by_domain(project)
+        assert set(before) == set(tables)
+        assert any(before[name].to_dict() != tables[name].to_dict() for name in tables)
         frame = project.images()
         held = frame[(frame["role"] == "calibration") & ~frame["image_id"].isin(calibration.images)]
         assert set(tables) == set(held["domain"]) == {"left", "right"}
         assert images == len(held)
         assert sum(int(table.counts.sum()) for table in tables.values()) <= int(held["distinct"].sum())
-        fewer, used = reliabilities.by_domain(project, most=2)
+        _, fewer, used = reliabilities.by_domain(project, most=2)
         assert used == 2
         assert set(fewer) <= {"left", "right"}
         view = apps.view("calibration", Campaign(tmp_path / "project"))
@@ -250,6 +252,7 @@ def test_calibration__curves_by_cycle_are_the_latest_of_each_run(tmp_path):
         last = project.calibrate(draws=20, share=0.6)
         assert list(reliabilities.by_cycle(project)) == ["run 1"]
         assert reliabilities.by_cycle(project)["run 1"].to_dict() == last.after.to_dict()
+        assert reliabilities.by_cycle(project, "before")["run 1"].to_dict() == last.before.to_dict()
         fill(project, rows=20, model="other-000000000000")
         project.calibrate(draws=20)
         assert list(reliabilities.by_cycle(project)) == ["run 1", "run 2"]

@@ -166,8 +166,10 @@ def test_query__there_and_back():
     state = Thresholds(wb.TriageConfig())
     state.param.update(predicted_iou=0.91, by_jitter=False, min_area_px=33, axis="stability_score")
     query = state.to_query()
-    assert query == {"predicted_iou": "0.91", "by_jitter": "false", "min_area_px": "33", "axis": "stability_score"}
-    other = Thresholds(wb.TriageConfig())
+    moved = {"predicted_iou": "0.91", "by_jitter": "false", "min_area_px": "33", "axis": "stability_score"}
+    assert query | moved == query
+    assert query["predicted_iou_margin"] == "0.08"
+    other = Thresholds(wb.TriageConfig(predicted_iou=0.7, predicted_iou_margin=0.01))  # another version since
     assert other.from_query(query) == []
     assert other.config == state.config
     assert other.axis == "stability_score"

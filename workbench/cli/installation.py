@@ -46,7 +46,10 @@ def demo(
         if serve:
             from workbench.views import serving
 
-            served = serving.Served(project=(folder / "project").resolve(), port=port)
+            typer.echo(
+                f"The cycles are served; the sample images by: workbench dashboard {folder / 'project'}", err=True
+            )
+            served = serving.Served(project=(folder / "cycles" / "project").resolve(), port=port)
             serving.serve(served, sorted(shipped("dashboards").glob("*.py")))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import panel as pn
@@ -21,6 +22,7 @@ PAGES = {
     "review": "Review",
     "quality": "Quality",
 }
+_OPENED_ROWS = 200  # offered in a list
 _PAGE_ROWS, _ROW_PX = 15, 36
 _ACCENT = {
     "light": {"palette": {"primary": {"main": "#0b5c8f"}}},
@@ -176,10 +178,21 @@ def table(frame: pd.DataFrame, name: str, on_click: Callable[[Any], None] | None
         theme="simple",
         **settings,
     )
+    buttons = saves(lambda: shown.value, name)
     if on_click is not None:
         shown.on_click(on_click)
-    buttons = saves(lambda: shown.value, name)
+        buttons.extend(_openers(frame, on_click))
     return pn.Column(shown, buttons, sizing_mode="stretch_width", min_height=height + 56)
+
+
+def _openers(frame: pd.DataFrame, on_click: Callable[[Any], None]) -> list[Any]:
+    """Return what opens a row of a table without a mouse: a choice of rows and a button."""
+    shown = frame.astype(str).agg(" · ".join, axis=1).str.slice(0, 60)
+    options = {f"{k + 1}: {text}": k for k, text in enumerate(shown.head(_OPENED_ROWS))}
+    row = pmui.Select(label="row", options=options, size="small", width=260, margin=(4, 4))
+    button = pmui.Button(label="Open the row", size="small", variant="outlined", margin=(4, 4), disabled=not options)
+    button.on_click(lambda _: on_click(SimpleNamespace(row=row.value)))
+    return [row, button]
 
 
 def _flat(frame: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from workbench.calibrate.reliability import ReliabilityTable
 from workbench.views import layout, plots, reliability_plots
 from workbench.views.campaign import words
 from workbench.views.latest import long_work
-from workbench.views.reliabilities import by_cycle, by_domain
+from workbench.views.reliabilities import Domains, by_cycle, by_domain
 from workbench.views.view import View
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _WHY = (
     "Confidence is believed here only where it was checked: on calibration images that people have completed, or that "
     "have imported truth."
 )
+WHEN = ("before", "after")
 _TABLES = {
     "before": "all distinct, before",
     "after": "all distinct, after",
@@ -36,8 +37,8 @@ class _Read:
     proposals: int
     calibration: Calibration | None
     records: Any  # DataFrame
-    by_cycle: Mapping[str, ReliabilityTable]
-    by_domain: tuple[Mapping[str, ReliabilityTable], int]
+    by_cycle: Mapping[str, Mapping[str, ReliabilityTable]]  # before and after
+    by_domain: Domains
 
 
 class CalibrationView(View):
@@ -47,7 +48,7 @@ class CalibrationView(View):
 
     def setup(self) -> None:
         """Make the forms."""
-        self._measured: tuple[int, tuple[Mapping[str, ReliabilityTable], int]] = (-1, ({}, 0))
+        self._measured: tuple[int, Domains] = (-1, Domains({}, {}, 0))
         self.alpha = pmui.FloatInput(
             label="α: most of them wrong", value=0.05, start=0.001, end=0.5, step=0.01, width=170
         )
@@ -73,7 +74,7 @@ class CalibrationView(View):
             int(totals["proposals"]),
             found,
             project.calibration_records().drop(columns="result"),
-            by_cycle(project),
+            {when: by_cycle(project, when) for when in WHEN},
             self._measured[1],
         )
 
@@ -100,7 +101,7 @@ class CalibrationView(View):
                 layout.card("All distinct proposals", self._curve(found, "calibration", auto=False)),
                 layout.card("Auto-accepted masks", self._curve(found, "calibration-accepted", auto=True)),
                 *self._by_cycle(data.by_cycle),
-                *self._by_domain(*data.by_domain),
+                *self._by_domain(data.by_domain),
                 self._table("Figures", lambda: _figures(found), "calibration", _FIGURES),
                 *self._verifiers(found),
                 layout.card("What can be promised", form, self.certificates, text=_PROMISE, wide=True),
@@ -115,22 +116,30 @@ class CalibrationView(View):
     def _curve(self, found: Calibration, name: str, auto: bool) -> Any:
         return self.later(lambda: _panes(plots.figure(found, auto=auto), name), 545)
 
-    def _groups(self, title: str, tables: Mapping[str, ReliabilityTable], name: str, text: str) -> Any:
-        figure = self.later(lambda: [layout.figure(reliability_plots.groups(tables, name), 340)], 340)
-        return layout.card(title, figure, text=text)
+    def _groups(self, title: str, tables: Mapping[str, Mapping[str, ReliabilityTable]], name: str, text: str) -> Any:
+        """Return the curves of groups, with the choice of before or after recalibration."""
+        when = pmui.RadioButtonGroup(label=title, options=list(WHEN), value="after", size="small")
 
-    def _by_cycle(self, tables: Mapping[str, ReliabilityTable]) -> list[Any]:
-        if len(tables) < 2:
+        def drawn() -> list[Any]:
+            return [layout.figure(reliability_plots.groups(tables[when.value], f"{name}-{when.value}"), 340)]
+
+        place = self.later(drawn, 340)
+        when.param.watch(self.guarded(lambda _: setattr(place, "objects", drawn())), "value")
+        return layout.card(title, pn.Row(when, height=44), place, text=text)
+
+    def _by_cycle(self, tables: Mapping[str, Mapping[str, ReliabilityTable]]) -> list[Any]:
+        if len(tables["after"]) < 2:
             text = "Only one run has been calibrated. Calibrate after each cycle, and its curve stands beside the others here."
             return [layout.card("By cycle", layout.note(text))]
-        text = "Distinct proposals after recalibration, each run's latest calibration."
+        text = "Distinct proposals, before or after recalibration, each run's latest calibration."
         return [self._groups("By cycle", tables, "calibration-by-cycle", text)]
 
-    def _by_domain(self, tables: Mapping[str, ReliabilityTable], images: int) -> list[Any]:
-        if not tables:
+    def _by_domain(self, found: Domains) -> list[Any]:
+        if not found.after:
             text = "Domains are the folders of the images; there are no labelled calibration images of two domains that had no part in the recalibration."
             return [layout.card("By domain", layout.note(text))]
-        text = f"After recalibration, on {images:,} calibration images that had no part in it."
+        text = f"Before or after recalibration, on {found.images:,} calibration images that had no part in it."
+        tables = {"before": found.before, "after": found.after}
         return [self._groups("By domain", tables, "calibration-by-domain", text)]
 
     def _verifiers(self, found: Calibration) -> list[Any]:

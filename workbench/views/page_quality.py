@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import panel as pn
+
 from workbench.loop.diversity import Diversity, diversity
 from workbench.tables.figures import Interval
 from workbench.views import layout, report_plots
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from workbench.auditing import Agreement
     from workbench.overview import QualityReport
 
+_AUDITS = "A blind sample of final masks, judged by a senior. Choose a row to see its masks."
 _NOT_YET = "Nobody has reviewed an image yet. Quality is measured on images that people have left as complete:"
 
 
@@ -43,6 +46,7 @@ class QualityView(View):
     def setup(self) -> None:
         """Make the place where a mask is shown that somebody opens."""
         self.opened = layout.words("")
+        self.audited = pn.Column(sizing_mode="stretch_width")
         self.opening: Latest[tuple[str, str], str] = Latest(self._drawn, self._show_drawn)
 
     def close(self) -> None:
@@ -100,7 +104,7 @@ class QualityView(View):
                 self._figure(
                     "Diversity of sizes", lambda: report_plots.sizes(data.diversity), _diversity_text(data.diversity)
                 ),
-                layout.card("Audits", *_audits(data, place), text="A blind sample of final masks, judged by a senior."),
+                layout.card("Audits", *self._audits(data, place), self.audited, text=_AUDITS),
                 self._openable("Disagreements with the audit", data.disagreements, "disagreements", data.paths),
                 self._openable("Masks that overlap too much", data.overlaps, "overlaps", data.paths),
                 layout.card("The mask that you chose", self.opened, wide=True, text="Choose a row in a table above."),
@@ -133,6 +137,19 @@ class QualityView(View):
 
         table = layout.table(frame, name, on_click=self.guarded(click))
         return layout.card(title, table, text="Choose a row to see its mask.")
+
+    def _audits(self, data: _Read, place: str) -> list[Any]:
+        if not len(data.audits):
+            command = f"workbench audit {place}"
+            return [layout.next_step("No audit drawn yet", "Draw a sample for a senior reviewer:", command)]
+        audits = data.audits.reset_index(drop=True)
+
+        def click(event: Any) -> None:
+            number = int(audits["audit_id"].iloc[int(event.row)])
+            found = self.campaign.project.audit_results(number)
+            self.audited.objects = [self._openable(f"Masks of audit {number}", found, f"audit-{number}", data.paths)]
+
+        return [layout.table(audits, "audits", on_click=self.guarded(click))]
 
     def _open(self, image_id: str, mask_id: str) -> None:
         if self.live:
@@ -196,14 +213,6 @@ def _agreement(found: Agreement) -> list[Any]:
         columns=["figure", "value", "low", "high", "n"],
     ).round(3)
     return [layout.table(frame, "agreement")]
-
-
-def _audits(data: _Read, place: str) -> list[Any]:
-    if not len(data.audits):
-        return [
-            layout.next_step("No audit drawn yet", "Draw a sample for a senior reviewer:", f"workbench audit {place}")
-        ]
-    return [layout.table(data.audits, "audits")]
 
 
 def _diversity_text(found: Diversity) -> str:

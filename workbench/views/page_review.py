@@ -41,6 +41,12 @@ class _Read:
     progress: str
 
 
+_NO_CLICKS = (
+    "Clicks and boxes are not answered here: the model {model} is not part of the project. Polygon and brush work; in a "
+    "notebook, Annotator(project, ..., sam=model) takes any model."
+)
+
+
 class ReviewView(View):
     """Who reviews, and the annotator for them."""
 
@@ -103,7 +109,8 @@ class ReviewView(View):
             return
         project = self.campaign.project
         pane = self.pane = AnnotatorPane(sizing_mode="stretch_width", height=760)  # type: ignore[no-untyped-call]
-        self.session = Session(project, name, self._publish, sam=model_of(project, None), later=self.on_page)
+        sam = model_of(project, None)
+        self.session = Session(project, name, self._publish, sam=sam, later=self.on_page)
         pane.param.watch(lambda event: self._received(event.new), "outbox", onlychanged=False)
         pane.param.watch(lambda event: self._heard_page(event.new), "heard", onlychanged=False)
         self.session.start()
@@ -111,6 +118,7 @@ class ReviewView(View):
         self.place.objects = [pane]
         self.body.objects = [
             layout.words(f'<p class="note">Reviewing as {layout.escape(name)}</p>'),
+            *([] if sam else [layout.note(_NO_CLICKS.format(model=project.model_id))]),
             self.place,
             self.progress,
         ]

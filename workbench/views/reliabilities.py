@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 MOST_IMAGES = 500  # of the domains together; the page says how many were used
 
 
-def by_cycle(project: Project) -> dict[str, ReliabilityTable]:
-    """Return what each run's latest calibration found after recalibration, in order of the runs.
+def by_cycle(project: Project, when: str = "after") -> dict[str, ReliabilityTable]:
+    """Return what each run's latest calibration found before or after recalibration, in order of the runs.
 
     A run in which a cycle's model proposed is named by the cycle, another by its number.
     """
@@ -28,40 +28,47 @@ def by_cycle(project: Project) -> dict[str, ReliabilityTable]:
         if kept.recalibration is not None:
             known = row["model_id"] in cycles
             name = f"cycle {cycles[row['model_id']]}" if known else f"run {row['run_id']}"
-            found[int(row["run_id"])] = name, kept.after
+            found[int(row["run_id"])] = name, getattr(kept, when)
     return {name: table for _, (name, table) in sorted(found.items())}
 
 
-def by_domain(project: Project, most: int = MOST_IMAGES) -> tuple[dict[str, ReliabilityTable], int]:
-    """Measure recalibrated confidence in each domain, on calibration images that had no part in the recalibration.
+class Domains(NamedTuple):
+    """Reliability by domain before and after recalibration, none with fewer than two domains; and of how many images."""
+
+    before: dict[str, ReliabilityTable]
+    after: dict[str, ReliabilityTable]
+    images: int
+
+
+def by_domain(project: Project, most: int = MOST_IMAGES) -> Domains:
+    """Measure confidence in each domain, on calibration images that had no part in the recalibration.
 
     Parameters
     ----------
     most : images, drawn by the project's seed where there are more
-
-    Returns
-    -------
-    the table of each domain, none with fewer than two domains; and how many images were used
     """
     from workbench.loop import labelling
 
     kept = project.calibration()
     if kept is None or kept.recalibration is None:
-        return {}, 0
+        return Domains({}, {}, 0)
     frame = project.images()
     frame = frame[(frame["role"] == "calibration") & (frame["status"] == "done")]
     frame = frame[~frame["image_id"].isin(kept.images)]
     domain_of = dict(zip(frame["image_id"], frame["domain"], strict=True))
     if len(set(domain_of.values())) < 2:
-        return {}, 0
+        return Domains({}, {}, 0)
     rng = np.random.default_rng(project.seed)
     chosen = sorted(rng.permutation(sorted(domain_of))[:most].tolist())
     rows = labelling.label(project, chosen)
-    p, domain = kept.recalibration.predict(rows.features), np.array([domain_of[i] for i in rows.image], dtype=object)
-    tables = {}
-    for name in sorted(set(domain_of.values())):
-        some = rows.known & (domain == name)
-        tables[name] = reliability(
-            p[some], rows.right[some], rows.image[some], rng, what=f"proposals of {name}", draws=200
-        )
-    return {name: table for name, table in tables.items() if len(table.counts)}, len(chosen)
+    domain = np.array([domain_of[i] for i in rows.image], dtype=object)
+    found: list[dict[str, ReliabilityTable]] = []
+    for p in (rows.features.score, kept.recalibration.predict(rows.features)):
+        tables = {}
+        for name in sorted(set(domain_of.values())):
+            some = rows.known & (domain == name)
+            tables[name] = reliability(
+                p[some], rows.right[some], rows.image[some], rng, what=f"proposals of {name}", draws=200
+            )
+        found.append({name: table for name, table in tables.items() if len(table.counts)})
+    return Domains(found[0], found[1], len(chosen))

@@ -26,16 +26,16 @@ def groups(tables: Mapping[str, ReliabilityTable], name: str) -> hv.Overlay:
     parts: list[Any] = [hv.Curve([(0, 0), (1, 1)], "confidence", "share right", label="perfect").opts(color="#8A8A8A")]
     parts[0] = parts[0].opts(line_dash="dashed", line_width=1)
     for (label, table), (colour, dash, marker) in zip(list(tables.items())[-MOST:], _STYLES, strict=False):
-        points = list(zip(table.confidence, table.share_right, strict=True))
+        points = list(zip(table.confidence, table.share_right, table.counts, strict=True))
         ends = [
             (p, y, max(0.0, y - low), max(0.0, high - y))
             for p, y, low, high in zip(table.confidence, table.share_right, table.low, table.high, strict=True)
         ]
-        line = hv.Curve(points, "confidence", "share right", label=label)
+        line = hv.Curve([point[:2] for point in points], "confidence", "share right", label=label)
         parts.append(line.opts(color=colour, line_dash=dash, line_width=2))
         bars = hv.ErrorBars(ends, "confidence", ["share right", "below", "above"])
         parts.append(bars.opts(line_color=colour, lower_head=None, upper_head=None))
-        dots = hv.Scatter(points, "confidence", "share right")
+        dots = hv.Scatter(points, "confidence", ["share right", "masks"])
         parts.append(dots.opts(color=colour, marker=marker, size=7, tools=["hover"]))
     return hv.Overlay(parts).opts(
         xlabel="confidence p(right)",

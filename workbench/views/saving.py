@@ -82,7 +82,9 @@ def _cell(value: object) -> str:
 
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 0; color: #1c1c1c; background: #fff; }
+:root { color-scheme: light dark; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 0; color: CanvasText; background: Canvas; }
+[data-root-id] { background: #fff; border-radius: 6px; }
 header { position: sticky; top: 0; z-index: 9; display: flex; gap: 1.5rem; align-items: baseline; padding: .7rem 1.5rem;
   background: #0b5c8f; color: #fff; } header nav { display: flex; gap: 1rem; flex: 1; } header a { color: #fff; }
 section { padding: .5rem 1.5rem 2rem; max-width: 1500px; margin: 0 auto; } section > h1 { font-size: 1.5rem; }

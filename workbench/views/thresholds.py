@@ -123,10 +123,10 @@ class Thresholds(param.Parameterized):
         return self.base.replace(**values, pool=self.pool)
 
     def to_query(self) -> dict[str, str]:
-        """Return what differs from the base, for the address of the page."""
+        """Return all positions for the address of the page, when any differs from the base: the base may change later."""
         now = _state(self)
         was = {**{name: self.param[name].default for name in now}, **_positions(self.base), "pool": self.base.pool}
-        return {name: _text(value) for name, value in now.items() if value != was[name]}
+        return {} if now == was else {name: _text(value) for name, value in now.items()}
 
     def from_query(self, query: Mapping[str, str]) -> list[str]:
         """Move sliders to where an address has them; return a line for each part of it that makes no sense."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -116,7 +117,8 @@ def model_of(project: Project, sam: Any) -> Any:
 
     Parameters
     ----------
-    sam : a model; None for the bundled one where it made the project's masks, or nothing did yet; False for none
+    sam : a model; None for the one that made the project's masks where it was trained here or is the bundled one, and
+        for the bundled one where there are no masks yet; False for none
     """
     if sam is False:
         return None
@@ -125,6 +127,8 @@ def model_of(project: Project, sam: Any) -> Any:
             raise TypeError(f"sam: expected a model as load_sam returns it, None or False, got {type(sam).__name__}")
         return sam
     made_by = project.model_id
+    if made_by is not None and made_by in project.models()["model_id"].tolist():
+        return functools.partial(project.load_model, made_by)
 
     def load() -> Any:
         from workbench.sam.load import load_sam
