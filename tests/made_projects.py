@@ -121,3 +121,15 @@ def review(project: wb.Project, images: int, annotator: str = "ann", auditor: st
             event = ReviewEvent(name, image_id, "verdict", mask_id, answer, auditor, elapsed_ms=900.0, purpose="audit")
             project.record([event], claim)
         queue.release(claim)
+
+
+def two_domains(folder: Path, images: int = 120) -> wb.Project:
+    """A project whose calibration images lie in two folders."""
+    pictures = write_pictures(folder / "pictures", images, 3)
+    for number, file in enumerate(sorted(pictures.iterdir())):
+        place = pictures / ("left" if number % 2 else "right")
+        place.mkdir(exist_ok=True)
+        file.rename(place / file.name)
+    project = wb.Project.create(folder / "project", images=str(pictures))
+    fill(project, rows=20)
+    return project

@@ -52,7 +52,11 @@ def test_init_propose_triage_report_export_import(tmp_path, project):
     proposed = answer("propose", project, *FEW)
     assert proposed["done"] == 2
     assert proposed["failed"] == 1
-    triaged = answer("triage", project, "--set", "predicted_iou=0.6", "--note", "a note", "--author", "a1")
+    lower = ("--set", "predicted_iou=0.6")
+    assert "rows are stored above" in run("triage", project, *lower, status=1).stderr
+    triaged = answer(
+        "triage", project, *lower, "--set", "predicted_iou_margin=0.2", "--note", "a note", "--author", "a1"
+    )
     assert triaged["distinct"] == triaged["auto_accepted"] + triaged["flagged"] + triaged["discarded"]
 
     report = answer("report", project)

@@ -334,8 +334,14 @@ def test_exact__what_cannot_be_replayed(floors, base, message):
 def test_distinct__what_cannot_be_built():
     with pytest.raises(PoolError, match="needs settings with pool='distinct', got 'exact'"):
         DistinctPool.build(equal_boxes(2), base=EXACT)
-    with pytest.raises(PoolError, match=r"after NMS at 0.7, asked for NMS at 0.9: lower nms_iou"):
-        DistinctPool.build(equal_boxes(2), FLOORS.replace(pool="distinct"), DISTINCT.replace(nms_iou=0.9))
+    stored = FLOORS.replace(pool="distinct")
+    for nms, nms_iou in (("box", 0.9), ("box", 0.55), ("mask", 0.7)):  # a chain of duplicates cannot be unravelled
+        with pytest.raises(
+            PoolError, match=rf"NMS \(box\) at 0.7, asked for NMS \({nms}\) at {nms_iou}: take the same"
+        ):
+            DistinctPool.build(equal_boxes(2), stored, DISTINCT.replace(nms=nms, nms_iou=nms_iou))
+    with pytest.raises(PoolError, match=r"between crops at 0.6, asked for NMS \(box\) at 0.7"):
+        DistinctPool.build(equal_boxes(2), stored.replace(crop_n_layers=1, crop_nms_iou=0.6), DISTINCT)
 
 
 @pytest.mark.parametrize(

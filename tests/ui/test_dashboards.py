@@ -17,11 +17,14 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests are imported by path
 
-from made_projects import made_project, write_pictures
+from disc_project import disc_project
+from made_projects import made_project, review, two_domains, write_pictures
 from serving import Watched, dashboard
 from ui.pages import AnnotatorPage
 
 import workbench as wb
+from workbench.loop.cycle import CycleConfig, fitting_floors
+from workbench.train.settings import TrainConfig
 from workbench.views.apps import _VIEWS
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -273,6 +276,65 @@ def test_page__of_a_hundred_thousand_proposals_is_clean(large, page, name):
     watched.open(name, until=SHOWN[name])
     if name == "thresholds":
         page.get_by_text("proposals of 250 images").first.wait_for()
+    watched.is_clean()
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory):
+    """A project of two cycles that an oracle reviewed, and one that people reviewed and audited, and that is calibrated."""
+    folder = tmp_path_factory.mktemp("lived")
+    with disc_project(folder / "cycles", images=8, roles=(0.5, 0.25, 0.25)) as project:
+        sam = wb.load_sam()
+        floors = fitting_floors(sam.model_id).replace(points_per_side=6, jitter_prompts=0)
+        train = TrainConfig(steps=1, views=1, prompts=4, check_every=1)
+        config = CycleConfig(train=1, calibration=1)
+        project.run_cycles(2, annotator="oracle", model=sam, config=config, floors=floors, train=train)
+    with two_domains(folder / "people") as project:
+        review(project, 12)
+        project.calibrate(draws=50)
+        project.certify(labels=20)
+        project.gate()
+    with (
+        dashboard(folder / "cycles" / "p.wb", folder / "cycles.txt") as cycles,
+        dashboard(folder / "people" / "project", folder / "people.txt") as people,
+    ):
+        yield {"cycles": cycles, "people": people}
+
+
+@pytest.mark.parametrize(
+    ("whose", "name", "until", "then"),
+    [
+        ("cycles", "cycles", "Cycle table", ["Models and their parents", "Hours of annotation"]),
+        ("cycles", "quality", "What people left", ["Time by phase", "simulated"]),
+        ("people", "calibration", "Calibration of run", ["By domain", "Verifiers", "What can be promised"]),
+        ("people", "quality", "What people left", ["Disagreements with the audit", "Open the row"]),
+        ("people", "cycles", "The gate is shut by", ["No cycles yet"]),
+        ("people", "thresholds", "What these thresholds give", ["wrong among accepted"]),
+    ],
+)
+def test_page__of_a_project_with_a_history_is_clean(lived, page, whose, name, until, then):
+    watched = Watched(page, lived[whose])
+    watched.open(name, until=until)
+    for text in then:
+        page.get_by_text(text).first.wait_for()
+    page.wait_for_load_state("networkidle")
+    watched.is_clean()
+
+
+def test_quality__a_disagreement_is_opened_by_the_keyboard(lived, page):
+    watched = Watched(page, lived["people"])
+    watched.open("quality", until="Disagreements with the audit")
+    button = page.get_by_role("button", name="Open the row").last
+    button.focus()
+    page.keyboard.press("Enter")
+    page.locator("img[alt^='masks of']").first.wait_for()
+    watched.is_clean()
+
+
+def test_thresholds__an_odd_address_leaves_the_page_whole(small, page):
+    watched = Watched(page, small[0])
+    watched.open("thresholds", "?utm=%C2%B2&x=" + "9" * 4400, until="What these thresholds give")
+    page.get_by_text("auto-accepted").first.wait_for()
     watched.is_clean()
 
 

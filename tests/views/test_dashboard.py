@@ -6,6 +6,8 @@ import json
 import re
 from html.parser import HTMLParser
 
+import panel as pn
+import panel_material_ui as pmui
 import pytest
 from made_projects import made_project, review
 from typer.testing import CliRunner
@@ -76,6 +78,22 @@ def test_command__missing_project_is_words(tmp_path):
     result = CliRunner().invoke(app, ["dashboard", str(tmp_path / "gone")])
     assert result.exit_code == 1
     assert "there is no such folder" in result.output
+
+
+def test_quality__rows_open_without_a_mouse_and_audits_list_their_masks(project):
+    view = wb.Dashboard(project).quality
+    (rows,) = [
+        w for w in view.body.select(pmui.Select) if str(project.audits()["made_at"].iloc[0])[:4] in str(w.options)
+    ][:1]
+    assert list(rows.options.values()) == list(range(len(project.audits())))
+    (audits,) = [column for column in view.body.select(pn.Column) if view.audited in column.objects][:1]
+    (button,) = [b for b in audits.select(pmui.Button) if b.label == "Open the row"]
+    button.clicks += 1
+    (table,) = view.audited.select(pn.widgets.Tabulator)
+    assert table.value["mask_id"].tolist() == project.audit_results(1)["mask_id"].tolist()
+    (button,) = [b for b in view.audited.select(pmui.Button) if b.label == "Open the row"]
+    button.clicks += 1
+    assert table.value["mask_id"].iloc[0][:8] in view.opened.object
 
 
 def test_quality__a_disagreement_is_opened(project):

@@ -9,7 +9,7 @@ import numpy as np
 import panel as pn
 import pytest
 from bokeh.models import CustomAction
-from made_projects import fill, made_project, review, write_pictures
+from made_projects import fill, made_project, review, two_domains, write_pictures
 
 import workbench as wb
 from workbench.tables.cycles import CycleRow, CycleTable
@@ -206,18 +206,6 @@ def test_review__a_name_is_needed_and_the_annotator_opens(tmp_path):
         row = project.journal().iloc[-1]
         assert (row["annotator"], row["mask_id"]) == ("bob", mask)
         view.close()
-
-
-def two_domains(folder, images=120):
-    """A project whose calibration images lie in two folders."""
-    pictures = write_pictures(folder / "pictures", images, 3)
-    for number, file in enumerate(sorted(pictures.iterdir())):
-        place = pictures / ("left" if number % 2 else "right")
-        place.mkdir(exist_ok=True)
-        file.rename(place / file.name)
-    project = wb.Project.create(folder / "project", images=str(pictures))
-    fill(project, rows=20)
-    return project
 
 
 def test_calibration__curves_by_domain_are_of_images_that_had_no_part(tmp_path):

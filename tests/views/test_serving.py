@@ -56,7 +56,12 @@ def test_arguments__plain_has_no_login_and_own_hosts_only(tmp_path):
 
 def test_arguments__login_brings_our_page_and_a_kept_secret(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    given = arguments(Served(tmp_path, port=1, login="users.json", prefix="/wb"), APPS)
+    users = tmp_path / "users.json"
+    with pytest.raises(StoreError, match="there is no such file"):
+        arguments(Served(tmp_path, port=1, login=str(users)), APPS)
+    users.write_text('{"ann": "secret"}', "utf-8")
+    given = arguments(Served(tmp_path, port=1, login=str(users), prefix="/wb"), APPS)
+    assert Served(tmp_path, port=1, prefix="wb/").url == "http://127.0.0.1:1/wb/cycles"
     login = Path(given[given.index("--basic-login-template") + 1]).read_text("utf-8")
     assert "http" not in login
     assert given[given.index("--cookie-secret") + 1] == (tmp_path / "workbench" / "cookie-secret").read_text()

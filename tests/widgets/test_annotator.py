@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pandas as pd
 import pytest
 
 import workbench as wb
@@ -69,6 +70,12 @@ def test_model__is_the_bundled_one_where_the_masks_are_its(project, monkeypatch)
     assert project.model_id == "stub-0123"
     monkeypatch.setattr(type(project), "model_id", property(lambda _: "bundled-0123"))
     assert callable(model_of(project, None))
+
+
+def test_model__that_was_trained_here_is_loaded(project, monkeypatch):
+    monkeypatch.setattr(project, "models", lambda: pd.DataFrame({"model_id": [project.model_id]}))
+    monkeypatch.setattr(project, "load_model", lambda model_id: f"loaded {model_id}")
+    assert model_of(project, None)() == "loaded stub-0123"
 
 
 def test_display__gives_a_view_and_no_state(widget):
