@@ -11,6 +11,7 @@ from made_projects import fill, made_project, write_pictures
 
 import workbench as wb
 from workbench.store import runs
+from workbench.tables.outcomes import Outcome
 from workbench.triage.limits import PoolError
 from workbench.views import apps, page_thresholds
 from workbench.views.campaign import Campaign
@@ -101,7 +102,8 @@ def test_exact_pool__says_how_many_kept_rows_have_no_jitter(tmp_path):
         view = page(tmp_path)
         view.state.pool = "exact"
         config = view.state.config
-        kept = [rows.select(wb.triage(rows, config).keep) for _, rows in project.each()]
+        wanted = (Outcome.flagged, Outcome.auto_accepted)
+        kept = [rows.select(np.isin(wb.triage(rows, config).outcome, wanted)) for _, rows in project.each()]
         expected = sum(int(np.isnan(rows.jitter_stability).sum()) for rows in kept)
         assert view.answer.unjittered == expected
         view.state.by_jitter = False

@@ -278,7 +278,7 @@ def _expect_alike(a: Side, b: Side, names: Sequence[str]) -> None:
         of_a, of_b = (side.settings.get(what) for side in (a, b))
         if concerned and of_a != of_b:
             raise ValueError(
-                f"compare: {', '.join(concerned)} are counted with {what}={of_a!r} in {a.name!r} and {what}={of_b!r} in"
+                f"compare: {', '.join(concerned)}: counted with {what}={of_a!r} in {a.name!r} and {what}={of_b!r} in"
                 f" {b.name!r}; sweep both alike, or name other figures (metrics=)"
             )
 

@@ -187,8 +187,8 @@ def table(frame: pd.DataFrame, name: str, on_click: Callable[[Any], None] | None
 
 def _openers(frame: pd.DataFrame, on_click: Callable[[Any], None]) -> list[Any]:
     """Return what opens a row of a table without a mouse: a choice of rows and a button."""
-    shown = frame.astype(str).agg(" · ".join, axis=1).str.slice(0, 60)
-    options = {f"{k + 1}: {text}": k for k, text in enumerate(shown.head(_OPENED_ROWS))}
+    rows = enumerate(frame.head(_OPENED_ROWS).itertuples(index=False))
+    options = {f"{k + 1}: {' · '.join(map(str, row[:3]))}"[:60]: k for k, row in rows}
     row = pmui.Select(label="row", options=options, size="small", width=260, margin=(4, 4))
     button = pmui.Button(label="Open the row", size="small", variant="outlined", margin=(4, 4), disabled=not options)
     button.on_click(lambda _: on_click(SimpleNamespace(row=row.value)))
