@@ -136,7 +136,7 @@ def test_pool__starts_at_the_strictest_threshold_with_59_labels():
 
 
 def test_pool__too_few_labels_says_how_many():
-    found = certify_pool(np.full(20, 0.97), np.ones(20, bool), np.full(5000, 0.97))
+    found = certify_pool(np.full(20, 0.97), np.ones(20, bool), np.full(50_000, 0.97))
     assert not found.granted
     assert found.needed == 59
     assert "59" in found.sentence
@@ -159,6 +159,47 @@ def test_pool__a_few_wrong_asks_for_more_labels():
     assert 100 < found.needed < 1000
     wrong = int(np.ceil(0.02 * found.needed))
     assert bounds.binomial_upper(wrong, found.needed, 0.05) <= 0.05
+
+
+@pytest.mark.parametrize("n", [20, 40, 58, 80, 100])
+def test_pool__too_few_labels_never_say_that_no_number_would_do(n):
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.5, 1, 4000)
+    right = rng.random(4000) < np.where(confidence < 0.75, 0.5, 0.999)  # a stricter threshold certifies
+    order = rng.permutation(4000)
+
+    def certified(labels):
+        drawn = order[:labels]
+        return certify_pool(confidence[drawn], right[drawn], confidence)
+
+    few = certified(n)
+    assert not few.granted
+    assert n < few.needed < 400
+    assert f"About {few.needed:,} labelled masks would be needed, there are {n:,}" in few.sentence
+    assert certified(300).granted
+
+
+@pytest.mark.parametrize("n", [20, 60, 90])
+def test_images__too_few_labels_never_say_that_no_number_would_do(n):
+    rng = np.random.default_rng(0)
+    image = np.repeat(np.arange(400), 4)
+    level = np.repeat(np.where(rng.random(400) < 0.5, 0.9, 0.6), 4)  # every image is sure, or unsure
+    right = rng.random(1600) < np.where(level > 0.75, 1, 0.5)
+
+    def certified(images):
+        use = image < images
+        return certify_images(level[use], right[use], image[use], np.random.default_rng(0))
+
+    few = certified(n)
+    assert not few.granted
+    assert n < few.needed < 400
+    assert certified(few.needed + 20).granted
+
+
+def test_pool__a_sample_that_is_wrong_throughout_is_hopeless_with_few_labels_too():
+    few = certify_pool(np.full(40, 0.99), np.arange(40) % 2 > 0, np.full(5000, 0.99))
+    assert few.needed == -1
+    assert "50.0% of what was labelled above 0.985 is wrong, which is not below alpha" in few.sentence
 
 
 def test_pool__nothing_drawn_or_no_pool_is_legal():

@@ -8,7 +8,7 @@ Source: Angelopoulos et al. 2021, Learn then test, arXiv 2110.01052, section 2.1
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -50,9 +50,10 @@ class Certificate(Plotted):
 
     kind : "pool": the masks of this pool; "images": masks of images to come, from the same source
     granted : whether there is a promise; then `threshold` is the loosest that was certified and `bound` its bound
-    labels, wrong : at that threshold; without a promise at the strictest that was tested
-    needed : labels (masks, or images) that would be needed where there is none, at the share wrong seen so far;
-        -1 when no number would do, since that share is not below alpha
+    labels, wrong : at that threshold; without a promise above the loosest one, and `bound` is of the one that failed
+    needed : labels (masks, or images) above the loosest threshold that would be needed where there is no promise, about,
+        at the shares wrong seen so far; more labels let the sequence begin at a stricter threshold.
+        -1 when no number would do, since not even at the strictest with labels the share wrong is below alpha
     accepted : masks above the threshold, of `pool`
     steps : the whole grid, as it was tested
     """
@@ -159,8 +160,12 @@ def certify_pool(
         bound = hypergeometric_upper(wrong, n, population, delta)
         return Step(threshold, n, wrong, population, bound, bound <= alpha)
 
-    enough = lambda t: int((p > t).sum()) >= least  # noqa: E731 - one line beside the others
-    return _sequence("pool", thresholds, enough, test, lambda t: _pool_labels(p, y, all_of, t), all_of, alpha, delta)
+    def needs(step: Step) -> int:
+        return _labels_at(step.wrong / step.labels, alpha, delta, step.population, least)
+
+    return _sequence(
+        "pool", thresholds, least, test, lambda t: _pool_labels(p, y, all_of, t), needs, all_of, alpha, delta
+    )
 
 
 def certify_images(
@@ -213,12 +218,11 @@ def certify_images(
         x = losses(threshold)
         return Step(threshold, len(x), float(x.sum()), int((p > threshold).sum()), float("nan"), False)
 
-    def spread(threshold: float) -> float:
-        x = losses(threshold)
-        return float(x.std()) if len(x) else 0.0
+    def needs(step: Step) -> int:
+        spread = float(losses(step.threshold).std())
+        return images_needed(alpha, delta, step.wrong / step.labels, spread) if step.wrong else least
 
-    enough = lambda t: len(losses(t)) >= least  # noqa: E731 - one line beside the others
-    return _sequence("images", thresholds, enough, test, untested, p, alpha, delta, spread)
+    return _sequence("images", thresholds, least, test, untested, needs, p, alpha, delta)
 
 
 def _scores(given: ArrayLike) -> Floats:
@@ -245,33 +249,34 @@ def _pool_labels(p: Floats, y: NDArray[np.bool_], pool: Floats, threshold: float
 def _sequence(
     kind: Literal["pool", "images"],
     grid: Floats,
-    enough: Callable[[float], bool],
+    least: int,
     test: Callable[[float], Step],
     untested: Callable[[float], Step],
+    needs: Callable[[Step], int],
     pool: Floats,
     alpha: float,
     delta: float,
-    spread: Callable[[float], float] | None = None,
 ) -> Certificate:
     """Test from the strictest threshold with enough labels on; the number of labels says nothing of what is wrong."""
     steps: list[Step] = []
     tested: list[Step] = []
     for threshold in grid.tolist():
-        open_ = (not tested and enough(threshold)) or (tested and tested[-1].passed)
-        step = test(threshold) if open_ else untested(threshold)
-        steps.append(step)
-        if open_:
+        step = untested(threshold)
+        if tested[-1].passed if tested else step.labels >= least:
+            step = test(threshold)
             tested.append(step)
+        steps.append(step)
     passed = [step for step in tested if step.passed]
-    shown = passed[-1] if passed else (tested[0] if tested else steps[-1])
-    note, needed = ("", shown.labels) if passed else _missing(kind, shown, bool(tested), alpha, delta, spread)
+    shown = passed[-1] if passed else steps[-1]
+    reach = steps if not tested else steps[: steps.index(tested[0]) + 1]
+    note, needed = ("", shown.labels) if passed else _missing(kind, reach, shown, tested, least, needs, alpha)
     return Certificate(
         kind=kind,
         alpha=alpha,
         delta=delta,
         granted=bool(passed),
         threshold=shown.threshold if passed else float("nan"),
-        bound=shown.bound,
+        bound=shown.bound if passed or not tested else tested[0].bound,
         labels=shown.labels,
         wrong=shown.wrong,
         needed=needed,
@@ -283,26 +288,52 @@ def _sequence(
 
 
 def _missing(
-    kind: str, shown: Step, tested: bool, alpha: float, delta: float, spread: Callable[[float], float] | None
+    kind: str,
+    reach: Sequence[Step],
+    loosest: Step,
+    tested: Sequence[Step],
+    least: int,
+    needs: Callable[[Step], int],
+    alpha: float,
 ) -> tuple[str, int]:
-    """Say why there is no certificate, and about how many labels there would have to be."""
-    share = shown.wrong / shown.labels if shown.labels else 0.0
-    if kind == "images":
-        needed = images_needed(alpha, delta, share, spread(shown.threshold) if spread else 0.0)
-    elif share >= alpha:
-        needed = -1
-    else:
-        needed = _labels_at(share, alpha, delta, shown.population)
-    hopeless = share >= alpha and (tested or _lower(shown.wrong, shown.labels) > alpha)
-    if not tested and not hopeless:
-        least = labels_needed(alpha, delta) if kind == "pool" else images_needed(alpha, delta)
-        unit = "masks" if kind == "pool" else "images"
-        so_far = f"; so far {share:.1%} of what was labelled above {shown.threshold:g} is wrong" if shown.labels else ""
-        return f"no threshold of the grid has the {least:,} labelled {unit} that it takes{so_far}.", max(needed, least)
-    if hopeless:
-        said = f"{share:.1%} of what was labelled above {shown.threshold:g} is wrong, which is not below alpha."
-        return said, -1
-    return f"the bound at the strictest threshold tested ({shown.threshold:g}) is {shown.bound:.1%}.", needed
+    """Say why there is no certificate, and about how many labels there would have to be.
+
+    reach : the thresholds down to the one that failed, or all: with more labels the sequence can begin at any of them
+    """
+    labelled = [s for s in reach if s.labels and (kind == "images" or s.population >= least)]
+    needed = _needed(labelled, loosest.labels, least, needs, alpha)
+    if kind == "pool" and needed > 0:
+        needed = min(needed, loosest.population) if loosest.population >= least else needed
+    if needed < 0 and labelled:
+        strict = labelled[0]
+        if tested or _lower(strict.wrong, strict.labels) > alpha:
+            share = strict.wrong / strict.labels
+            return (
+                f"{share:.1%} of what was labelled above {strict.threshold:g} is wrong, which is not below alpha.",
+                -1,
+            )
+    if tested:
+        return (
+            f"the bound at the strictest threshold tested ({tested[0].threshold:g}) is {tested[0].bound:.1%}.",
+            needed,
+        )
+    unit = "masks" if kind == "pool" else "images"
+    share = loosest.wrong / max(loosest.labels, 1)
+    so_far = f"; so far {share:.1%} of what was labelled above {loosest.threshold:g} is wrong" if loosest.labels else ""
+    return f"no threshold of the grid has the {least:,} labelled {unit} that it takes{so_far}.", max(needed, least)
+
+
+def _needed(labelled: Sequence[Step], total: int, least: int, needs: Callable[[Step], int], alpha: float) -> int:
+    """Return the fewest labels in all by which one of the thresholds has as many as it takes; -1 where none is below alpha."""
+    best = -1
+    for step in reversed(labelled):  # the loosest first: it has most labels
+        scale = total / step.labels
+        if 0 < best <= least * scale:
+            break
+        if step.wrong / step.labels < alpha and (n := needs(step)) > 0:
+            found = int(np.ceil(max(n, least) * scale))
+            best = found if best < 0 else min(best, found)
+    return best
 
 
 def _lower(wrong: float, labels: int) -> float:
@@ -312,12 +343,12 @@ def _lower(wrong: float, labels: int) -> float:
     return float(betaincinv(wrong, labels - wrong + 1, 0.025)) if wrong else 0.0
 
 
-def _labels_at(share: float, alpha: float, delta: float, population: int) -> int:
+def _labels_at(share: float, alpha: float, delta: float, population: int, least: int) -> int:
     """Labels that certify when the share wrong stays as it is; at most the whole population."""
-    n = labels_needed(alpha, delta)
-    for _ in range(50):
+    n = least
+    for _ in range(50 if share else 0):
         again = labels_needed(alpha, delta, int(np.ceil(share * n)))
         if again <= n:
             break
         n = again
-    return min(n, population) if population >= labels_needed(alpha, delta) else n
+    return min(n, population)
