@@ -9,7 +9,7 @@ import numpy as np
 
 import workbench
 from workbench.reviewing import Reviewing
-from workbench.store import calibrations, records
+from workbench.store import calibrations, campaigns, records, versions
 from workbench.store.calibrations import Record
 from workbench.store.errors import StoreError
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from workbench.loop.calibration import Calibration
     from workbench.loop.certification import Certificates
     from workbench.loop.gate import GateConfig, GateReport
+    from workbench.loop.labelling import Source
     from workbench.loop.stage3 import Annotation, Verified
     from workbench.sam.segmenter import Segmenter
 
@@ -27,10 +28,13 @@ class Calibrating(Reviewing):
     """The part of `Project` that checks confidence and decides what may go on without people.
 
     Labels come from matching proposals with the truth of their images, or with the final masks of images whose review is
-    complete. Every result is kept as a record with its settings, model and images; records are never changed.
+    complete. Images that the run's model, or one it came from, was trained on are never among them. Every result is kept
+    as a record with its settings, model and images; records are never changed.
     """
 
-    def calibrate(self, *, share: float = 0.5, draws: int = 500, sam: Segmenter | None = None) -> Calibration:
+    def calibrate(
+        self, *, share: float = 0.5, draws: int = 500, sam: Segmenter | None = None, exhaustive: bool = True
+    ) -> Calibration:
         """Judge and recalibrate the confidence of the latest run on labelled calibration images.
 
         Parameters
@@ -39,6 +43,8 @@ class Calibrating(Reviewing):
         draws : of the bootstrap over images
         sam : the model of the run: the verifier may look at its embedding, pooled over masks, too. Images are embedded
             again where its cache does not have them. None: the verifier looks at scores and geometry
+        exhaustive : whether imported truth holds every object of its images. If not, it says of no mask that it is wrong:
+            labels then come from the final masks of complete images only, for `certify` and Stage 3 too
 
         Returns
         -------
@@ -56,10 +62,11 @@ class Calibrating(Reviewing):
             raise ValueError(f"draws: expected 1 or more, got {draws}")
         run_id, model_id = self._measured_run("calibrate")
         images = [i for i in self._of_role("calibration") if calibration.is_for_fitting(i, self.seed, share)]
-        rows = labelling.label(self, images)
+        rows = labelling.label(self, images, source="final" if exhaustive else "final only")
         embedded = embedding.of_labelled(self, sam, rows) if sam is not None else None
         found = calibration.calibrate(rows, run_id, model_id, self.seed, draws, embedded)
-        number = self._keep("calibration", {"share": share, "draws": draws}, found.images, found.to_dict())
+        settings = {"share": share, "draws": draws, "exhaustive": exhaustive}
+        number = self._keep("calibration", settings, found.images, found.to_dict())
         return self._calibration_of(found.to_dict(), found.images, number)
 
     def calibration(self) -> Calibration | None:
@@ -94,13 +101,14 @@ class Calibrating(Reviewing):
             raise ValueError(f"labels: expected 1 or more, got {labels}")
         pool = certification.pool_of(self, kept.recalibration)
         drawn = self._drawn(pool, labels, kept.id)
-        verdicts = certification.labels_of(self, pool.image[drawn].tolist(), pool.mask_id[drawn].tolist())
+        source = self._label_source()
+        verdicts = certification.labels_of(self, pool.image[drawn].tolist(), pool.mask_id[drawn].tolist(), source)
         others = [i for i in self._of_role("calibration") if i not in set(kept.images)]
         share = self._calibration_share()
         others = [i for i in others if not calibration.is_for_fitting(i, self.seed, share)]
         found = certification.Certificates(
             certification.of_pool(pool, drawn, verdicts, alpha, delta),
-            certification.of_images(self, kept.recalibration, others, alpha, delta, self.seed),
+            certification.of_images(self, kept.recalibration, others, alpha, delta, self.seed, source),
             len(drawn),
             sum(verdict == "" for verdict in verdicts),
         )
@@ -113,7 +121,8 @@ class Calibrating(Reviewing):
 
         kept = calibrations.latest(self.catalog, "sample", self._run_id())
         rows = kept.result["masks"] if kept else []
-        return self._verdicts_frame(rows, certification.labels_of(self, [r[0] for r in rows], [r[1] for r in rows]))
+        verdicts = certification.labels_of(self, [r[0] for r in rows], [r[1] for r in rows], self._label_source())
+        return self._verdicts_frame(rows, verdicts)
 
     def gate(self, config: GateConfig | None = None, *, declared: Mapping[str, str] | None = None) -> GateReport:
         """Hold the project's figures on its test images against the bounds of the gate to Stage 3.
@@ -129,8 +138,8 @@ class Calibrating(Reviewing):
         last = calibrations.latest(self.catalog, "gate", self._run_id())
         words = dict(last.settings["declared"] if declared is None and last else declared or {})
         config = config or GateConfig()
-        report = readiness.gate(self, self.calibration(), config, words)
         images = self._of_role("test")
+        report = readiness.gate(self, self.calibration(), images, config, words)
         self._keep("gate", {"config": config.to_dict(), "declared": words}, images, report.to_dict())
         return report
 
@@ -174,7 +183,8 @@ class Calibrating(Reviewing):
         threshold, rule = stage3.rule_of(kept.result if kept and current else None)
         masks = stage3.accept(self, names, calibrated.recalibration if calibrated else None, threshold)
         rows = np.sort(np.random.default_rng(self.seed).choice(len(masks), min(sample, len(masks)), replace=False))
-        verdicts = certification.labels_of(self, masks.image_id[rows].tolist(), masks.mask_id[rows].tolist())
+        drawn = masks.image_id[rows].tolist(), masks.mask_id[rows].tolist()
+        verdicts = certification.labels_of(self, *drawn, self._label_source())
         verified = stage3.verify_by(verdicts, len(masks), delta)
         reason = "" if report.open else override or ""
         found = stage3.Annotation(masks, tuple(names), rows, rule, report.open, reason, verified)
@@ -195,7 +205,7 @@ class Calibrating(Reviewing):
         if kept is None:
             raise StoreError("verify: nothing was annotated automatically yet; see project.annotate_automatically")
         rows = kept.result["sample"]
-        verdicts = certification.labels_of(self, [r[0] for r in rows], [r[1] for r in rows])
+        verdicts = certification.labels_of(self, [r[0] for r in rows], [r[1] for r in rows], self._label_source())
         return stage3.verify_by(verdicts, kept.result["masks"], kept.settings["delta"])
 
     def calibration_records(self) -> pd.DataFrame:
@@ -205,8 +215,25 @@ class Calibrating(Reviewing):
     # ---- what the above share -------------------------------------------------------------------------------------
 
     def _of_role(self, role: str) -> list[str]:
-        frame = self.images()
-        return [str(i) for i in frame["image_id"][(frame["role"] == role) & (frame["status"] == "done")]]
+        """Return the images of a role that the latest run has done, without those its model was trained on.
+
+        The role is that of the last campaign, else that of the project's split.
+        """
+        frame, last = self.images(), campaigns.find(self.catalog)
+        pools: Mapping[str, list[str]] = last.settings["pools"] if last else {}
+        given = {image: name for name, ids in pools.items() for image in ids}
+        learned = versions.learned_by(self.catalog, self.model_id or "")
+        done = frame[frame["status"] == "done"]
+        return [
+            str(image)
+            for image, own in zip(done["image_id"], done["role"], strict=True)
+            if given.get(image, own) == role and image not in learned
+        ]
+
+    def _label_source(self) -> Source:
+        """Return where labels come from, as the latest calibration was told."""
+        kept = calibrations.latest(self.catalog, "calibration", self._run_id())
+        return "final" if kept is None or kept.settings.get("exhaustive", True) else "final only"
 
     def _measured_run(self, what: str) -> tuple[int, str]:
         run = self._find_run(None)

@@ -73,7 +73,8 @@ class Looping(Adopting):
 
         Raises
         ------
-        StoreError : when images run out, an oracle lacks truth, or nothing can be written; TrainingError
+        StoreError : when images run out, an oracle lacks truth, the first model was trained on test or calibration images,
+            or nothing can be written; TrainingError
         """
         from workbench.loop import cycle
 
@@ -93,7 +94,7 @@ class Looping(Adopting):
         digest = cycle.asked_digest({**asked, "model_id": first.model_id, "named": named})
         campaign = campaigns.find(self.catalog, digest)
         if campaign is None:
-            pools = self._pools(named, whole=roles is None)
+            pools = self._pools(named, first.model_id, whole=roles is None)
             for name in ("train", "calibration"):
                 if asked["cycle"][name] is None:
                     asked["cycle"][name] = max(int(name == "train"), len(pools[name]) // cycles)
@@ -194,7 +195,7 @@ class Looping(Adopting):
     def _named(self, names: Iterable[str]) -> list[str]:
         return list(dict.fromkeys(str(file.image_id) for file in self._chosen(names, None)))
 
-    def _pools(self, named: Mapping[str, list[str]], whole: bool) -> dict[str, list[str]]:
+    def _pools(self, named: Mapping[str, list[str]], model_id: str, whole: bool) -> dict[str, list[str]]:
         """Return the ids of the images by role: those named, else those of the project's split; none in two roles."""
         frame = self.images()
         readable = frame.loc[frame["image_id"].notna()]
@@ -206,6 +207,13 @@ class Looping(Adopting):
         both = set(pools["train"]) & set(pools["calibration"])
         if both:
             raise StoreError(f"roles: expected images of one role each, {len(both)} train and calibrate: {min(both)}")
+        learned = versions.learned_by(self.catalog, model_id)
+        for name in ("test", "calibration"):
+            if seen := sorted(learned & set(pools[name])):
+                raise StoreError(
+                    f"run_cycles: {model_id} was trained on {len(seen)} of the {name} images ({seen[0]} ...), which says "
+                    "nothing of images to come; name others (held_out=, roles=), or begin with another model"
+                )
         if not pools["train"]:
             raise StoreError("run_cycles: expected images to train on, there are none of role train; see images()")
         return pools

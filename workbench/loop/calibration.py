@@ -105,9 +105,11 @@ def calibrate(
 ) -> Calibration:
     """Judge and recalibrate the confidence of labelled proposals; the verifier may look at SAM's embedding too.
 
-    The embedding is reduced by principal components of these images, without a look at their labels.
+    Images with proposals that have no label are left out: what is left of them are the masks that triage doubted. The
+    embedding is reduced by principal components of these images, without a look at their labels.
     """
-    rng, known = np.random.default_rng(seed), rows.known
+    rng, whole = np.random.default_rng(seed), rows.whole
+    known = rows.known & whole[rows.comparison.image_of_row]
     right, image = rows.right[known], rows.image[known]
     features, auto = rows.features.select(known), rows.auto[known]
     choice = choose(features, right, image, seed=seed)
@@ -127,8 +129,11 @@ def calibrate(
         columns, values, right, image, features.score, rng, question=GOOD, draws=draws, seed=seed, embedding=further
     )
     notes = [choice.note] if choice.note else []
-    if rows.unseen:
-        notes.append(f"{rows.unseen:,} final masks that nobody looked at are no labels")
+    if not whole.all():
+        notes.append(
+            f"{(~whole).sum():,} of {len(whole):,} images left out: {rows.unseen:,} of their final masks were not looked at "
+            "one by one"
+        )
     return Calibration(
         run_id,
         model_id,
@@ -140,7 +145,7 @@ def calibrate(
         choice.chosen,
         good,
         _of_images(rows, rng, draws, seed, embedded),
-        rows.images,
+        tuple(np.array(rows.images, object)[whole].tolist()),
         "; ".join(notes),
         reduction=reduction,
     )
@@ -166,7 +171,7 @@ def _of_images(
     missed = np.bincount(c.image_of_truth[~c.found(rows.auto, 0.5) & ~c.ignore], minlength=images)
     values = np.stack([*counts, flagged, discarded, covered], axis=1).astype(np.float64)
     yes, ids = missed == 0, np.array(c.image_ids, dtype=object)
-    some, further = c.labelled, None
+    some, further = c.labelled & rows.whole, None
     if embedded and len(embedded.images):
         reduction = Reduction.fit(embedded.images, OF_IMAGES)
         further = reduction.names, reduction.apply(embedded.images)[some]

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import workbench
+from workbench.calibrate.bounds import images_needed
 from workbench.calibrate.certify import GRID, Certificate, certify_images, certify_pool
 from workbench.calibrate.recalibrate import Recalibration
 from workbench.config import TriageConfig
-from workbench.loop.labelling import Candidates, candidates, label
+from workbench.loop.labelling import Candidates, Source, candidates, label
 from workbench.plotted import Plotted
 
 if TYPE_CHECKING:
@@ -100,10 +101,10 @@ Verdict = Literal["right", "wrong", ""]
 
 
 def labels_of(
-    project: Reviewing, image: Sequence[str], mask_id: Sequence[str], run: int | None = None
+    project: Reviewing, image: Sequence[str], mask_id: Sequence[str], source: Source = "final"
 ) -> list[Verdict]:
-    """Return the label of each mask by the truth or the final masks of its image; "" where there is none yet."""
-    rows = label(project, list(dict.fromkeys(image)), run)
+    """Return the label of each mask by the final masks or the truth of its image; "" where there is none yet."""
+    rows = label(project, list(dict.fromkeys(image)), source=source)
     pairs = zip(rows.image, rows.mask_id, rows.known, rows.right, strict=True)
     found: dict[tuple[str, str], Verdict] = {(i, m): "right" if ok else "wrong" for i, m, known, ok in pairs if known}
     return [found.get(key, "") for key in zip(image, mask_id, strict=True)]
@@ -129,9 +130,27 @@ def of_images(
     alpha: float,
     delta: float,
     seed: int,
+    source: Source = "final",
 ) -> Certificate:
-    """Certify images to come, from labelled images that had no part in the recalibration."""
-    rows = label(project, images)
-    use = rows.known & rows.within
-    p = recalibration.predict(rows.features)[use]
-    return certify_images(p, rows.right[use], rows.image[use].astype(str), np.random.default_rng(seed), alpha, delta)
+    """Certify images to come, from labelled images that had no part in the recalibration.
+
+    Every mask that a threshold can accept counts. One that nobody looked at counts as wrong until somebody does: images
+    cannot be left out for it, since what is looked at is chosen by what triage doubts.
+    """
+    rows = label(project, images, source=source)
+    use = rows.within & (rows.known | rows.unlabelled)
+    p, image = recalibration.predict(rows.features)[use], rows.image[use].astype(str)
+    found = certify_images(p, rows.right[use], image, np.random.default_rng(seed), alpha, delta)
+    above = p > GRID[-1]
+    blind = above & rows.unlabelled[use]
+    if found.granted or not blind.any():
+        return found
+    of_images, of_blind = len(np.unique(image[above])), len(np.unique(image[blind]))
+    said = (
+        f"{blind.sum():,} masks of {of_blind:,} of the {of_images:,} images that are complete were not looked at one by "
+        "one, and count as wrong until they are."
+    )
+    needed = max(of_images, images_needed(alpha, delta))
+    return dataclasses.replace(
+        found, note=said, labels=of_images - of_blind, wrong=float("nan"), bound=float("nan"), needed=needed
+    )

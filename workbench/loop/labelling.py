@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import workbench
 from workbench.calibrate.recalibrate import Features
 from workbench.config import ProposeConfig
-from workbench.loop.comparison import ComparedImage, Comparison, TrueImage, compare_image
+from workbench.loop.comparison import WRONG_IOU, ComparedImage, Comparison, TrueImage, compare_image
 from workbench.masks import rle
 from workbench.store import runs
 from workbench.tables.outcomes import CONFIDENCE, DOUBTS, Reason, Triage
@@ -36,26 +36,36 @@ SCORES = (
     "contrast",
 )
 _TOO = Reason.too_small | Reason.too_large
+Source = Literal["truth", "final", "final only"]
 
 
 class Truths(dict[str, TrueImage]):
-    """What is known of images: their truth where it was imported, else their final masks where they are complete."""
+    """What is known of images: their imported truth, or their final masks where they are complete."""
 
     unseen = 0  # final masks that are no labels, since nobody looked at them
     labels: dict[str, NDArray[np.object_]]
 
 
-def truths(project: Reviewing, images: Sequence[str]) -> Truths:
-    """Return what is known of the given images; those without truth that nobody completed are missing."""
+def truths(project: Reviewing, images: Sequence[str], source: Source = "truth") -> Truths:
+    """Return what is known of the given images; those of which nothing is known are missing.
+
+    Parameters
+    ----------
+    source : "truth" prefers imported truth, as for test images; "final" the final masks of complete images, as for
+        calibration images; "final only" takes nothing else, as where imported truth leaves things out
+    """
     found, frame = Truths(), project.images().set_index("image_id")
     found.labels = {}
-    known = [name for name in images if not np.isnan(frame["truth"].astype(float)[name])]
-    if known:
-        _add_truth(project, found, known)
+    imported = [name for name in images if not np.isnan(frame["truth"].astype(float)[name])]
     done = project.reviewed()
     complete = set(done["image_id"][done["status"] == "complete"]) if len(done) else set()
-    left = [name for name in images if name in complete and name not in found]
-    if left:
+    if source == "truth":
+        complete -= set(imported)
+    else:
+        imported = [name for name in imported if source == "final" and name not in complete]
+    if imported:
+        _add_truth(project, found, imported)
+    if left := [name for name in images if name in complete]:
         _add_final(project, found, left)
     return found
 
@@ -109,6 +119,17 @@ class Labelled:
         """(n,) auto-accepted."""
         return np.asarray(self.outcome == 2)
 
+    @property
+    def unlabelled(self) -> NDArray[np.bool_]:
+        """(n,) matched with a final mask that nobody looked at one by one; what lies in a crowd is not among them."""
+        return np.asarray(~self.known & (self.comparison.crowd_share < WRONG_IOU))
+
+    @property
+    def whole(self) -> NDArray[np.bool_]:
+        """(images,) without an unlabelled proposal: the labels of the others are of the masks that were doubted."""
+        of = self.comparison.image_of_row
+        return np.bincount(of, self.unlabelled, len(self.images)) == 0
+
 
 def features_of(proposals: Proposals, triage: Triage) -> Features:
     """Return what recalibration looks at: scores, log share of the image's area, and each reason to doubt (0 or 1)."""
@@ -140,14 +161,15 @@ def candidates(image_id: str, rows: Proposals, triage: Triage) -> Candidates:
     return Candidates(image_id, rows.select(distinct), features, triage.outcome[distinct], within[distinct])
 
 
-def label(project: Reviewing, images: Sequence[str], run: int | None = None) -> Labelled:
+def label(project: Reviewing, images: Sequence[str], run: int | None = None, source: Source = "truth") -> Labelled:
     """Return the distinct proposals of images whose truth is known, with their labels.
 
     Parameters
     ----------
     images : ids; those without proposals or truth are left out. run : its number; None for the one worked on last
+    source : of the labels, as for `truths`
     """
-    known, config = truths(project, images), project.triage_config(run)
+    known, config = truths(project, images, source), project.triage_config(run)
     found_run = runs.find(project.catalog, run)
     floors = ProposeConfig.from_dict(found_run.settings) if found_run else None
     parts: list[Candidates] = []

@@ -120,6 +120,19 @@ def learned_from(catalog: Catalog, model_id: str) -> list[LearnedFrom]:
         return [LearnedFrom(i, bool(out), tuple(masks)) for i, out, masks in connection.execute(query)]
 
 
+def learned_by(catalog: Catalog, model_id: str) -> set[str]:
+    """Return the ids of the images that a model and those it came from were trained on here, held out ones too."""
+    lineage, name = [], model_id
+    with catalog.read() as connection:
+        while name and name not in lineage:
+            lineage.append(name)
+            name = connection.execute(
+                sa.select(model_versions.c.parent_id).where(model_versions.c.model_id == name)
+            ).scalar()
+        query = sa.select(model_images.c.image_id).where(model_images.c.model_id.in_(lineage))
+        return set(connection.execute(query).scalars())
+
+
 def frame(catalog: Catalog) -> pd.DataFrame:
     """Return a row for each version, the oldest first, without settings and curve."""
     import pandas as pd
