@@ -18,6 +18,7 @@ from workbench.loop.labelling import label
 from workbench.loop.stage3 import GateShutError
 from workbench.store.errors import StoreError
 from workbench.store.schema.calibration import calibration_records
+from workbench.tables.proposals import Proposals
 
 pytestmark = pytest.mark.slow  # each fits, and compares by cross-validation
 
@@ -109,6 +110,12 @@ def test_certify__pool_is_certified_by_masks_drawn_from_it(tmp_path, monkeypatch
         assert set(frame["label"]) == {"right", "wrong"}
         drawn_again = project.certify(alpha=0.2, labels=100)
         assert drawn_again.to_dict() == both.to_dict()  # the sample is drawn once
+        assert project.certify(alpha=0.2, labels=250).drawn == 250
+        more = project.masks_to_verify()
+        pairs = set(zip(more["image_id"], more["mask_id"], strict=True))
+        assert len(pairs) == len(more) == 250
+        assert pairs > set(zip(frame["image_id"], frame["mask_id"], strict=True))
+        assert project.certify(alpha=0.2).drawn == 250
 
 
 def test_certify__masks_without_a_label_are_asked_for(tmp_path, monkeypatch):
@@ -161,6 +168,35 @@ def test_gate__improvement_is_between_the_last_two_models(project):
     assert check.interval[0] <= check.value <= check.interval[1]
 
 
+@pytest.mark.parametrize(
+    ("floors", "triage"),
+    [({"points_per_side": 8}, {}), ({"predicted_iou_floor": 0.9}, {}), ({}, {"nms_iou": 0.5}), ({}, {"nms": "mask"})],
+)
+def test_gate__improvement_is_never_between_unlike_runs(project, floors, triage):
+    project.propose(stub_sam.StubSam("stub-2"), stub_sam.PLAIN.replace(**floors), progress=False)
+    project.triage(judged.PLAIN.replace(**triage))
+    check = project.gate()["improvement"]
+    assert check.verdict == "insufficient"
+    assert np.isnan(check.value)
+    assert "floors, grid and NMS" in check.note
+
+
+def test_gate__improvement_passes_over_unlike_runs_to_one_that_is_alike(project):
+    project.propose(stub_sam.StubSam("stub-0"), stub_sam.PLAIN.replace(points_per_side=8), progress=False)
+    project.propose(stub_sam.StubSam("stub-2"), stub_sam.PLAIN.replace(points_per_batch=7), progress=False)
+    project.triage(judged.PLAIN)
+    assert project.gate()["improvement"].value > 0.05
+
+
+def test_gate__floors_grid_and_nms_are_printed_with_the_figures(project):
+    report = project.gate()
+    assert report.measured["run"] == project.runs()["id"].iloc[-1]
+    assert report.to_dict()["measured"]["floors"]["points_per_side"] == stub_sam.PLAIN.points_per_side
+    assert report.to_dict()["measured"]["distinct"]["nms_iou"] == 0.9
+    assert "Measured on run 1 (stub-1): predicted IoU above" in str(report)
+    assert "box NMS at 0.9" in str(report)
+
+
 def test_gate__declarations_are_kept(project):
     project.gate(declared={"consistency": "one annotator"})
     assert project.gate()["consistency"].verdict == "not applicable"
@@ -206,6 +242,10 @@ def test_annotate__override_is_kept_and_a_sample_verifies(project):
     kept = project.calibration_records().iloc[-1]
     assert kept["kind"] == "annotation"
     assert kept["settings"]["override"] == "a trial"
+    gates = project.calibration_records().query("kind == 'gate'")
+    assert kept["settings"]["gate"] == kept["result"]["gate"] == gates["id"].iloc[-1]
+    assert kept["result"]["shut_by"] == gates["result"].iloc[-1]["shut_by"]
+    assert any(words.startswith("fail auto_accept_rate") for words in kept["result"]["shut_by"])
     assert str(project.verify_annotation()) == str(found.verified)
     assert len(found.masks) == len(project.proposals(outcome="auto_accepted"))
 
@@ -223,6 +263,26 @@ def test_annotate__certified_threshold_is_used_when_there_is_one(tmp_path, monke
         assert calibration.id < project.calibration().id
 
 
+def test_annotate__certificate_of_a_pool_is_for_all_of_it_and_nothing_else(tmp_path, monkeypatch):
+    import dataclasses
+
+    from workbench.loop import certification
+
+    refused = certification.of_images
+    monkeypatch.setattr(
+        certification, "of_images", lambda *given: dataclasses.replace(refused(*given), granted=False, note="none")
+    )
+    with judged.make(tmp_path, monkeypatch, n=80) as project:
+        project.calibrate(draws=20)
+        assert project.certify(alpha=0.2, labels=200).pool.granted
+        ids = project.images()["image_id"].tolist()
+        assert "certified for this pool" in project.annotate_automatically(override="a trial", sample=5).rule
+        assert "certified for this pool" in project.annotate_automatically(ids, override="a trial", sample=5).rule
+        some = project.annotate_automatically(ids[:3], override="a trial", sample=5)
+        assert some.rule == "auto-accepted by triage; the certificate is of another pool"
+        assert len(some.masks) == len(project.proposals(ids[:3], outcome="auto_accepted"))
+
+
 def test_annotate__images_without_proposals_are_named(project, tmp_path):
     from PIL import Image
 
@@ -236,9 +296,13 @@ def test_annotate__images_without_proposals_are_named(project, tmp_path):
 
 def test_annotate__open_gate_needs_no_override(project, monkeypatch):
     from workbench.loop import readiness
-    from workbench.loop.gate import CHECKS, evaluate
+    from workbench.loop.gate import CHECKS, MEASURED, evaluate
+    from workbench.tables.figures import Interval
 
-    monkeypatch.setattr(readiness, "gate", lambda *_: evaluate({}, declared=dict.fromkeys(CHECKS, "a test")))
+    ends = {"auto_accept_rate": (0.85, 0.95), "calibration_error": (0.0, 0.02), "recall": (0.93, 0.97)}
+    figures = {name: Interval(sum(pair) / 2, *pair, 400) for name, pair in ends.items()}
+    declared = {name: "a test" for name in CHECKS if name not in MEASURED}
+    monkeypatch.setattr(readiness, "gate", lambda *_: evaluate(figures, declared=declared))
     found = project.annotate_automatically()
     assert found.gate_open
     assert found.override == ""
@@ -278,11 +342,54 @@ def test_cli__calibrate_gate_annotate(project, tmp_path):
 
 
 def test_cli__tables_for_people_and_wrong_use(project):
-    assert "smooth ece" in run("calibrate", project.path).output
+    shown = run("calibrate", project.path).output
+    table = project.calibration().after["smooth_ece"]
+    words = f"smooth_ece {table.value:.3f} [{table.low:.3f}, {table.high:.3f}] (perfect {table.perfect:.3f})"
+    assert words in shown
+    assert words in str(project.calibration())
     assert "The gate is shut" in run("gate", project.path).output
     assert run("gate", project.path, "--declare", "consistency").exit_code == 2
     assert run("gate", project.path, "--set", "recall=2").exit_code == 2
     assert "a trial" in run("annotate", project.path, "--override", "a trial").output
+
+
+def test_cli__certify_only_keeps_the_calibration_and_lists_what_to_label(tmp_path, monkeypatch):
+    with judged.make(tmp_path, monkeypatch, n=30, roles=(0.0, 1.0, 0.0), truth=False) as project:
+        assert run("calibrate", project.path, "--certify-only").exit_code == 2
+        ids = project.images()["image_id"].tolist()
+        known = Proposals.concat([judged.truth_of(project.image(i), i) for i in ids[:20]])
+        project.import_truth(known, images=ids[:20])
+        first = json.loads(run("calibrate", project.path, "--labels", "40", "--json").output)
+        assert len(first["to_label"]) == first["unlabelled"] > 0
+        assert {image for image, _ in first["to_label"]} <= set(ids[20:])
+        asked = project.masks_to_verify()
+        rest = Proposals.concat([judged.truth_of(project.image(i), i) for i in ids[20:]])
+        project.import_truth(rest, images=ids[20:])
+        second = json.loads(run("calibrate", project.path, "--certify-only", "--json").output)
+        assert (second["drawn"], second["unlabelled"]) == (40, 0)
+        assert "to_label" not in second
+        assert project.masks_to_verify()[["image_id", "mask_id"]].equals(asked[["image_id", "mask_id"]])
+        assert project.calibration_records()["kind"].tolist().count("calibration") == 1
+
+
+def test_cli__recall_stands_beside_the_auto_acceptance_rate(project, tmp_path, monkeypatch):
+    known = project.recall_auto()
+    assert 0 < known.low < known.value < known.high < 1
+    for words in (["report"], ["triage", "--set", "predicted_iou=0.8"]):
+        values = json.loads(run(words[0], project.path, *words[1:], "--json").output)
+        assert set(values["recall_auto"]) == {"value", "low", "high", "n", "how"}
+        assert f"(n = {known.n:,})" in run(words[0], project.path, *words[1:]).output
+    with judged.make(tmp_path / "other", monkeypatch, n=4, truth=False) as other:
+        assert json.loads(run("report", other.path, "--json").output)["recall_auto"] is None
+        assert "not known: no image has truth" in run("report", other.path).output
+
+
+def test_cli__verify_says_what_the_labels_say_by_now(project):
+    assert run("annotate", project.path, "--verify").exit_code == 1
+    project.annotate_automatically(override="a trial", sample=30)
+    values = json.loads(run("annotate", project.path, "--verify", "--json").output)
+    assert (values["drawn"], values["labelled"]) == (30, 30)
+    assert values["verification"] == str(project.verify_annotation())
 
 
 # ---- adoption ---------------------------------------------------------------------------------------------------------

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import workbench
 from workbench.reviewing import Reviewing
@@ -17,11 +19,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from workbench.loop.calibration import Calibration
-    from workbench.loop.certification import Certificates
+    from workbench.loop.certification import Certificates, Pool
     from workbench.loop.gate import GateConfig, GateReport
     from workbench.loop.labelling import Source
     from workbench.loop.stage3 import Annotation, Verified
     from workbench.sam.segmenter import Segmenter
+    from workbench.tables.figures import Interval
 
 
 class Calibrating(Reviewing):
@@ -74,16 +77,18 @@ class Calibrating(Reviewing):
         kept = calibrations.latest(self.catalog, "calibration", self._run_id())
         return self._calibration_of(kept.result, kept.images, kept.id) if kept else None
 
-    def certify(self, alpha: float = 0.05, delta: float = 0.05, *, labels: int = 300) -> Certificates:
+    def certify(self, alpha: float = 0.05, delta: float = 0.05, *, labels: int | None = None) -> Certificates:
         """Certify that at most `alpha` of what is accepted is wrong, with confidence 1 − `delta`: of this pool, of images to come.
 
         For the pool, masks are drawn with equal probability, once for a calibration; each needs a label before there can
         be a certificate (`masks_to_verify` lists them). For images to come, the calibration images that had no part in
-        the recalibration are used.
+        the recalibration are used. Each certificate holds with its confidence by itself: where more labels are added until
+        one is granted, it is no longer exact.
 
         Parameters
         ----------
-        labels : masks to draw from the pool, where none were drawn yet
+        labels : masks drawn from the pool in all; None for those drawn before, 300 where none were. To more than were
+            drawn before, further ones are added
 
         Raises
         ------
@@ -97,7 +102,7 @@ class Calibrating(Reviewing):
         if kept is None or kept.recalibration is None:
             why = "run project.calibrate() (workbench calibrate) first" if kept is None else kept.note
             raise StoreError(f"certify: expected a calibration of the latest run; {why}")
-        if labels < 1:
+        if labels is not None and labels < 1:
             raise ValueError(f"labels: expected 1 or more, got {labels}")
         pool = certification.pool_of(self, kept.recalibration)
         drawn = self._drawn(pool, labels, kept.id)
@@ -112,7 +117,8 @@ class Calibrating(Reviewing):
             len(drawn),
             sum(verdict == "" for verdict in verdicts),
         )
-        self._keep("certificate", {"alpha": alpha, "delta": delta, "calibration": kept.id}, others, found.to_dict())
+        settings = {"alpha": alpha, "delta": delta, "calibration": kept.id, "pool": pool.digest}
+        self._keep("certificate", settings, others, found.to_dict())
         return found
 
     def masks_to_verify(self) -> pd.DataFrame:
@@ -173,24 +179,23 @@ class Calibrating(Reviewing):
         stage3.check_sampling(sample, delta)
         report = self.gate()
         stage3.refuse_shut(report, override)
+        judged = calibrations.latest(self.catalog, "gate", self._run_id())
+        gate_id = judged.id if judged else 0
         chosen = None if images is None else [str(name) for name in images]
         if sam is not None:
             self.propose(sam, images=chosen, progress=False)
         run_id, _ = self._measured_run("annotate")
         names = self._proposed(chosen, run_id)
-        kept, calibrated = calibrations.latest(self.catalog, "certificate", run_id), self.calibration()
-        current = kept is not None and calibrated is not None and kept.settings["calibration"] == calibrated.id
-        threshold, rule = stage3.rule_of(kept.result if kept and current else None)
+        threshold, rule, calibrated = self._rule(names, run_id)
         masks = stage3.accept(self, names, calibrated.recalibration if calibrated else None, threshold)
         rows = np.sort(np.random.default_rng(self.seed).choice(len(masks), min(sample, len(masks)), replace=False))
         drawn = masks.image_id[rows].tolist(), masks.mask_id[rows].tolist()
         verdicts = certification.labels_of(self, *drawn, self._label_source())
         verified = stage3.verify_by(verdicts, len(masks), delta)
         reason = "" if report.open else override or ""
-        found = stage3.Annotation(masks, tuple(names), rows, rule, report.open, reason, verified)
-        settings = {"override": override, "threshold": threshold, "sample": sample, "delta": delta}
-        number = self._keep("annotation", settings, names, found.to_dict())
-        return stage3.Annotation(masks, tuple(names), rows, rule, report.open, reason, verified, number)
+        found = stage3.Annotation(masks, tuple(names), rows, rule, gate_id, report.shut_by, reason, verified)
+        settings = {"override": override, "threshold": threshold, "sample": sample, "delta": delta, "gate": gate_id}
+        return dataclasses.replace(found, id=self._keep("annotation", settings, names, found.to_dict()))
 
     def verify_annotation(self) -> Verified:
         """Return what the sample of the latest automatic annotation says by the labels that there are now.
@@ -207,6 +212,15 @@ class Calibrating(Reviewing):
         rows = kept.result["sample"]
         verdicts = certification.labels_of(self, [r[0] for r in rows], [r[1] for r in rows], self._label_source())
         return stage3.verify_by(verdicts, kept.result["masks"], kept.settings["delta"])
+
+    def recall_auto(self) -> Interval:
+        """Return the share of true masks that an auto-accepted one matches at IoU 0.5, on all images with truth.
+
+        Truth is what was imported, else the final masks of complete images; unknown where there is neither.
+        """
+        from workbench.loop import readiness
+
+        return readiness.recall_auto(self)
 
     def calibration_records(self) -> pd.DataFrame:
         """Return a row for each calibration, sample, certificate, gate and annotation, the oldest first."""
@@ -229,6 +243,17 @@ class Calibrating(Reviewing):
             for image, own in zip(done["image_id"], done["role"], strict=True)
             if given.get(image, own) == role and image not in learned
         ]
+
+    def _rule(self, images: list[str], run_id: int) -> tuple[float | None, str, Calibration | None]:
+        """Return the certified threshold for images, the rule in words, and the calibration they are by."""
+        from workbench.loop import certification, stage3
+
+        kept, calibrated = calibrations.latest(self.catalog, "certificate", run_id), self.calibration()
+        recalibration = calibrated.recalibration if calibrated else None
+        if kept is None or calibrated is None or recalibration is None or kept.settings["calibration"] != calibrated.id:
+            return *stage3.rule_of(None, same_pool=False), calibrated
+        pool = certification.pool_of(self, recalibration, images).digest
+        return *stage3.rule_of(kept.result, same_pool=kept.settings.get("pool") == pool), calibrated
 
     def _label_source(self) -> Source:
         """Return where labels come from, as the latest calibration was told."""
@@ -269,20 +294,23 @@ class Calibrating(Reviewing):
         kept = calibrations.latest(self.catalog, "calibration", self._run_id())
         return float(kept.settings["share"]) if kept else 1.0
 
-    def _drawn(self, pool: Any, labels: int, calibration_id: int) -> np.ndarray:
-        """Positions in the pool of the masks drawn for this calibration; drawn at its first certificate."""
+    def _drawn(self, pool: Pool, labels: int | None, calibration_id: int) -> NDArray[np.int64]:
+        """Positions in the pool of the masks drawn for this calibration; drawn at its first certificate, added to later."""
         from workbench.loop import certification
 
         kept = calibrations.latest(self.catalog, "sample", self._run_id())
-        places = {key: k for k, key in enumerate(zip(pool.image, pool.mask_id, strict=True))}
-        if kept is not None and kept.settings["calibration"] == calibration_id and kept.settings["pool"] == len(pool):
-            rows = [places.get((image, mask)) for image, mask in kept.result["masks"]]
-            if None not in rows:
-                return np.array(rows, np.int64)
-        drawn = certification.draw(pool, labels, self.seed)
-        masks = [[str(pool.image[k]), str(pool.mask_id[k])] for k in drawn]
-        settings = {"calibration": calibration_id, "pool": len(pool), "labels": labels, "seed": self.seed}
-        self._keep("sample", settings, dict.fromkeys(image for image, _ in masks), {"masks": masks})
+        rows = np.zeros(0, np.int64)
+        if kept is not None and kept.settings["calibration"] == calibration_id and kept.settings["pool"] == pool.digest:
+            places = {key: k for k, key in enumerate(zip(pool.image, pool.mask_id, strict=True))}
+            rows = np.array([places[image, mask] for image, mask in kept.result["masks"]], np.int64)
+        wanted = labels or len(rows) or certification.LABELS
+        if 0 < wanted <= len(rows):
+            return rows
+        drawn = certification.draw(pool, wanted, self.seed, rows)
+        if len(drawn) > len(rows) or not len(rows):
+            masks = [[str(pool.image[k]), str(pool.mask_id[k])] for k in drawn]
+            settings = {"calibration": calibration_id, "pool": pool.digest, "labels": wanted, "seed": self.seed}
+            self._keep("sample", settings, dict.fromkeys(image for image, _ in masks), {"masks": masks})
         return drawn
 
     def _verdicts_frame(self, rows: list[list[str]], verdicts: Iterable[str]) -> pd.DataFrame:

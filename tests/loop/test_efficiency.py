@@ -72,12 +72,13 @@ def test_beside_seed__labels_each_row():
 
 def test_lines__of_the_table_beside_the_seed():
     ours = {"cycle": 1, "auto_accept_rate": 0.2, "manual_per_image": 8, "total_per_image": 10, "automatic_share": 0.2}
+    ours["recall_auto"] = 0.3
     found = lines(beside_seed({"ours": [ours], "fixed": [{"cycle": 1}]}))
     assert found == [
-        "the seed, as stated: auto-accepted 45, 52, 58, 63, 67 %; masks an image by hand 18 of 28, 15 of 30, 13 of 32, "
+        "the seed, as stated: auto-accepted 45, 52, 58, 63, 67 % (recall not known); masks an image by hand 18 of 28, 15 of 30, 13 of 32, "
         "11 of 33, 10 of 34; automatic 36, 50, 59, 67, 71 %",
-        "ours: auto-accepted 20 %; masks an image by hand 8 of 10; automatic 20 %",
-        "fixed: auto-accepted not known %",
+        "ours: auto-accepted 20 % (recall 30 %); masks an image by hand 8 of 10; automatic 20 %",
+        "fixed: auto-accepted not known (recall not known)",
         NOTE,
     ]
 

@@ -78,6 +78,14 @@ def test_gate__not_applicable_only_by_a_declaration_with_a_reason():
         evaluate(figures, declared={"weather": "fine"})
 
 
+@pytest.mark.parametrize("name", ["auto_accept_rate", "calibration_error", "recall"])
+def test_gate__what_applies_to_every_project_cannot_be_declared_away(name):
+    with pytest.raises(ValueError, match=f"{name} applies to every project"):
+        evaluate({}, declared={name: "not measured yet"})
+    rest = dict.fromkeys(set(CHECKS) - {"auto_accept_rate", "calibration_error", "recall"}, "a reason")
+    assert not evaluate({}, declared=rest).open
+
+
 def test_gate__without_any_figure_is_shut_and_says_so():
     report = evaluate({}, notes={"recall": "no truth of test images"})
     assert not report.open

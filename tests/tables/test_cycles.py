@@ -8,6 +8,7 @@ import math
 
 from workbench.tables.cycles import CycleRow, CycleTable
 from workbench.tables.figures import Interval
+from workbench.tables.seed_table import lines
 
 
 def row(cycle: int = 1, closing: bool = False) -> CycleRow:
@@ -69,6 +70,15 @@ def test_beside_seed__labels_where_each_row_comes_from():
     assert frame[frame["source"] == ours]["automatic_share"].isna().tolist() == [False, True]  # the last has no batch
     assert frame[frame["source"] == fixed]["auto_accept_rate"].tolist() == [0.1, 0.1]
     assert "36 to 71 %" in frame.attrs["note"]
+
+
+def test_beside_seed__recall_stands_beside_the_auto_acceptance_rate():
+    figures = {**row().figures, "recall_auto": Interval(0.25, 0.2, 0.3, 10, "bootstrap")}
+    table = CycleTable((dataclasses.replace(row(), figures=figures), row(2)))
+    frame = table.beside_seed()
+    ours = frame[frame["source"] == "measured here"]
+    assert ours["recall_auto"].fillna(-1).tolist() == [0.25, -1]
+    assert "auto-accepted 50, 50 % (recall 25, not known %)" in lines(frame)[2]
 
 
 def test_beside_seed__by_people_and_of_no_cycles():

@@ -11,6 +11,8 @@ import typer
 from workbench.cli.answering import AsJson, Changes, Folder, UsageError, answering, app, changed, show
 
 if TYPE_CHECKING:
+    from workbench.loop.calibration import Calibration
+    from workbench.loop.certification import Certificates
     from workbench.project import Project
     from workbench.sam.segmenter import Segmenter
 
@@ -28,7 +30,16 @@ def calibrate(
     alpha: Annotated[float, typer.Option(help="the largest share wrong that is certified")] = 0.05,
     delta: Annotated[float, typer.Option(help="1 − the confidence of the certificates")] = 0.05,
     share: Annotated[float, typer.Option(help="calibration images to fit on; the rest is for certificates")] = 0.5,
-    labels: Annotated[int, typer.Option(min=1, help="masks drawn from the pool for its certificate")] = 300,
+    labels: Annotated[
+        int | None, typer.Option(min=1, help="masks drawn from the pool for its certificate, in all (at first 300)")
+    ] = None,
+    certify_only: Annotated[
+        bool,
+        typer.Option("--certify-only", help="keep the last calibration, and the masks drawn by it, and certify again"),
+    ] = False,
+    only_recall: Annotated[
+        bool, typer.Option("--only-recall", help="imported truth is not exhaustive: labels come from final masks only")
+    ] = False,
     adopt: Annotated[Adopt | None, typer.Option(help="what triage is to use from now on, as a new version")] = None,
     anyway: Annotated[bool, typer.Option("--anyway", help="adopt a verifier that does not beat predicted IoU")] = False,
     embedding: Annotated[
@@ -45,26 +56,43 @@ def calibrate(
 
     with answering(as_json), Project.open(folder) as project:
         sam = _model_of(project, checkpoint, embedding_cache) if embedding else None
-        found = project.calibrate(share=share, sam=sam)
-        values: dict[str, Any] = {"images": len(found.images), "note": found.note or None}
-        values["recalibration"] = found.recalibration.method if found.recalibration else "undefined"
-        for name in ("before", "after", "before_auto", "after_auto"):
-            table = getattr(found, name)
-            values[name] = {m.name: _rounded(m.value) for m in table.figures.values()}
-        values |= {"verifier_of_masks": repr(found.good), "verifier_of_images": repr(found.complete)}
+        found = project.calibration() if certify_only else None
+        if found is None and certify_only:
+            raise UsageError("--certify-only: expected a calibration of the latest run; run it without first")
+        found = found or project.calibrate(share=share, sam=sam, exhaustive=not only_recall)
+        values = _calibrated(found, as_json)
         if found.recalibration is not None:
-            both = project.certify(alpha, delta, labels=labels)
-            values |= {"pool": both.pool.sentence, "images_to_come": both.images.sentence}
-            values |= {"drawn": both.drawn, "unlabelled": both.unlabelled}
-            if as_json:
-                values["certificates"] = both.to_dict()
-        if as_json:
-            values["calibration"] = found.to_dict()
+            values |= _certified(project, project.certify(alpha, delta, labels=labels), as_json)
         if adopt is Adopt.certificate:
             values["adopted"] = project.adopt_certificate(author=author, note=note).counts()
         elif adopt is Adopt.verifier:
             values["adopted"] = project.adopt_verifier(anyway=anyway, sam=sam, author=author, note=note).counts()
         show(values, as_json, f"calibrated {folder}")
+
+
+def _calibrated(found: Calibration, as_json: bool) -> dict[str, Any]:
+    from workbench.loop.calibration import TABLES, figures_in_words
+
+    values: dict[str, Any] = {"images": len(found.images), "note": found.note or None}
+    values["recalibration"] = found.recalibration.method if found.recalibration else "undefined"
+    for name in TABLES:
+        table = getattr(found, name)
+        words = figures_in_words(table) or f"undefined: {table.note}"
+        values[name] = {m.name: _rounded(m.value) for m in table.figures.values()} if as_json else words
+    values |= {"verifier_of_masks": repr(found.good), "verifier_of_images": repr(found.complete)}
+    return {**values, "calibration": found.to_dict()} if as_json else values
+
+
+def _certified(project: Project, both: Certificates, as_json: bool) -> dict[str, Any]:
+    values: dict[str, Any] = {"pool": both.pool.sentence, "images_to_come": both.images.sentence}
+    values |= {"drawn": both.drawn, "unlabelled": both.unlabelled}
+    if both.unlabelled:
+        frame = project.masks_to_verify()
+        left = frame[frame["label"] == ""]
+        paths = project.images().set_index("image_id")["path"]
+        pairs = zip(left["image_id"], left["mask_id"], strict=True)
+        values["to_label"] = [[i, m] if as_json else f"{paths[i]} {m}" for i, m in pairs]
+    return {**values, "certificates": both.to_dict()} if as_json else values
 
 
 @app.command()
@@ -99,12 +127,19 @@ def annotate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="write the masks as COCO")
     ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="annotate nothing: what do the labels say of the last annotation by now")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Annotate fully automatically, if the gate is open, and draw masks by which that is verified."""
     from workbench.project import Project
 
     with answering(as_json), Project.open(folder) as project:
+        if verify:
+            verified = project.verify_annotation()
+            show({"verification": str(verified), **verified.to_dict()}, as_json, f"annotated {folder}")
+            return
         found = project.annotate_automatically(override=override, sample=sample)
         values = found.to_dict()
         if output is not None:

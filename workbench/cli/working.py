@@ -12,6 +12,7 @@ from workbench.cli.answering import AsJson, Changes, Folder, PresetName, answeri
 from workbench.config import preset, preset_for
 
 if TYPE_CHECKING:
+    from workbench.project import Project
     from workbench.tables.cycles import CycleTable
 
 
@@ -95,7 +96,8 @@ def triage(
         config = changed(pair.triage, changes)
         project.triage(config, note=note, author=author)
         report = project.report().to_dict()
-        names = ("distinct", "auto_accepted", "flagged", "discarded", "auto_accept_rate", "reasons")
+        report["recall_auto"] = _recall_auto(project, as_json)
+        names = ("distinct", "auto_accepted", "flagged", "discarded", "auto_accept_rate", "recall_auto", "reasons")
         show({name: report[name] for name in names}, as_json, f"triaged {folder}")
 
 
@@ -112,7 +114,11 @@ def report(
     from workbench.project import Project
 
     with answering(as_json), Project.open(folder) as project:
-        values = project.report().to_dict()
+        values: dict[str, Any] = {}
+        for name, value in project.report().to_dict().items():
+            values[name] = value
+            if name == "auto_accept_rate":  # says little without it
+                values["recall_auto"] = _recall_auto(project, as_json)
         table = project.cycles()
         if len(table):
             values["cycles"] = table.to_dict()["rows"] if as_json else table.lines()
@@ -124,6 +130,14 @@ def report(
 
             values["gallery"] = str(write_project_gallery(project, gallery))
         show(values, as_json, str(folder))
+
+
+def _recall_auto(project: Project, as_json: bool) -> Any:
+    """What the auto-acceptance rate is worth: how much of the truth is found, where truth is known."""
+    found = project.recall_auto()
+    if as_json:
+        return found.to_dict() if found.known else None
+    return str(found) if found.known else "not known: no image has truth or a complete review"
 
 
 def _beside_seed(table: CycleTable, as_json: bool) -> Any:

@@ -53,8 +53,7 @@ class Calibration(Plotted):
         lines = [f"Calibration of run {self.run_id} on {len(self.images):,} images; recalibration: {method}"]
         for name in TABLES:
             table: ReliabilityTable = getattr(self, name)
-            figures = [f"{k} {table[k].value:.3f}" for k in ("ece", "smooth_ece", "brier_skill", "auroc")]
-            shown = ", ".join(figures) if np.isfinite(table["ece"].value) else f"undefined: {table.note}"
+            shown = ", ".join(figures_in_words(table)) or f"undefined: {table.note}"
             lines.append(f"  {name.replace('_', ', '):12} {table.what}: {shown}")
         lines += [f"  {self.good!r}", f"  {self.complete!r}"]
         return "\n".join([*lines, *([self.note] if self.note else [])])
@@ -93,6 +92,18 @@ class Calibration(Plotted):
             id=number,
             reduction=Reduction.from_dict(reduction) if reduction else None,
         )
+
+
+def figures_in_words(table: ReliabilityTable) -> list[str]:
+    """Return each figure with its interval, and what a perfectly calibrated model would show; none where undefined."""
+    found = []
+    for figure in (table[name] for name in ("ece", "smooth_ece", "brier_skill", "auroc")):
+        if not np.isfinite(figure.value):
+            continue
+        ends = f" [{figure.low:.3f}, {figure.high:.3f}]" if np.isfinite(figure.low) else ""
+        perfect = f" (perfect {figure.perfect:.3f})" if np.isfinite(figure.perfect) else ""
+        found.append(f"{figure.name} {figure.value:.3f}{ends}{perfect}")
+    return found if np.isfinite(table["ece"].value) else []
 
 
 def is_for_fitting(image_id: str, seed: int, share: float) -> bool:

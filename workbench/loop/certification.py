@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from workbench.reviewing import Reviewing
 
 Floats = NDArray[np.float64]
+LABELS = 300  # masks drawn from a pool where no other number is asked for
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,6 +82,12 @@ class Pool:
     def __len__(self) -> int:
         return len(self.image)
 
+    @property
+    def digest(self) -> str:
+        """16 hex digits of which masks these are: a certificate of a pool holds for these masks only."""
+        keys = sorted(zip(self.image.tolist(), self.mask_id.tolist(), strict=True))
+        return hashlib.sha256(json.dumps(keys).encode()).hexdigest()[:16]
+
 
 def pool_of(project: Reviewing, recalibration: Recalibration, images: Sequence[str] | None = None) -> Pool:
     """Return the pool of the latest run."""
@@ -91,10 +100,18 @@ def pool_of(project: Reviewing, recalibration: Recalibration, images: Sequence[s
     return Pool(np.concatenate(image), np.concatenate(mask_id), np.concatenate(confidence))
 
 
-def draw(pool: Pool, labels: int, seed: int, least: float = GRID[-1]) -> NDArray[np.int64]:
-    """Draw masks of the pool above the loosest threshold with equal probability; positions, ascending."""
-    above = np.flatnonzero(pool.confidence > least)
-    return np.sort(np.random.default_rng(seed).choice(above, min(labels, len(above)), replace=False))
+def draw(pool: Pool, labels: int, seed: int, kept: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """Draw masks of the pool above the loosest threshold with equal probability; positions, ascending.
+
+    Parameters
+    ----------
+    labels : how many, those that were drawn before among them; kept : positions of these, all of which stay
+    """
+    before = np.zeros(0, np.int64) if kept is None else kept
+    left = np.setdiff1d(np.flatnonzero(pool.confidence > GRID[-1]), before)
+    rng = np.random.default_rng([seed, len(before)] if len(before) else seed)
+    further = rng.choice(left, min(max(labels - len(before), 0), len(left)), replace=False)
+    return np.sort(np.concatenate([before, further]))
 
 
 Verdict = Literal["right", "wrong", ""]

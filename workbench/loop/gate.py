@@ -42,6 +42,7 @@ class GateConfig(Settings):
     least_instances: int = setting(default=20, low=1, doc="true masks that a category counts from")
 
 
+MEASURED = ("auto_accept_rate", "calibration_error", "recall")  # apply always: no gate opens without them
 Side = Literal[">", ">=", "<", "<=", "within"]
 CHECKS: Mapping[str, tuple[Side, str]] = {
     "auto_accept_rate": (">", "auto-accepted ÷ distinct proposals on test images"),
@@ -84,11 +85,13 @@ class GateReport(Plotted):
     """All checks, whether the gate is open, and what the seed's own rule says of the same measured values.
 
     seed : True or False; None where one of its five values is not known. config : bounds and reading
+    measured : run, model_id, floors (with the grid) and NMS (distinct) that the figures are by; empty where not known
     """
 
     checks: tuple[Check, ...]
     config: GateConfig
     seed: bool | None
+    measured: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def open(self) -> bool:
@@ -107,7 +110,8 @@ class GateReport(Plotted):
     def __str__(self) -> str:
         seed = {True: "would go on", False: "would not go on", None: "cannot say: a value is missing"}[self.seed]
         head = f"The gate is {'open' if self.open else 'shut'}; bounds are read at the {self.config.reading}."
-        return "\n".join([head, *map(str, self.checks), f"The seed's rule (should_transition_to_stage3) {seed}."])
+        by = [_by(self.measured)] if self.measured else []
+        return "\n".join([head, *by, *map(str, self.checks), f"The seed's rule (should_transition_to_stage3) {seed}."])
 
     __repr__ = __str__
 
@@ -120,6 +124,7 @@ class GateReport(Plotted):
             "seed": self.seed,
             "shut_by": list(self.shut_by),
             "config": self.config.to_dict(),
+            "measured": dict(self.measured),
         }
 
     @classmethod
@@ -131,7 +136,20 @@ class GateReport(Plotted):
             known: dict[str, Any] = {k: nan if v is None else v for k, v in row.items()}
             known["interval"] = tuple(row["interval"] or (nan, nan))
             checks.append(Check(**known))
-        return cls(tuple(checks), GateConfig.from_dict(values["config"]), values["seed"])
+        config = GateConfig.from_dict(values["config"])
+        return cls(tuple(checks), config, values["seed"], values.get("measured", {}))
+
+
+def _by(measured: Mapping[str, Any]) -> str:
+    """Say by which run, floors, grid and NMS figures were measured."""
+    floors, distinct = measured["floors"], measured["distinct"]
+    spacing, crops = floors["spacing_px"], floors["crop_n_layers"]
+    grid = f"a point every {spacing:g} px" if spacing else f"{floors['points_per_side']} points a side"
+    return (
+        f"Measured on run {measured['run']} ({measured['model_id']}): predicted IoU above "
+        f"{floors['predicted_iou_floor']:g}, {grid}{f', {crops} layers of crops' if crops else ''}, "
+        f"{distinct['nms']} NMS at {distinct['nms_iou']:g}."
+    )
 
 
 def _plain(check: Check) -> dict[str, Any]:
@@ -145,24 +163,27 @@ def evaluate(
     config: GateConfig | None = None,
     declared: Mapping[str, str] | None = None,
     notes: Mapping[str, str] | None = None,
+    measured: Mapping[str, Any] | None = None,
 ) -> GateReport:
     """Hold figures against the bounds.
 
     Parameters
     ----------
     figures : by the names of `CHECKS`; one that is missing or unknown is insufficient
-    declared : checks that do not apply, each with its reason
-    notes : words on figures, as why one is not known
+    declared : checks that do not apply, each with its reason; those of `MEASURED` apply always
+    notes : words on figures, as why one is not known; measured : what they are by, for the report
 
     Raises
     ------
-    ValueError : for an unknown name, or a declaration without a reason
+    ValueError : for an unknown name, a declaration without a reason, or one of a check that applies always
     """
     config, declared, notes = config or GateConfig(), declared or {}, notes or {}
     for name in (*figures, *declared):
         if name not in CHECKS:
             raise ValueError(f"gate: expected checks of {', '.join(CHECKS)}, got {name!r}")
     for name, reason in declared.items():
+        if name in MEASURED:
+            raise ValueError(f"gate: {name} applies to every project; {', '.join(MEASURED)} have to be measured")
         if not str(reason).strip():
             raise ValueError(f"gate: {name} is declared not applicable without a reason; give one for the record")
     checks = [
@@ -170,7 +191,7 @@ def evaluate(
         for name in CHECKS
     ]
     seed = seed_says({name: figures[name].value for name in SEED_NAMES if name in figures})
-    return GateReport(tuple(checks), config, seed)
+    return GateReport(tuple(checks), config, seed, measured or {})
 
 
 def _check(name: str, figure: Interval, config: GateConfig, declared: str | None, note: str) -> Check:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from workbench.loop.diversity import category_diversity
 from workbench.loop.gate import GateConfig, GateReport, evaluate
 from workbench.loop.labelling import Labelled, label
 from workbench.loop.metrics import METRICS, Point, measure
+from workbench.store import campaigns, runs, versions
 from workbench.tables.figures import Interval
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from workbench.reviewing import Reviewing
 
 DRAWS = 1000
+_HOW = ("points_per_batch", "images_per_batch", "decoder")  # how masks are computed, not which there are
 
 
 def gate(
@@ -43,7 +45,7 @@ def gate(
     else:
         _of_test_images(project, rows, config, figures, notes)
     _consistency(project, figures, notes)
-    return evaluate(figures, config, declared, notes)
+    return evaluate(figures, config, declared, notes, measured_by(project))
 
 
 def _calibration_error(calibration: Calibration | None, figures: dict[str, Interval], notes: dict[str, str]) -> None:
@@ -109,10 +111,20 @@ def _domains(
 def _improvement(
     project: Reviewing, rows: Labelled, rng: np.random.Generator, figures: dict[str, Interval], notes: dict[str, str]
 ) -> None:
-    """Relative change of auto_accept_rate between the last two models, on the same images, paired."""
-    before = _run_before(project)
-    if before is None:
+    """Relative change of auto_accept_rate between the last two models, by the same floors, grid and NMS, paired."""
+    earlier, now = _runs_before(project), measured_by(project)
+    if not earlier:
         notes["improvement"] = "there is one model so far; it takes two, one after the other"
+        return
+    alike = [r for r in earlier if all(measured_by(project, r)[k] == now[k] for k in ("floors", "distinct"))]
+    if not alike:
+        notes["improvement"] = (
+            f"no earlier model has a run with the floors, grid and NMS of run {now['run']}; let it propose with the same"
+        )
+        return
+    before = alike[0]
+    if versions.learned_by(project.catalog, measured_by(project, before)["model_id"]) & set(rows.images):
+        notes["improvement"] = f"the model of run {before} was trained on some of the test images"
         return
     old = label(project, rows.images, before)
     if set(old.images) != set(rows.images):
@@ -142,13 +154,35 @@ def _accepted(rows: Labelled) -> tuple[np.ndarray, np.ndarray]:
     return auto[order], distinct[order].astype(np.float64)
 
 
-def _run_before(project: Reviewing) -> int | None:
-    """The latest run of another model."""
+def recall_auto(project: Reviewing) -> Interval:
+    """Return the share of true masks that an auto-accepted one matches, over all images of the latest run with truth."""
+    frame = project.images()
+    rows = label(project, frame["image_id"][frame["status"] == "done"].tolist())
+    return measure(rows.comparison, rows.outcome, ["recall_auto"], np.random.default_rng(project.seed))["recall_auto"]
+
+
+def _runs_before(project: Reviewing) -> list[int]:
+    """Earlier runs of other models, the last first; those of the campaign that made the latest run before all others."""
     frame, now = project.runs(), project._run_id()
     if now is None or not len(frame):
-        return None
-    others = frame[(frame["model_id"] != project.model_id) & (frame["id"] < now)]
-    return int(others["id"].iloc[-1]) if len(others) else None
+        return []
+    earlier = frame["id"][(frame["model_id"] != project.model_id) & (frame["id"] < now)].tolist()[::-1]
+    last = campaigns.find(project.catalog)
+    cycles = campaigns.of_campaign(project.catalog, last.id) if last else []
+    own = [cycle.state.get("run_id") for cycle in cycles]
+    first = [run for run in reversed(own[: own.index(now)]) if run in earlier] if now in own else []
+    return list(dict.fromkeys([*first, *earlier]))
+
+
+def measured_by(project: Reviewing, run: int | None = None) -> dict[str, Any]:
+    """Return run, model, floors with their grid, and NMS of the distinct proposals; nothing before the first run."""
+    found = runs.find(project.catalog, run)
+    if found is None:
+        return {}
+    config = project.triage_config(run)
+    floors = {name: value for name, value in found.settings.items() if name not in _HOW}
+    nms = {"nms": config.nms, "nms_iou": config.nms_iou, "pool": config.pool}
+    return {"run": found.id, "model_id": found.model_id, "floors": floors, "distinct": nms}
 
 
 def _consistency(project: Reviewing, figures: dict[str, Interval], notes: dict[str, str]) -> None:

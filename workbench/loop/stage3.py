@@ -73,23 +73,34 @@ class Verified:
             f"{self.confidence:.0%}"
         )
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return counts and bound as plain values for JSON; a bound that is not known is None."""
+        return {k: None if v != v else v for k, v in dataclasses.asdict(self).items()}
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Annotation:
     """Masks that were accepted without a person, and the sample by which they are verified.
 
     masks : accepted; images : that were annotated, those without masks too; sample : positions among `masks`
-    rule : what was accepted; override : the reason to go on with the gate shut, "" where it was open; id : of the record
+    rule : what was accepted; gate_id : of the gate's record; shut_by : the checks that kept it shut, in words
+    override : the reason to go on with the gate shut, "" where it was open; id : of the record
     """
 
     masks: Proposals
     images: tuple[str, ...]
     sample: NDArray[np.int64]
     rule: str
-    gate_open: bool
+    gate_id: int
+    shut_by: tuple[str, ...]
     override: str
     verified: Verified
     id: int = 0
+
+    @property
+    def gate_open(self) -> bool:
+        """Whether no check kept the gate shut."""
+        return not self.shut_by
 
     def __str__(self) -> str:
         gate = "gate open" if self.gate_open else f"gate shut, overridden: {self.override}"
@@ -100,16 +111,18 @@ class Annotation:
     __repr__ = __str__
 
     def to_dict(self) -> dict[str, Any]:
-        """Return counts, rule, override and the sample as plain values for JSON."""
+        """Return counts, rule, gate, override and the sample as plain values for JSON."""
         return {
             "masks": len(self.masks),
             "images": len(self.images),
             "rule": self.rule,
+            "gate": self.gate_id,
             "gate_open": self.gate_open,
+            "shut_by": list(self.shut_by),
             "override": self.override,
             "sample": sample_rows(self.masks, self.sample),
             "verification": str(self.verified),
-            **{k: None if v != v else v for k, v in dataclasses.asdict(self.verified).items()},
+            **self.verified.to_dict(),
         }
 
 
@@ -141,10 +154,18 @@ def verify_by(verdicts: Sequence[Verdict], accepted: int, delta: float) -> Verif
     return Verified(drawn, labelled, wrong, bound, 1 - delta)
 
 
-def rule_of(certificates: Mapping[str, Any] | None) -> tuple[float | None, str]:
-    """Return the threshold of a certificate that was granted, and the rule in words."""
+def rule_of(certificates: Mapping[str, Any] | None, *, same_pool: bool) -> tuple[float | None, str]:
+    """Return the threshold of a certificate that was granted, and the rule in words.
+
+    Parameters
+    ----------
+    same_pool : whether the masks to choose from are those of the pool that was certified: its certificate says nothing of
+        a part of them, nor of others
+    """
+    granted = {kind for kind, kept in (certificates or {}).items() if isinstance(kept, Mapping) and kept["granted"]}
     for kind, whose in (("images", "images to come"), ("pool", "this pool")):
-        kept = (certificates or {}).get(kind)
-        if kept and kept["granted"]:
-            return kept["threshold"], f"confidence above {kept['threshold']:g}, certified for {whose}"
-    return None, "auto-accepted by triage; no certificate was given"
+        if certificates and kind in granted and (kind == "images" or same_pool):
+            threshold = certificates[kind]["threshold"]
+            return threshold, f"confidence above {threshold:g}, certified for {whose}"
+    why = "the certificate is of another pool" if "pool" in granted else "no certificate was given"
+    return None, f"auto-accepted by triage; {why}"

@@ -112,7 +112,7 @@ class CycleTable(Plotted):
     def beside_seed(self) -> pd.DataFrame:
         """Return the seed's table of five cycles and these, each row labelled in `source`; `attrs["note"]` holds the note.
 
-        `auto_accept_rate` of ours is measured on the test images, at the cycle's thresholds and (a source of its own) at
+        `auto_accept_rate` and `recall_auto` of ours are measured on the test images, at the cycle's thresholds and (a source of its own) at
         the seed's fixed ones; masks an image and `automatic_share` are those of the batch that was reviewed.
         """
         from workbench.tables.seed_table import beside_seed
@@ -169,8 +169,8 @@ class CycleTable(Plotted):
 
 
 def _rate(figures: Mapping[str, Interval]) -> dict[str, float]:
-    found = figures.get("auto_accept_rate")
-    return {} if found is None or not found.known else {"auto_accept_rate": found.value}
+    names = ("auto_accept_rate", "recall_auto")
+    return {name: figures[name].value for name in names if name in figures and figures[name].known}
 
 
 def _short(figure: Interval) -> str:

@@ -35,7 +35,7 @@ NOTE = (
     "The seed states auto-acceptance rates of 45 to 67 %; the share of automatic masks that its own counts give, "
     "(total − manual) ÷ total, runs from 36 to 71 %."
 )
-COLUMNS = ("cycle", "auto_accept_rate", "manual_per_image", "total_per_image", "automatic_share")
+COLUMNS = ("cycle", "auto_accept_rate", "recall_auto", "manual_per_image", "total_per_image", "automatic_share")
 
 
 def beside_seed(ours: Mapping[str, Sequence[Mapping[str, Any]]]) -> pd.DataFrame:
@@ -61,7 +61,7 @@ def lines(frame: pd.DataFrame) -> list[str]:
     """Return what `beside_seed` gives in words: a line for each source, cycle after cycle, and the note."""
     found = []
     for source, rows in frame.groupby("source", sort=False):
-        words = f"{source}: auto-accepted {_shares(rows['auto_accept_rate'])}"
+        words = f"{source}: auto-accepted {_shares(rows['auto_accept_rate'])} (recall {_shares(rows['recall_auto'])})"
         worked = rows.dropna(subset=["total_per_image"])
         if len(worked):
             pairs = zip(worked["manual_per_image"], worked["total_per_image"], strict=True)
@@ -72,4 +72,7 @@ def lines(frame: pd.DataFrame) -> list[str]:
 
 
 def _shares(values: Iterable[float]) -> str:
+    values = list(values)
+    if all(value != value for value in values):
+        return "not known"
     return ", ".join("not known" if value != value else f"{100 * value:.0f}" for value in values) + " %"
