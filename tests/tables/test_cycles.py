@@ -78,7 +78,7 @@ def test_beside_seed__recall_stands_beside_the_auto_acceptance_rate():
     frame = table.beside_seed()
     ours = frame[frame["source"] == "measured here"]
     assert ours["recall_auto"].fillna(-1).tolist() == [0.25, -1]
-    assert "auto-accepted 50, 50 % (recall 25, not known %)" in lines(frame)[2]
+    assert "auto-accepted 50, 50 % (recall 25, not known %)" in lines(frame)[1]
 
 
 def test_beside_seed__by_people_and_of_no_cycles():
