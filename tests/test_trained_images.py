@@ -56,8 +56,8 @@ def test_gate_and_calibration__roles_are_those_of_the_campaign(tmp_path):
         table = project.run_cycles(1, model=fresh(), roles=roles, held_out=held_out, **TOY, config=CycleConfig(train=2))
         proposed_by(project, table.rows[0].trained_id)
         paths = project.images().set_index("image_id")["path"]
-        assert set(paths[project._of_role("test")]) == set(held_out)
-        assert set(paths[project._of_role("calibration")]) == set(roles["calibration"])
+        assert set(paths[project.unseen_images("test")]) == set(held_out)
+        assert set(paths[project.unseen_images("calibration")]) == set(roles["calibration"])
 
 
 @pytest.mark.parametrize("role", ["test", "calibration"])

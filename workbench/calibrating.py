@@ -64,7 +64,7 @@ class Calibrating(Reviewing):
         if draws < 1:
             raise ValueError(f"draws: expected 1 or more, got {draws}")
         run_id, model_id = self._measured_run("calibrate")
-        images = [i for i in self._of_role("calibration") if calibration.is_for_fitting(i, self.seed, share)]
+        images = [i for i in self.unseen_images("calibration") if calibration.is_for_fitting(i, self.seed, share)]
         rows = labelling.label(self, images, source="final" if exhaustive else "final only")
         embedded = embedding.of_labelled(self, sam, rows) if sam is not None else None
         found = calibration.calibrate(rows, run_id, model_id, self.seed, draws, embedded)
@@ -106,9 +106,9 @@ class Calibrating(Reviewing):
             raise ValueError(f"labels: expected 1 or more, got {labels}")
         pool = certification.pool_of(self, kept.recalibration)
         drawn = self._drawn(pool, labels, kept.id)
-        source = self._label_source()
+        source = self.label_source()
         verdicts = certification.labels_of(self, pool.image[drawn].tolist(), pool.mask_id[drawn].tolist(), source)
-        others = [i for i in self._of_role("calibration") if i not in set(kept.images)]
+        others = [i for i in self.unseen_images("calibration") if i not in set(kept.images)]
         share = self._calibration_share()
         others = [i for i in others if not calibration.is_for_fitting(i, self.seed, share)]
         found = certification.Certificates(
@@ -127,7 +127,7 @@ class Calibrating(Reviewing):
 
         kept = calibrations.latest(self.catalog, "sample", self._run_id())
         rows = kept.result["masks"] if kept else []
-        verdicts = certification.labels_of(self, [r[0] for r in rows], [r[1] for r in rows], self._label_source())
+        verdicts = certification.labels_of(self, [r[0] for r in rows], [r[1] for r in rows], self.label_source())
         return self._verdicts_frame(rows, verdicts)
 
     def gate(self, config: GateConfig | None = None, *, declared: Mapping[str, str] | None = None) -> GateReport:
@@ -144,7 +144,7 @@ class Calibrating(Reviewing):
         last = calibrations.latest(self.catalog, "gate", self._run_id())
         words = dict(last.settings["declared"] if declared is None and last else declared or {})
         config = config or GateConfig()
-        images = self._of_role("test")
+        images = self.unseen_images("test")
         report = readiness.gate(self, self.calibration(), images, config, words)
         self._keep("gate", {"config": config.to_dict(), "declared": words}, images, report.to_dict())
         return report
@@ -190,7 +190,7 @@ class Calibrating(Reviewing):
         masks = stage3.accept(self, names, calibrated.recalibration if calibrated else None, threshold)
         rows = np.sort(np.random.default_rng(self.seed).choice(len(masks), min(sample, len(masks)), replace=False))
         drawn = masks.image_id[rows].tolist(), masks.mask_id[rows].tolist()
-        verdicts = certification.labels_of(self, *drawn, self._label_source())
+        verdicts = certification.labels_of(self, *drawn, self.label_source())
         verified = stage3.verify_by(verdicts, len(masks), delta)
         reason = "" if report.open else override or ""
         found = stage3.Annotation(masks, tuple(names), rows, rule, gate_id, report.shut_by, reason, verified)
@@ -210,7 +210,7 @@ class Calibrating(Reviewing):
         if kept is None:
             raise StoreError("verify: nothing was annotated automatically yet; see project.annotate_automatically")
         rows = kept.result["sample"]
-        verdicts = certification.labels_of(self, [r[0] for r in rows], [r[1] for r in rows], self._label_source())
+        verdicts = certification.labels_of(self, [r[0] for r in rows], [r[1] for r in rows], self.label_source())
         return stage3.verify_by(verdicts, kept.result["masks"], kept.settings["delta"])
 
     def recall_auto(self) -> Interval:
@@ -226,9 +226,7 @@ class Calibrating(Reviewing):
         """Return a row for each calibration, sample, certificate, gate and annotation, the oldest first."""
         return calibrations.frame(self.catalog)
 
-    # ---- what the above share -------------------------------------------------------------------------------------
-
-    def _of_role(self, role: str) -> list[str]:
+    def unseen_images(self, role: str) -> list[str]:
         """Return the images of a role that the latest run has done, without those its model was trained on.
 
         The role is that of the last campaign, else that of the project's split.
@@ -244,6 +242,13 @@ class Calibrating(Reviewing):
             if given.get(image, own) == role and image not in learned
         ]
 
+    def label_source(self) -> Source:
+        """Return where labels come from, as the latest calibration was told."""
+        kept = calibrations.latest(self.catalog, "calibration", self._run_id())
+        return "final" if kept is None or kept.settings.get("exhaustive", True) else "final only"
+
+    # ---- what the above share -------------------------------------------------------------------------------------
+
     def _rule(self, images: list[str], run_id: int) -> tuple[float | None, str, Calibration | None]:
         """Return the certified threshold for images, the rule in words, and the calibration they are by."""
         from workbench.loop import certification, stage3
@@ -254,11 +259,6 @@ class Calibrating(Reviewing):
             return *stage3.rule_of(None, same_pool=False), calibrated
         pool = certification.pool_of(self, recalibration, images).digest
         return *stage3.rule_of(kept.result, same_pool=kept.settings.get("pool") == pool), calibrated
-
-    def _label_source(self) -> Source:
-        """Return where labels come from, as the latest calibration was told."""
-        kept = calibrations.latest(self.catalog, "calibration", self._run_id())
-        return "final" if kept is None or kept.settings.get("exhaustive", True) else "final only"
 
     def _measured_run(self, what: str) -> tuple[int, str]:
         run = self._find_run(None)
@@ -304,7 +304,7 @@ class Calibrating(Reviewing):
             places = {key: k for k, key in enumerate(zip(pool.image, pool.mask_id, strict=True))}
             rows = np.array([places[image, mask] for image, mask in kept.result["masks"]], np.int64)
         wanted = labels or len(rows) or certification.LABELS
-        if 0 < wanted <= len(rows):
+        if wanted <= len(rows):
             return rows
         drawn = certification.draw(pool, wanted, self.seed, rows)
         if len(drawn) > len(rows) or not len(rows):

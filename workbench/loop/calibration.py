@@ -119,8 +119,7 @@ def calibrate(
     Images with proposals that have no label are left out: what is left of them are the masks that triage doubted. The
     embedding is reduced by principal components of these images, without a look at their labels.
     """
-    rng, whole = np.random.default_rng(seed), rows.whole
-    known = rows.known & whole[rows.comparison.image_of_row]
+    rng, whole, known = np.random.default_rng(seed), rows.whole, rows.usable
     right, image = rows.right[known], rows.image[known]
     features, auto = rows.features.select(known), rows.auto[known]
     choice = choose(features, right, image, seed=seed)

@@ -130,6 +130,11 @@ class Labelled:
         of = self.comparison.image_of_row
         return np.bincount(of, self.unlabelled, len(self.images)) == 0
 
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """(n,) with a label, of images that are whole."""
+        return self.known & self.whole[self.comparison.image_of_row]
+
 
 def features_of(proposals: Proposals, triage: Triage) -> Features:
     """Return what recalibration looks at: scores, log share of the image's area, and each reason to doubt (0 or 1)."""

@@ -53,20 +53,20 @@ def by_domain(project: Project, most: int = MOST_IMAGES) -> Domains:
     if kept is None or kept.recalibration is None:
         return Domains({}, {}, 0)
     frame = project.images()
-    frame = frame[(frame["role"] == "calibration") & (frame["status"] == "done")]
-    frame = frame[~frame["image_id"].isin(kept.images)]
+    unseen = set(project.unseen_images("calibration")) - set(kept.images)
+    frame = frame[frame["image_id"].isin(unseen)]
     domain_of = dict(zip(frame["image_id"], frame["domain"], strict=True))
     if len(set(domain_of.values())) < 2:
         return Domains({}, {}, 0)
     rng = np.random.default_rng(project.seed)
     chosen = sorted(rng.permutation(sorted(domain_of))[:most].tolist())
-    rows = labelling.label(project, chosen)
+    rows = labelling.label(project, chosen, source=project.label_source())
     domain = np.array([domain_of[i] for i in rows.image], dtype=object)
     found: list[dict[str, ReliabilityTable]] = []
     for p in (rows.features.score, kept.recalibration.predict(rows.features)):
         tables = {}
         for name in sorted(set(domain_of.values())):
-            some = rows.known & (domain == name)
+            some = rows.usable & (domain == name)
             tables[name] = reliability(
                 p[some], rows.right[some], rows.image[some], rng, what=f"proposals of {name}", draws=200
             )
