@@ -162,12 +162,12 @@ def of_images(
     blind = above & rows.unlabelled[use]
     if found.granted or not blind.any():
         return found
-    of_images, of_blind = len(np.unique(image[above])), len(np.unique(image[blind]))
+    complete, unsure = len(np.unique(image[above])), len(np.unique(image[blind]))
     said = (
-        f"{blind.sum():,} masks of {of_blind:,} of the {of_images:,} images that are complete were not looked at one by "
+        f"{blind.sum():,} masks of {unsure:,} of the {complete:,} images that are complete were not looked at one by "
         "one, and count as wrong until they are."
     )
-    needed = max(of_images, images_needed(alpha, delta))
+    needed = max(complete, images_needed(alpha, delta))
     return dataclasses.replace(
-        found, note=said, labels=of_images - of_blind, wrong=float("nan"), bound=float("nan"), needed=needed
+        found, note=said, labels=complete - unsure, wrong=float("nan"), bound=float("nan"), needed=needed
     )

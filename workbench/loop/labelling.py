@@ -128,7 +128,7 @@ class Labelled:
     def whole(self) -> NDArray[np.bool_]:
         """(images,) without an unlabelled proposal: the labels of the others are of the masks that were doubted."""
         of = self.comparison.image_of_row
-        return np.bincount(of, self.unlabelled, len(self.images)) == 0
+        return np.asarray(np.bincount(of, self.unlabelled, len(self.images)) == 0)
 
     @property
     def usable(self) -> NDArray[np.bool_]:

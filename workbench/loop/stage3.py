@@ -162,10 +162,13 @@ def rule_of(certificates: Mapping[str, Any] | None, *, same_pool: bool) -> tuple
     same_pool : whether the masks to choose from are those of the pool that was certified: its certificate says nothing of
         a part of them, nor of others
     """
-    granted = {kind for kind, kept in (certificates or {}).items() if isinstance(kept, Mapping) and kept["granted"]}
+    known = certificates or {}
     for kind, whose in (("images", "images to come"), ("pool", "this pool")):
-        if certificates and kind in granted and (kind == "images" or same_pool):
-            threshold = certificates[kind]["threshold"]
+        if kind in known and known[kind]["granted"] and (kind == "images" or same_pool):
+            threshold = known[kind]["threshold"]
             return threshold, f"confidence above {threshold:g}, certified for {whose}"
-    why = "the certificate is of another pool" if "pool" in granted else "no certificate was given"
-    return None, f"auto-accepted by triage; {why}"
+    other = "pool" in known and known["pool"]["granted"]
+    return (
+        None,
+        f"auto-accepted by triage; {'the certificate is of another pool' if other else 'no certificate was given'}",
+    )

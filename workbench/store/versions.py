@@ -122,7 +122,8 @@ def learned_from(catalog: Catalog, model_id: str) -> list[LearnedFrom]:
 
 def learned_by(catalog: Catalog, model_id: str) -> set[str]:
     """Return the ids of the images that a model and those it came from were trained on here, held out ones too."""
-    lineage, name = [], model_id
+    lineage: list[str] = []
+    name: str | None = model_id
     with catalog.read() as connection:
         while name and name not in lineage:
             lineage.append(name)
