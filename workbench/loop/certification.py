@@ -164,7 +164,7 @@ def of_images(
         return found
     complete, unsure = len(np.unique(image[above])), len(np.unique(image[blind]))
     said = (
-        f"{blind.sum():,} masks of {unsure:,} of the {complete:,} images that are complete were not looked at one by "
+        f"{blind.sum():,} masks of {unsure:,} of the {complete:,} images with labels were not looked at one by "
         "one, and count as wrong until they are."
     )
     needed = max(complete, images_needed(alpha, delta))
