@@ -15,7 +15,7 @@ from workbench.tables.proposals import Proposals
 
 SIZE = (32, 40)
 CELLS = [(y, x) for y in range(0, 32, 8) for x in range(0, 40, 8)]
-PLAIN = TriageConfig(predicted_iou=0.8, jitter_stability=None, min_area_px=4, nms_iou=0.9, border_px=None).replace(
+PLAIN = TriageConfig(predicted_iou=0.8, jitter_stability=None, min_area_px=4, border_px=None).replace(
     **dict.fromkeys(("unusual_solidity", "unusual_size_z", "overlap", "ambiguous_spread", "low_contrast"))
 )
 
