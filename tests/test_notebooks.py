@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
+CONCLUSIONS = {
+    "02-tune-thresholds": [
+        r"Chosen: predicted IoU [\d.]+, jitter stability (off|[\d.]+): accepts \d+ of \d+",
+        r"recall of accepted [\d.]+ \[[\d.]+, [\d.]+\], wrong at IoU 0.5",
+        r"Points that these images do not tell from it by recall: \d+ of 14",
+    ]
+}
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
 
@@ -29,3 +37,9 @@ def test_notebook__runs(path, tmp_path):
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert not [o for o in outputs if o.output_type == "stream" and o.name == "stderr" and "Warning" in o.text]
     assert any("image/png" in o.get("data", {}) for o in outputs)
+    printed = "".join(o.text for o in outputs if o.output_type == "stream")
+    for pattern in CONCLUSIONS.get(path.stem, ()):
+        assert re.search(pattern, printed), printed
+    if path.stem == "02-tune-thresholds":  # what was chosen is what the project's triage is now
+        (accepted,) = re.findall(r"Chosen: .*accepts (\d+) of", printed)
+        assert f"{accepted} auto_accepted" in printed
