@@ -6,7 +6,8 @@ predicted IoU that lets all masks through or one in ten, and one of stability (t
 the median of its masks). The logits are drawn (outlines that waver, with noise; 256×256 for an input of 1024 px, SAM's
 sizes) or the bundled model's of a photograph (128×128 for 512 px).
 
-Tier B, end to end, is `benchmarks.amg_end_to_end`.
+Tier B, end to end, is `benchmarks.amg_end_to_end`; tier C, a large model on a GPU over many images, `benchmarks.amg_device`:
+`python -m benchmarks.amg --tier C --device cuda --json F`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.utils.amg import MaskData, area_from_rle, coco_encode_rle
 from segment_anything.utils.transforms import ResizeLongestSide
 
+from benchmarks.amg_device import tier_c
 from benchmarks.amg_end_to_end import SIZES_HW as SIZES_B_HW
 from benchmarks.amg_end_to_end import tier_b
 from benchmarks.figures import Row, write_json
@@ -183,7 +185,7 @@ def main() -> None:
     """Measure, print, and write the rows where `--json` says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="where to write the rows")
-    parser.add_argument("--tier", choices=("A", "B"), nargs="+", default=["A", "B"])
+    parser.add_argument("--tier", choices=("A", "B", "C"), nargs="+", default=["A", "B"])
     parser.add_argument("--rounds", type=int, default=5, help="rounds of A B B A for each row")
     parser.add_argument(
         "--sizes",
@@ -194,18 +196,23 @@ def main() -> None:
     )
     parser.add_argument("--points", type=int, default=32, help="side of the point grid in tier B")
     parser.add_argument("--vit-b-points", type=int, default=16, help="the same for ViT-B; 0 leaves it out")
+    parser.add_argument("--device", default="cuda", help="of tier C: cuda, cuda:1, cpu")
+    parser.add_argument("--vit", choices=("vit_b", "vit_l", "vit_h"), default="vit_h", help="the model of tier C")
+    parser.add_argument("--images", type=int, default=32, help="of tier C")
     options = parser.parse_args()
     sizes = [(int(h), int(w)) for h, _, w in (size.partition("x") for size in options.sizes)]
     tiers = {
         "A": lambda: tier_a(options.rounds),
         "B": lambda: tier_b(options.rounds, sizes, options.vit_b_points, options.points),
+        "C": lambda: tier_c(options.device, options.vit, options.images, options.points, options.rounds),
     }
+    device = options.device if options.tier == ["C"] else "cpu"
     rows: list[Row] = []
     for row in itertools.chain.from_iterable(tiers[tier]() for tier in options.tier):
         print(f"{row.name}: {row.value:.4g} {row.unit}", flush=True)
         rows.append(row)
         if options.json is not None:  # what is measured stays when the rest is cut off
-            write_json("amg", commit(), processor(), rows, options.json)
+            write_json("amg", commit(), processor(device), rows, options.json)
 
 
 if __name__ == "__main__":

@@ -76,7 +76,8 @@ def official(case: Case, batch: int = 64) -> list[dict[str, Any]]:
 
 def ours(case: Case, dtype: torch.dtype = torch.float32, config: ProposeConfig | None = None) -> Proposals:
     """Return what `propose` makes of it; a new predictor each time, which has embedded nothing yet."""
-    return wb.propose(case.image, Predictor(case.model, "amg", "cpu", dtype), config or case.config)
+    predictor = Predictor(case.model, "amg", case.model.device, dtype)
+    return wb.propose(case.image, predictor, config or case.config)
 
 
 @functools.cache
@@ -95,11 +96,11 @@ def floor_for(model: Sam, image: np.ndarray, points_per_side: int, share: float)
     return float((scores[k - 1] + scores[k]) / 2)
 
 
-def random_vit_b(image: np.ndarray, points_per_side: int) -> Sam:
-    """Return a ViT-B of random weights whose score head is shifted so that about `SURVIVORS` masks pass and survive."""
+def random_vit(image: np.ndarray, points_per_side: int, name: str = "vit_b", device: str = "cpu") -> Sam:
+    """Return a ViT of random weights whose score head is shifted so that about `SURVIVORS` masks pass and survive."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model: Sam = sam_model_registry["vit_b"]()
+        model: Sam = sam_model_registry[name]()
         # a random decoder answers every point alike: sharper attention, louder logits and scores make masks that differ
         for name, weight in model.mask_decoder.transformer.named_parameters():
             if name.endswith(("q_proj.weight", "k_proj.weight")):
@@ -108,7 +109,7 @@ def random_vit_b(image: np.ndarray, points_per_side: int) -> Sam:
             torch.nn.init.normal_(mlp.layers[-1].weight, std=10.0)
         last = model.mask_decoder.iou_prediction_head.layers[-1]
         torch.nn.init.normal_(last.weight, std=0.3)
-    model.eval()
+    model.eval().to(device)
     case = Case("", model, image, -10.0, points_per_side, None)
     rows = ours(case, config=case.config.replace(pool="exact"))
     order = np.argsort(-rows.predicted_iou)
@@ -148,7 +149,7 @@ def tier_b(rounds: int, sizes: list[tuple[int, int]], vit_b_points: int, points:
     if vit_b_points:
         image = photograph(one_hw)
         name = f"B random ViT-B {one_hw[0]}×{one_hw[1]}, {vit_b_points}² points"
-        case = Case(name, random_vit_b(image, vit_b_points), image, VIT_B_FLOOR, vit_b_points, 2.0)
+        case = Case(name, random_vit(image, vit_b_points), image, VIT_B_FLOOR, vit_b_points, 2.0)
         yield from compared(case)
         yield from timed(case, max(1, rounds // 2))
 

@@ -78,6 +78,8 @@ def commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
-def processor() -> str:
-    """Return what computes on the CPU, for the field `device`."""
+def processor(device: str = "cpu") -> str:
+    """Return what computes, for the field `device`."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
     return f"cpu, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"

@@ -141,8 +141,8 @@ def test_thresholds__a_region_of_the_heat_map_chooses_the_thresholds(small, page
     page.wait_for_function(
         "location.search.includes('predicted_iou=') && location.search.includes('jitter_stability=')"
     )
-    asked = {k: float(v[0]) for k, v in parse_qs(urlsplit(page.url).query).items()}
-    assert (asked["predicted_iou"], asked["jitter_stability"]) == (iou, jitter)
+    asked = parse_qs(urlsplit(page.url).query)
+    assert [float(asked[name][0]) for name in ("predicted_iou", "jitter_stability")] == [iou, jitter]
     with wb.Project.open(folder) as project:
         config = project.triage_config().replace(predicted_iou=iou, jitter_stability=jitter)
         counts = wb.triage(project.proposals(), config).counts()

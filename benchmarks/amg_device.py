@@ -1,0 +1,99 @@
+"""Tier C of the benchmark `amg`: images a second of a project run on a GPU, the official generator beside it.
+
+A ViT of random weights whose score head is shifted until about 60 masks survive; photographs of scikit-image, cropped so
+that no two are alike, as files on disk. Ours is `project.propose` with all that a run does (reading, bfloat16 encoder in
+batches, floors, one shard an image, the catalogue), without jitter and shape features, which the official generator does
+not have; that one runs in float32 as it is, on the same images held in memory. Both sides have run once before.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import skimage.data
+import torch
+from PIL import Image
+
+import workbench as wb
+from benchmarks.amg_end_to_end import VIT_B_FLOOR, Case, official, random_vit
+from benchmarks.figures import Row
+from benchmarks.measuring import median
+
+SIDE_PX = 1024
+BESIDE = 4  # images that the official generator is timed on
+AIMS = {"vit_h": 20.0}  # images a second on an H100, in bfloat16, with 1,024 prompts
+
+
+def photographs(n: int) -> list[np.ndarray]:
+    """Return crops of photographs, (1024, 1024, 3) uint8, no two alike."""
+    rng = np.random.default_rng(0)
+    whole = [np.asarray(getattr(skimage.data, name)()) for name in ("astronaut", "coffee", "chelsea", "rocket")]
+    found = []
+    for k in range(n):
+        picture = Image.fromarray(whole[k % len(whole)])
+        w, h = picture.size
+        side = rng.uniform(0.6, 1.0) * min(w, h)
+        x, y = rng.uniform(0, w - side), rng.uniform(0, h - side)
+        found.append(np.asarray(picture.resize((SIDE_PX, SIDE_PX), box=(x, y, x + side, y + side))))
+    return found
+
+
+def tier_c(device: str, vit: str, images: int, points: int, rounds: int) -> Iterator[Row]:
+    """Yield images a second of both sides, the ratio, and what memory ours needed.
+
+    Parameters
+    ----------
+    device : of torch; points : side of the point grid; rounds : of ours over all images, then of the official generator
+    """
+    pictures = photographs(images)
+    model = random_vit(pictures[0], points, vit, device)
+    dtype = "bfloat16" if device.startswith("cuda") else "float32"
+    name = f"C {vit} {SIDE_PX}×{SIDE_PX}, {points}² points, {dtype}"
+    case = Case(name, model, pictures[0], VIT_B_FLOOR, points, None)
+    ours_s, theirs_s, stored = np.zeros(rounds), np.zeros(rounds), 0
+    official(case)
+    for k in range(-1, rounds):  # the first is not counted
+        took, stored = _run(model, pictures, case, device, dtype)
+        if k >= 0:
+            ours_s[k] = took / images
+            some = pictures[: min(BESIDE, images)]
+            since = time.perf_counter()
+            for picture in some:
+                official(Case(name, model, picture, VIT_B_FLOOR, points, None))
+            _wait(device)
+            theirs_s[k] = (time.perf_counter() - since) / len(some)
+    for whose, seconds, aim in (("ours", ours_s, AIMS.get(vit)), ("official generator, float32", theirs_s, None)):
+        value, _, interval = median(1 / seconds)
+        yield Row(f"{name}: images a second, {whose}", value, "1/s", interval, rounds * images, aim, ">=")
+    value, unit, interval = median(theirs_s / ours_s)
+    yield Row(f"{name}: ratio", value, unit, interval, rounds, None, ">=")
+    yield Row(f"{name}: masks stored an image", stored / images, "masks", None, images, None, ">=")
+    if device.startswith("cuda"):
+        held = torch.cuda.max_memory_allocated(device) / 1e9
+        yield Row(f"{name}: most memory on the device", held, "GB", None, 1, None, "<=")
+
+
+def _run(model: torch.nn.Module, pictures: list[np.ndarray], case: Case, device: str, dtype: str) -> tuple[float, int]:
+    """Propose on a project of the pictures; return seconds and masks stored."""
+    sam = wb.load_sam(model, device=device, dtype=dtype)
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        (folder / "images").mkdir()
+        for k, picture in enumerate(pictures):
+            Image.fromarray(picture).save(folder / "images" / f"{k:04d}.bmp")
+        with wb.Project.create(folder / "bench.wb", images=str(folder / "images")) as project:
+            if device.startswith("cuda"):
+                torch.cuda.reset_peak_memory_stats(device)
+            since = time.perf_counter()
+            report = project.propose(sam, case.config, progress=False)
+            _wait(device)
+            return time.perf_counter() - since, report.proposals
+
+
+def _wait(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
