@@ -334,7 +334,7 @@ def _(table: CycleTable, **_: Any) -> Any:
         if title == "Auto-acceptance rate":
             points = [(row.cycle, *_ends(row, f"seed_{name}")) for row in table.rows]
             parts += _measured([p for p in points if np.isfinite(p[1])], ORANGE, "here, the seed's thresholds")
-        shown = [name for name in columns if name in theirs]
+        shown = [name for name in columns if name in theirs and theirs[name].notna().any()]
         for name, dash in zip(shown, ("dashed", "dotted"), strict=False):
             label = f"the seed: {_NAMES[name]}" if len(shown) > 1 else SOURCE
             stated = theirs[["cycle", name]].to_numpy()
