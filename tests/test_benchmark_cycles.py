@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.cycles import split
+from benchmarks.cycles import above, split
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,10 @@ def test_split__sizes(images, test, batch):
     assert len(everything) == len(set(everything)) <= images
     assert split(names, 0) == parts
     assert split(names, 1) != parts
+
+
+def test_above__recall_paired_over_the_images_of_both():
+    found = above({"a": (3.0, 4.0), "b": (1.0, 4.0), "x": (0.0, 9.0)}, {"b": (1.0, 4.0), "a": (2.0, 4.0)})
+    assert (found.value, found.n) == (0.125, 2)
+    assert found.low <= 0.125 <= found.high
+    assert not above({}, {}).known

@@ -59,7 +59,8 @@ class Looping(Adopting):
         ----------
         annotator : "people" (through the queue), "oracle" or its settings (answers from the project's ground truth), or
             an object of your own with `annotate(project, images, cycle)`
-        held_out : ids or paths of test images; None for those of role test that have ground truth
+        held_out : ids or paths of test images; None for those of role test that have ground truth, or, where none has, for
+            all of role test: they are measured on once their review is complete
         model : the first model; None for the bundled one
         config : sizes of batches, strategy, share of wrong masks aimed at, seed; None for equal parts
         floors, triage : grid and floors, the same in all cycles, and the thresholds of the first; None for those of
@@ -200,7 +201,9 @@ class Looping(Adopting):
         frame = self.images()
         readable = frame.loc[frame["image_id"].notna()]
         role, test = readable["role"], readable["truth"].notna()
-        pools = {"test": named.get("test", readable.loc[(role == "test") & test, "image_id"].tolist())}
+        known = (role == "test") & test
+        chosen = known if known.any() else role == "test"  # without any truth people give it, in time
+        pools = {"test": named.get("test", readable.loc[chosen, "image_id"].tolist())}
         for name in ("train", "calibration"):
             ids = readable.loc[role == name, "image_id"].tolist() if whole else named.get(name, [])
             pools[name] = [image for image in ids if image not in set(pools["test"])]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -19,8 +21,8 @@ def rows_of(image: str, score: float, count: int, side: int = 8) -> Proposals:
     )  # fmt: skip
 
 
-def pick(strategy, proposed, count):
-    return choose(strategy, list(proposed), count, np.random.default_rng(0), proposed)
+def pick(strategy, proposed, count, threshold=0.88):
+    return choose(strategy, list(proposed), count, np.random.default_rng(0), proposed, threshold)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -30,7 +32,7 @@ def test_choose__some_of_the_images_each_once_and_the_same_every_time(strategy, 
     chosen = pick(strategy, proposed, count)
     assert len(chosen) == len(set(chosen)) == min(count, 5)
     assert chosen == pick(strategy, proposed, count)
-    assert choose(strategy, [], count, np.random.default_rng(0), {}) == []
+    assert choose(strategy, [], count, np.random.default_rng(0), {}, 0.88) == []
 
 
 def test_choose__uncertain_takes_doubtful_masks_first():
@@ -40,11 +42,21 @@ def test_choose__uncertain_takes_doubtful_masks_first():
         "bad": rows_of("bad", 0.3, 9),
     }
     assert pick("uncertain", proposed, 1) == ["doubtful"]
+    assert pick("uncertain", proposed, 1, threshold=0.35) == ["bad"]  # the threshold in use decides
 
 
 def test_choose__curriculum_takes_easy_images_first():
     proposed = {"hard": rows_of("hard", 0.4, 5, side=4), "easy": rows_of("easy", 0.9, 5, side=20)}
     assert pick("curriculum", proposed, 2) == ["easy", "hard"]
+
+
+def test_choose__curriculum_takes_masks_that_lie_apart_before_those_that_hide_each_other():
+    apart = np.zeros((2, 40, 40), bool)
+    apart[0, :8, :8] = apart[1, 20:28, 20:28] = True
+    alone = dataclasses.replace(rows_of("alone", 0.9, 2), rles=np.array(rle.encode(apart), dtype=object))
+    for names in (("alone", "hidden"), ("hidden", "alone")):
+        both = {"alone": alone, "hidden": rows_of("hidden", 0.9, 2)}
+        assert pick("curriculum", {name: both[name] for name in names}, 2) == ["alone", "hidden"]
 
 
 def test_choose__diverse_leaves_no_kind_out():
@@ -54,4 +66,4 @@ def test_choose__diverse_leaves_no_kind_out():
 
 def test_choose__unknown_strategy():
     with pytest.raises(ValueError, match="expected one of random"):
-        choose("best", ["a"], 1, np.random.default_rng(0), {})
+        choose("best", ["a"], 1, np.random.default_rng(0), {}, 0.88)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from desk import event
 from disc_project import disc_project
 from random_sams import random_sam
 
-from workbench.config import ProposeConfig
+from workbench.config import ProposeConfig, preset
+from workbench.loop.comparison import Comparison
 from workbench.loop.cycle import CycleConfig
 from workbench.loop.oracle import Oracle, OracleConfig
 from workbench.loop.teaching import TrainingError
 from workbench.sam.load import load_sam
-from workbench.store import files
+from workbench.store import campaigns, files
 from workbench.store.campaigns import STEPS
 from workbench.store.errors import StoreError
 from workbench.train.settings import TrainConfig
@@ -60,6 +63,12 @@ def test_run_cycles__table_with_an_oracle(tmp_path, sam):
         assert first.work["total_per_image"] + second.work["total_per_image"] > 0
         assert first.work["seconds_source"] == "simulated"
         assert last.work == {}
+        assert first.notes[0] == "thresholds: no labelled calibration images yet"
+        for row in table.rows:
+            said = [note for note in row.notes if note.startswith("calibration: ")]
+            assert bool(said) != ("smooth_ece" in row.figures)  # a figure, or why there is none
+            assert all(note in table.lines()[row.cycle - 1] for note in row.notes)
+            assert row.figures["ece_before_perfect"].value >= 0
         assert project.cycles().to_dict() == table.to_dict()
         assert len(table.to_frame()) == 3
         assert "cycle 3" in repr(table)
@@ -89,6 +98,32 @@ def test_run_cycles__killed_in_each_step_and_resumed(tmp_path, sam, monkeypatch,
         assert len(project.cycles()) == 1
     with type(project).open(project.path) as again:
         assert run(again, sam).to_dict() == whole.to_dict()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["propose", "triage", "train", "evaluate"])
+def test_run_cycles__killed_between_what_a_step_writes_and_its_note_of_it(tmp_path, sam, monkeypatch, step):
+    with made(tmp_path / "whole") as project:
+        whole = run(project, sam)
+    advance, met = campaigns.advance, []
+
+    def dying(catalog, cycle, next_step, **found):
+        if (cycle.number, cycle.step) == (2, step) and not met:
+            met.append(step)
+            raise KeyboardInterrupt
+        return advance(catalog, cycle, next_step, **found)
+
+    monkeypatch.setattr(campaigns, "advance", dying)
+    with made(tmp_path / "killed") as project:
+        with pytest.raises(KeyboardInterrupt):
+            run(project, sam)
+        models, runs, triages = len(project.models()), len(project.runs()), len(project.triages())
+    with type(project).open(project.path) as again:
+        assert run(again, sam).to_dict() == whole.to_dict()
+        # what was written is taken up, not made anew: cycle 3 adds one of each
+        assert len(again.models()) == models + (step in ("propose", "triage"))
+        assert len(again.runs()) == runs + 1
+        assert len(again.triages()) == triages + 1 + (step == "propose")
 
 
 def test_run_cycles__killed_while_a_step_writes(tmp_path, sam, monkeypatch):
@@ -142,11 +177,12 @@ def test_run_cycles__one_image_only(tmp_path, sam):
         assert "cycle 1" in repr(table)
 
 
+ACCEPT_ALL = preset("official").triage.replace(predicted_iou=-5.0, stability_score=None)
+
+
 @pytest.mark.parametrize("threshold", [-5.0, 5.0], ids=["all accepted", "all rejected"])
 def test_run_cycles__all_or_nothing_auto_accepted(tmp_path, sam, threshold):
-    from workbench.config import preset
-
-    triage = preset("official").triage.replace(predicted_iou=threshold, stability_score=None)
+    triage = ACCEPT_ALL.replace(predicted_iou=threshold)
     with made(tmp_path) as project:
         table = run(project, sam, 2, triage=triage)
         rate = table.rows[0].figures["auto_accept_rate"].value
@@ -166,7 +202,35 @@ def test_run_cycles__test_images_that_are_known_in_one_cycle_only(tmp_path, sam)
         assert [row.test for row in table.rows] == [2, 1, 1]
         assert [row.figures["recall_proposals"].n for row in table.rows] == [6, 3, 3]
         assert table.rows[-1].changes["first"]["recall_proposals"].n == 1
-        assert project.cycles().to_dict() == table.to_dict()
+        assert "1 of 2 test images have no truth yet" in table.note
+        assert "measured on 1 of 2 test images" in table.lines()[-2]
+        assert project.cycles().rows == table.rows
+
+
+def test_run_cycles__people_without_truth_are_told_what_is_not_measured(tmp_path, sam):
+    with disc_project(tmp_path, images=9, roles=(0.4, 0.3, 0.3)) as project:
+        with project.catalog.write() as connection:
+            connection.exec_driver_sql("DELETE FROM truth_images")
+        frame = project.images()
+        test = frame.loc[frame["role"] == "test", "image_id"].tolist()
+        table = project.run_cycles(1, model=sam, **{**TOY, "config": None})
+        assert table.awaited
+        assert f"{len(test)} of {len(test)} test images have no truth yet" in repr(table)
+        project.add_annotator("a")
+        for image in (*table.awaited, test[0]):
+            project.record([event("complete", image)])
+        table = project.run_cycles(1, model=sam, **{**TOY, "config": None})
+        assert [row.test for row in table.rows] == [1, 1]  # what people had completed by then
+
+
+def test_run_cycles__only_recall_of_truth_that_leaves_masks_out(tmp_path, sam):
+    with made(tmp_path) as project:
+        table = run(project, sam, config=CycleConfig(train=2, calibration=1, exhaustive=False))
+        assert {row.thresholds["kind"] for row in table.rows} == {"preset"}
+        assert all("truth leaves masks out" in row.notes[0] for row in table.rows)
+        assert not any(name.startswith(("fp_rate", "ece", "smooth_ece")) for row in table.rows for name in row.figures)
+        assert "rejection_rate" not in table.rows[0].work
+        assert {"recall_auto", "recall_auto_small_coco"} <= set(table.rows[-1].figures)
 
 
 def test_run_cycles__a_test_image_that_fails_is_no_image_without_proposals(tmp_path, sam):
@@ -191,10 +255,16 @@ def test_run_cycles__figures_are_of_distinct_proposals_whatever_is_stored(tmp_pa
 
 
 def test_run_cycles__human_oracle_is_worse(tmp_path, sam):
-    with made(tmp_path) as project:
-        run(project, sam, 1, annotator=OracleConfig(error_rate=1.0))
-        final = project.final_masks()
-        assert len(final) > len(project.truth(final.image_id.tolist())) / 2
+    right = []
+    for name, annotator in (("exact", "oracle"), ("human", OracleConfig(error_rate=0.5))):
+        with made(tmp_path / name) as project:
+            run(project, sam, 1, annotator=annotator, triage=ACCEPT_ALL)
+            final = project.final_masks()
+            images = sorted(set(final.image_id.tolist()))
+            compared, _ = Comparison.of_tables(final, project.truth(images), images)
+            right.append(compared.verdicts(np.ones(len(compared), bool)).right.mean())
+    assert right[0] == 1.0
+    assert right[1] < 0.9
 
 
 def test_run_cycles__a_failed_training_stops_the_campaign_loudly(tmp_path, sam, monkeypatch):

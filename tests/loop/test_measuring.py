@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import judged
@@ -12,6 +13,7 @@ from desk import event
 
 from workbench.loop import measuring, thresholds
 from workbench.loop.cycle import final_truths
+from workbench.loop.labelling import truths
 from workbench.loop.measuring import Counts, changes, counts_of
 
 
@@ -77,6 +79,48 @@ def test_work__rejection_rate_is_of_masks_that_a_person_looked_at(project, bulk)
     assert math.isnan(rate) if bulk else rate == 1.0
     report = project.quality_report().rejection_rate  # the same figure
     assert not report.known if bulk else report.value == rate
+
+
+def test_figures__means_are_over_the_rows_that_have_a_value(project):
+    ids = accept_all(project, bulk=False)
+    found = measuring.judge(project.each(ids), final_truths(project, ids), judged.PLAIN, stub_sam.PLAIN)
+    gone = np.arange(len(found.rows)) % 2 == 0
+    score = np.where(gone, np.nan, 0.8).astype(np.float32)
+    spread = np.where(gone, 0.25, np.nan).astype(np.float32)
+    rows = dataclasses.replace(found.rows, predicted_iou=score, hypothesis_spread=spread)
+    figures, _, _ = measuring.figures(found._replace(rows=rows), judged.PLAIN, True, np.random.default_rng(0))
+    for name, value, n in (("confidence", 0.8, (~gone).sum()), ("hypothesis_spread", 0.25, gone.sum())):
+        assert figures[name].value == pytest.approx(value)
+        assert figures[name].n == n
+
+
+def test_calibration_figures__of_distinct_and_of_auto_accepted_masks_beside_perfection(project):
+    judged.add_truth(project)
+    ids = project.images()["image_id"].tolist()
+    parts = [
+        measuring.judge(project.each(some), truths(project, some), judged.PLAIN, stub_sam.PLAIN)
+        for some in (ids[:6], ids[6:])
+    ]
+    auto = parts[1].rows.predicted_iou > 0.75
+    choice = measuring.recalibration(parts[0])
+    assert "ambiguous" in choice.chosen.features  # reasons to doubt are looked at, as in project.calibrate
+    found = measuring.calibration_figures(parts[1], auto, choice, np.random.default_rng(0))
+    for name in measuring.CALIBRATION:
+        for when in ("", "_before"):
+            assert found[f"{name}{when}"].n == len(auto)
+            assert found[f"{name}_auto{when}"].n == auto.sum() < len(auto)
+    assert 0 < found["smooth_ece_perfect"].value < found["smooth_ece_before"].value  # scores were made overbold
+    assert "auroc_perfect" not in found
+    before = measuring.calibration_figures(parts[1], auto, None, np.random.default_rng(0))
+    assert not {"ece", "smooth_ece_auto"} & set(before)
+
+
+def test_recalibration__all_right_is_undefined_and_said(project):
+    ids = accept_all(project, bulk=False)
+    found = measuring.judge(project.each(ids), final_truths(project, ids), judged.PLAIN, stub_sam.PLAIN)
+    choice = measuring.recalibration(found._replace(wrong=~found.rows.predicted_iou.astype(bool)))
+    assert choice.chosen is None
+    assert choice.note
 
 
 def test_changes__paired_by_image_over_those_that_both_measured():

@@ -78,6 +78,12 @@ def test_gestures__errors_are_the_same_every_time_and_as_many_as_asked():
     assert 0.15 < share < 0.45  # all 120 are wrong, so every acceptance is an error
 
 
+def test_gestures__what_was_rejected_by_error_is_not_drawn_anew():
+    review = review_of(disc_masks(0), [Outcome.flagged] * 3)
+    events = Oracle(OracleConfig(error_rate=1.0)).gestures(review, truth_of("i", 0), np.zeros(3, bool))
+    assert told(events) == [("verdict", "reject")] * 3 + [("complete", "")]
+
+
 def test_gestures__overlooks_small_objects():
     review = review_of(np.zeros((0, *SIZE_HW), bool), [])
     blind = Oracle(OracleConfig(missed_small=1.0, small_px=200))

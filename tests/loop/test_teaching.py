@@ -7,6 +7,7 @@ import torch
 from disc_project import disc_project, draw_all
 from random_sams import random_sam
 
+from workbench.config import ProposeConfig
 from workbench.loop import teaching
 from workbench.loop.teaching import TrainingError, failure
 from workbench.sam.checkpoints import CheckpointError
@@ -87,13 +88,29 @@ def test_train__a_model_that_stops_proposing_fails_loudly(project, monkeypatch):
         (400, 100, 90, True, False),
         (400, 89, 90, True, True),
         (400, 0, 0, True, True),
-        (7, 0, 0, False, False),
+        (7, 3, 9, True, True),
+        (1, 0, 0, True, True),
+        (0, 0, 5, False, False),
     ],
 )
 def test_failure__half_of_before_and_as_many_as_there_are(before, after, true, fails, fails_but_for_the_true):
     checks = {"images": 1, "before": before, "after": after, "true": true}
     assert bool(failure(checks)) == fails
     assert bool(failure(checks, "half_or_true")) == fails_but_for_the_true
+
+
+def test_still_proposes__on_the_grid_of_the_floors(monkeypatch):
+    seen = []
+
+    class Stage:
+        def __init__(self, model, config):
+            seen.append((model, config.points_per_side, config.crop_n_layers, config.jitter_prompts))
+
+    monkeypatch.setattr(teaching.proposing, "Proposer", Stage)
+    floors = ProposeConfig(points_per_side=48, crop_n_layers=1, jitter_prompts=10)
+    counts = teaching.still_proposes("before", "after", [], floors)
+    assert seen == [("before", 48, 1, 0), ("after", 48, 1, 0)]
+    assert counts == {"images": 0, "true": 0, "before": 0, "after": 0}
 
 
 def test_failure__says_how_many_were_expected_and_what_to_do():

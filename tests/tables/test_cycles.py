@@ -53,6 +53,19 @@ def test_table__words():
     assert not table.done
 
 
+def test_table__words_of_what_is_not_known():
+    noted = dataclasses.replace(row(), notes=("calibration: all 9 masks are right",))
+    table = CycleTable((noted,), ("x",), 2, "1 of 2 test images have no truth yet")
+    assert table.lines()[0].endswith("; calibration: all 9 masks are right")
+    assert table.lines()[1] == "1 of 2 test images have no truth yet"
+    assert "waits for 1 image" in table.lines()[2]
+    for words in (*noted.notes, table.note):
+        assert words in table._repr_html_()
+    assert table.to_frame()["notes"].tolist() == ["calibration: all 9 masks are right"]
+    assert CycleRow.from_dict(json.loads(json.dumps(noted.to_dict()))).to_dict() == noted.to_dict()
+    assert table.to_dict()["note"] == table.note
+
+
 def test_table__of_no_cycles():
     table = CycleTable(())
     assert (len(table), table.done, len(table.to_frame()), table.lines()) == (0, True, 0, [])

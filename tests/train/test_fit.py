@@ -105,6 +105,21 @@ def test_fit__stops_when_nothing_gets_better(monkeypatch):
     assert (fitted.stopped, fitted.steps, fitted.best_step) == ("patience", 6, 2)
 
 
+def test_fit__can_stop_early_by_default():
+    config = TrainConfig()
+    assert config.check_every * (1 + config.patience) < config.steps  # the first check can be the best one
+
+
+@pytest.mark.parametrize("parts", ["decoder", "decoder+encoder"])
+def test_fit__encoder_runs_in_bfloat16_where_it_can(parts, monkeypatch):
+    monkeypatch.setattr(fitting, "_uses_amp", lambda *_: True)
+    fit_run, seen = Fit(random_sam(), images(4), TOY.replace(parts=parts)), []
+    fit_run.sam.image_encoder.register_forward_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
+    fit_run.train_step()
+    assert seen
+    assert all(seen)
+
+
 def test_fit__learns_discs():
     config = TOY.replace(steps=60, views=2, prompts=16, learning_rate=3e-3, check_every=30, average=0.9)
     fitted = fit(random_sam(), images(4), config)

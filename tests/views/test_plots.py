@@ -6,6 +6,7 @@ import dataclasses
 
 import holoviews as hv
 import numpy as np
+import pandas as pd
 import pytest
 from strips import strips
 
@@ -20,7 +21,7 @@ from workbench.tables.cycles import CycleRow, CycleTable
 from workbench.tables.figures import Interval
 from workbench.tables.proposals import Proposals
 from workbench.tables.seed_table import beside_seed
-from workbench.views import plots
+from workbench.views import plots, report_plots
 
 
 def rng():
@@ -120,3 +121,13 @@ def test_cycles__seed_is_dashed_beside_ours():
 def test_figure__of_something_else_is_refused():
     with pytest.raises(TypeError, match="expected a result"):
         plots.figure(3)
+
+
+def test_trend__spread_of_the_three_hypotheses_by_cycle():
+    ends = {"hypothesis_spread_low": [0.1, np.nan], "hypothesis_spread_high": [0.3, np.nan]}
+    frame = pd.DataFrame({"cycle": [1, 2], "hypothesis_spread": [0.2, 0.1], **ends})
+    drawing = report_plots.trend(frame, "hypothesis_spread")
+    curves = drawing.traverse(lambda x: x, [hv.Curve])
+    assert curves[0].dimension_values("value").tolist() == [0.2, 0.1]
+    assert len(drawing.traverse(lambda x: x, [hv.ErrorBars])[0]) == 1
+    assert curves[0].vdims[0].label == "Spread of the three hypotheses"

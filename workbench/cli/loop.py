@@ -49,7 +49,9 @@ def cycle(
     ] = None,
     calibration: Annotated[int | None, typer.Option(min=0, help="calibration images a cycle")] = None,
     strategy: Annotated[Strategy, typer.Option(help="which train images come first")] = Strategy.random,
-    only_recall: Annotated[bool, typer.Option(help="the truth is not exhaustive: wrong masks are not counted")] = False,
+    only_recall: Annotated[
+        bool, typer.Option(help="the truth is not exhaustive: wrong masks are not counted, thresholds stay")
+    ] = False,
     seed: Annotated[int, typer.Option(help="of batches and intervals")] = 0,
     changes: Annotated[
         list[str] | None,

@@ -8,14 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.loop.curriculum import difficulty, easy_first
+from workbench.loop.diversity import occlusion
 from workbench.tables.proposals import Proposals
 
 STRATEGIES = ("random", "uncertain", "diverse", "curriculum")
-_SCORES = 0.88  # doubt is largest at the usual threshold of predicted IoU
 
 
 def choose(
-    strategy: str, images: Sequence[str], count: int, rng: np.random.Generator, proposed: Mapping[str, Proposals]
+    strategy: str,
+    images: Sequence[str],
+    count: int,
+    rng: np.random.Generator,
+    proposed: Mapping[str, Proposals],
+    threshold: float,
 ) -> list[str]:
     """Return `count` of the images, all of them when there are fewer.
 
@@ -24,6 +29,7 @@ def choose(
     strategy : of `STRATEGIES`
     images : ids that can be taken; shuffled first, so that equals are drawn
     proposed : the distinct proposals of each, which "random" does not look at
+    threshold : of predicted IoU, at which "uncertain" doubts most: the one in use
 
     Raises
     ------
@@ -33,22 +39,22 @@ def choose(
         raise ValueError(f"strategy: expected one of {', '.join(STRATEGIES)}, got {strategy!r}")
     shuffled = [images[int(i)] for i in rng.permutation(len(images))]
     if strategy == "uncertain":
-        doubts = {image: _doubt(proposed[image]) for image in shuffled}
+        doubts = {image: _doubt(proposed[image], threshold) for image in shuffled}
         shuffled.sort(key=lambda image: -doubts[image])
     elif strategy == "diverse":
         shuffled = _spread(shuffled, count, proposed)
     elif strategy == "curriculum":
         rows = Proposals.concat([proposed[image] for image in shuffled])
         share = rows.area_px / np.maximum(rows.sizes_hw.astype(np.float64).prod(axis=1), 1)
-        hard = difficulty(area_share=share, contrast=rows.contrast, score=rows.predicted_iou)
+        hard = difficulty(area_share=share, contrast=rows.contrast, occlusion=occlusion(rows), score=rows.predicted_iou)
         shuffled = easy_first(hard, rows.image_id, shuffled)
     return shuffled[:count]
 
 
-def _doubt(rows: Proposals) -> float:
-    """Return how many masks of an image are doubtful, weighed by how near their score is to the usual threshold."""
+def _doubt(rows: Proposals, threshold: float) -> float:
+    """Return how many masks of an image are doubtful, weighed by how near their score is to the threshold."""
     score = rows.predicted_iou[np.isfinite(rows.predicted_iou)]
-    return float(np.clip(1 - np.abs(score - _SCORES) / 0.3, 0, 1).sum())
+    return float(np.clip(1 - np.abs(score - threshold) / 0.3, 0, 1).sum())
 
 
 def _spread(images: Sequence[str], count: int, proposed: Mapping[str, Proposals]) -> list[str]:

@@ -24,6 +24,7 @@ from workbench.store.errors import StoreError
 from workbench.tables.cycles import CycleRow, CycleTable
 from workbench.tables.proposals import Proposals
 from workbench.train.settings import TrainConfig
+from workbench.triage.rules import triage
 
 if TYPE_CHECKING:
     from workbench.looping import Looping
@@ -42,7 +43,10 @@ class CycleConfig(Settings):
     most_wrong: float = setting(
         default=0.05, low=0, high=1, doc="share of auto-accepted masks that calibrated thresholds let be wrong"
     )
-    exhaustive: bool = setting(default=True, doc="the truth of test images leaves nothing out, so wrong masks count")
+    exhaustive: bool = setting(
+        default=True,
+        doc="truth leaves nothing out, so wrong masks count; else recall only, at the thresholds given",
+    )
     seed: int = setting(default=0, low=0, high=2**63 - 1, doc="of batches and of intervals")
 
 
@@ -130,7 +134,7 @@ class Campaigning:
 
     def table(self, awaited: tuple[str, ...] = (), cycle: int = 0) -> CycleTable:
         """Return the rows of the cycles that are done, with paired changes."""
-        return table(self.catalog, self.campaign, awaited, cycle)
+        return table(self.catalog, self.campaign, awaited, cycle, self._unmeasured())
 
     # ---- the cycle that is next -----------------------------------------------------------------------------------
 
@@ -158,15 +162,19 @@ class Campaigning:
                 "add images, or take fewer a cycle"
             )
         proposed: dict[str, Proposals] = {}
+        threshold = self.plan.triage.predicted_iou
+        if taken:  # as of the cycle before
+            threshold = max(taken, key=lambda c: c.number).state["thresholds"]["settings"]["predicted_iou"]
         if config.strategy != "random":
             summary = self.project.propose(self._load(model_id), self.plan.floors, images=train, progress=self.progress)
             done = dict(self.project.each(train, summary.run_id))
-            proposed = {image: done.get(image, Proposals.empty()) for image in train}
+            whole = {image: done.get(image, Proposals.empty()) for image in train}
+            proposed = {image: rows.select(triage(rows, self.plan.pooled).distinct) for image, rows in whole.items()}
         count = config.train or len(train)
         some = len(calibration) if config.calibration is None else config.calibration
         return (
-            batches.choose(config.strategy, train, count, rng, proposed),
-            batches.choose("random", calibration, some, rng, {}),
+            batches.choose(config.strategy, train, count, rng, proposed, threshold),
+            batches.choose("random", calibration, some, rng, {}, threshold),
         )
 
     def _load(self, model_id: str) -> Predictor:
@@ -195,14 +203,7 @@ class Campaigning:
 
     def _triage(self, cycle: Cycle) -> Cycle:
         """Sort by thresholds that calibration images of the cycles before give, or by those given in the plan."""
-        images = [i for c in self._until(cycle)[:-1] for i in c.calibration]
-        labelled = self._judged(cycle, images, final=True)
-        if labelled is None:
-            found = thresholds.Calibrated(self.plan.triage, "preset", "no labelled calibration images yet")
-        else:
-            found = thresholds.calibrated(
-                self.plan.triage, labelled.rows, labelled.right, labelled.wrong, self.plan.cycle.most_wrong
-            )
+        found = self._thresholds(cycle)
         self._hold(cycle)
         self.project.triage(found.config, note=f"cycle {cycle.number}: {found.kind}", author="cycles")
         told = {
@@ -213,6 +214,22 @@ class Campaigning:
             "labels": found.labels,
         }
         return campaigns.advance(self.catalog, cycle, "evaluate" if cycle.closing else "review", thresholds=told)
+
+    def _thresholds(self, cycle: Cycle) -> thresholds.Calibrated:
+        if not self.plan.cycle.exhaustive:
+            return thresholds.Calibrated(
+                self.plan.triage, "preset", "truth leaves masks out, so wrong ones are not known"
+            )
+        images = [i for c in self._until(cycle)[:-1] for i in c.calibration]
+        labelled = self._judged(cycle, images, final=True)
+        if labelled is None:
+            return thresholds.Calibrated(self.plan.triage, "preset", "no labelled calibration images yet")
+        base, most = self.plan.triage, self.plan.cycle.most_wrong
+        found = thresholds.calibrated(base, labelled.rows, labelled.right, labelled.wrong, most)
+        if not labelled.unseen:
+            return found
+        unseen = f"{labelled.unseen:,} final masks that nobody looked at one by one are no labels"
+        return found._replace(note="; ".join(filter(None, (found.note, unseen))))
 
     def _hold(self, cycle: Cycle) -> None:
         """Make the cycle's run the latest again: others may have proposed since."""
@@ -238,7 +255,7 @@ class Campaigning:
 
     def _evaluate(self, cycle: Cycle) -> Cycle:
         """Measure the model that proposed in this cycle on the test images."""
-        told: dict[str, Any] = {"figures": {}, "seed_figures": {}, "counts": {}, "confidence": []}
+        told: dict[str, Any] = {"figures": {}, "seed_figures": {}, "counts": {}, "confidence": [], "test": 0}
         test = self._judged(cycle, self.campaign.held_out, final=False)
         if test is not None:
             rng = np.random.default_rng([self.plan.cycle.seed, 0])  # every cycle draws the test images alike
@@ -247,8 +264,10 @@ class Campaigning:
             if self.plan.cycle.exhaustive:
                 earlier = [i for c in self._until(cycle)[:-1] for i in c.calibration]
                 choice = measuring.recalibration(self._judged(cycle, earlier, final=True))
-                found |= measuring.calibration_figures(test, choice, rng)
-            told = {
+                auto = triage(test.rows, config).auto_accepted
+                found |= measuring.calibration_figures(test, auto, choice, rng)
+                told["calibration_note"] = choice.note if choice else "no labelled calibration images yet"
+            told |= {
                 "figures": {name: figure.to_dict() for name, figure in found.items()},
                 "seed_figures": {name: figure.to_dict() for name, figure in seed.items()},
                 "counts": counts,
@@ -267,8 +286,25 @@ class Campaigning:
             journal = self.project.journal()
             sources = sorted(set(journal.loc[journal["image_id"].isin(batch), "seconds_source"]))
             reviews = [self.project.image_review(image) for image in batch]
-            work = measuring.work(reviews, seconds, ", ".join(sources) or "measured")
+            source = ", ".join(sources) or "measured"
+            work = measuring.work(reviews, seconds, source, self.plan.cycle.exhaustive)
         return campaigns.advance(self.catalog, cycle, "done", work=work)
+
+    def _unmeasured(self) -> str:
+        """Return which test images nothing is known of yet, "" when there are none."""
+        held_out = list(self.campaign.held_out)
+        if not held_out:
+            return "no test images, so nothing is measured: images of role test, or held_out= in another campaign"
+        frame, reviewed = self.project.images(), self.project.reviewed()
+        known = {*frame.loc[frame["truth"].notna(), "image_id"]}
+        known |= {*reviewed.loc[reviewed["status"] == "complete", "image_id"]}
+        left = len([image for image in held_out if image not in known])
+        if not left:
+            return ""
+        return (
+            f"{left:,} of {len(held_out):,} test images have no truth yet, and nothing is measured on them: import it, "
+            "or complete their review"
+        )
 
     def _judged(self, cycle: Cycle, images: Sequence[str], *, final: bool) -> measuring.Judged | None:
         """Return the cycle's proposals beside what is known of images, None without any.
@@ -299,7 +335,9 @@ def asked_digest(asked: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def table(catalog: Catalog, campaign: Campaign, awaited: tuple[str, ...] = (), cycle: int = 0) -> CycleTable:
+def table(
+    catalog: Catalog, campaign: Campaign, awaited: tuple[str, ...] = (), cycle: int = 0, note: str = ""
+) -> CycleTable:
     """Return the rows of the cycles of a campaign that are done, with changes paired over the test images."""
     done = [c for c in campaigns.of_campaign(catalog, campaign.id) if c.step == "done"]
     counts = [measuring.counts_of(cycle.state, campaign.held_out) for cycle in done]
@@ -307,12 +345,16 @@ def table(catalog: Catalog, campaign: Campaign, awaited: tuple[str, ...] = (), c
     for i, found in enumerate(done):
         others = {"first": 0, "before": max(i - 1, 0)}
         changes = {name: measuring.changes(counts[i], counts[k]) if i else {} for name, k in others.items()}
-        rows.append(_row(found, changes))
-    return CycleTable(tuple(rows), awaited, cycle or max((c.number for c in done if not c.closing), default=0))
+        rows.append(_row(found, changes, len(campaign.held_out)))
+    return CycleTable(tuple(rows), awaited, cycle or max((c.number for c in done if not c.closing), default=0), note)
 
 
-def _row(cycle: Cycle, changes: dict[str, Any]) -> CycleRow:
-    used = cycle.state["thresholds"]
+def _row(cycle: Cycle, changes: dict[str, Any], held_out: int) -> CycleRow:
+    used, test = cycle.state["thresholds"], cycle.state.get("test", 0)
+    said = {"thresholds": used.get("note", ""), "calibration": cycle.state.get("calibration_note", "")}
+    notes = [f"{what}: {note}" for what, note in said.items() if note]
+    if test < held_out:
+        notes.append(f"measured on {test} of {held_out} test images: the others have no truth or no proposals")
     values = {
         "cycle": cycle.number,
         "closing": cycle.closing,
@@ -320,7 +362,7 @@ def _row(cycle: Cycle, changes: dict[str, Any]) -> CycleRow:
         "trained_id": cycle.trained_id,
         "train": len(cycle.train),
         "calibration": len(cycle.calibration),
-        "test": cycle.state.get("test", 0),
+        "test": test,
         "thresholds": {
             "kind": used["kind"],
             "predicted_iou": used["settings"]["predicted_iou"],
@@ -333,5 +375,6 @@ def _row(cycle: Cycle, changes: dict[str, Any]) -> CycleRow:
         "confidence": cycle.state["confidence"],
         "work": cycle.state["work"],
         "changes": {},
+        "notes": notes,
     }
     return dataclasses.replace(CycleRow.from_dict(values), changes=changes)

@@ -20,11 +20,14 @@ from workbench.tables.intervals import bootstrap, bootstrap_many, difference
 from workbench.tables.proposals import Proposals
 from workbench.triage.rules import triage
 
-RECALL = ("auto_accept_rate", "recall_proposals", "recall_proposals_75", "recall_proposals_small", "recall_auto",
-          "recall_auto_75", "recall_auto_small", "automatic_share", "ceiling")  # fmt: skip
+RECALL = ("auto_accept_rate", "recall_proposals", "recall_proposals_75", "recall_proposals_small",
+          "recall_proposals_small_coco", "recall_auto", "recall_auto_75", "recall_auto_small",
+          "recall_auto_small_coco", "automatic_share", "ceiling")  # fmt: skip
 WRONG = ("fp_rate", "fp_rate_50", "duplicate_rate")  # need truth that leaves nothing out
 SEED = ("auto_accept_rate", "recall_auto", "ceiling", "fp_rate", "fp_rate_50")
 COMPARED = ("auto_accept_rate", "recall_auto", "recall_proposals", "fp_rate", "automatic_share")
+CALIBRATION = ("ece", "smooth_ece", "brier_skill", "auroc")
+PERFECT = ("ece", "smooth_ece")  # are above 0 of a perfect model too
 DRAWS = 300  # of the bootstrap of reliability, which also simulates a perfect model
 
 
@@ -109,16 +112,33 @@ def _plain(values: NDArray[np.float64]) -> list[float | None]:
     return [None if np.isnan(v) else float(v) for v in values]
 
 
-def calibration_figures(test: Judged, choice: Choice | None, rng: np.random.Generator) -> dict[str, Interval]:
-    """Return calibration errors of predicted IoU read as a probability, and after recalibration, over distinct masks."""
-    known = test.right | test.wrong
-    rows, right = test.rows.select(known), test.right[known]
-    before = reliability(rows.predicted_iou, right, rows.image_id, rng, draws=DRAWS)
-    names = ("ece", "smooth_ece", "auroc")
-    found = {f"{name}_before": _interval(before[name]) for name in names}
+def calibration_figures(
+    test: Judged, auto: NDArray[np.bool_], choice: Choice | None, rng: np.random.Generator
+) -> dict[str, Interval]:
+    """Return how far confidence is from what is right: predicted IoU read as a probability, and after recalibration.
+
+    Parameters
+    ----------
+    auto : (N,) which rows are auto-accepted at the cycle's thresholds; figures of these end in "_auto"
+    choice : the recalibration, made from other images
+
+    Returns
+    -------
+    `CALIBRATION` by name, before recalibration with "_before"; "_perfect" is what a perfect model would show
+    """
+    confidence = {"_before": test.rows.predicted_iou.astype(np.float64)}
     if choice is not None and choice.chosen is not None:
-        after = reliability(choice.chosen.predict(test.features.select(known)), right, rows.image_id, rng, draws=DRAWS)
-        found |= {name: _interval(after[name]) for name in names}
+        confidence[""] = choice.chosen.predict(test.features)
+    known = test.right | test.wrong
+    found = {}
+    for which, some in (("", known), ("_auto", known & auto)):
+        for when, p in confidence.items():
+            made = reliability(p[some], test.right[some], test.rows.image_id[some], rng, draws=DRAWS)
+            for name in CALIBRATION:
+                found[f"{name}{which}{when}"] = _interval(made[name])
+                if name in PERFECT:
+                    perfect = made[name].perfect
+                    found[f"{name}{which}{when}_perfect"] = Interval(perfect, np.nan, np.nan, made[name].n)
     return found
 
 
@@ -169,8 +189,10 @@ def histogram(rows: Proposals) -> list[int]:
     return [int(v) for v in np.histogram(np.clip(score, 0, 1), 20, (0, 1))[0]]
 
 
-def work(reviews: Sequence[ImageReview], seconds: Mapping[str, float], source: str) -> dict[str, Any]:
-    """Return what people did on the images of a batch.
+def work(
+    reviews: Sequence[ImageReview], seconds: Mapping[str, float], source: str, exhaustive: bool = True
+) -> dict[str, Any]:
+    """Return what people did on the images of a batch; without `exhaustive` truth no rejection_rate.
 
     Masks an hour = manual and edited masks ÷ active hours; rejection_rate = rejected ÷ automatic masks that a person
     looked at, not in bulk; auto_to_manual = automatic ÷ manual and edited among the final masks.
@@ -185,14 +207,14 @@ def work(reviews: Sequence[ImageReview], seconds: Mapping[str, float], source: s
     def ratio(a: float, b: float) -> float:
         return a / b if b else float("nan")
 
-    return {
+    found = {
         "images": len(done),
         "manual_per_image": ratio(manual, len(done)),
         "total_per_image": ratio(total, len(done)),
         "automatic_share": ratio(total - manual, total),
         "auto_to_manual": ratio(total - manual, manual),
-        "rejection_rate": ratio(rejected, looked),
         "masks_per_hour": ratio(manual, hours),
         "active_hours": hours,
         "seconds_source": source,
     }
+    return found | ({"rejection_rate": ratio(rejected, looked)} if exhaustive else {})

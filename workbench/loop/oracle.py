@@ -82,8 +82,8 @@ class Oracle:
     """Answers from the ground truth of a project, through its journal, as an annotator would.
 
     It looks at auto-accepted and flagged masks: those matched one to one with a true mask at IoU 0.75 it accepts, the
-    others it rejects. What no accepted mask matches, it draws. Then it completes the image. What lies in a crowd it
-    leaves as it is, and draws no crowd.
+    others it rejects. What no mask that was shown matches, it draws; what it rejected by error it does not draw anew, as
+    it took it for nothing. Then it completes the image. What lies in a crowd it leaves as it is, and draws no crowd.
     """
 
     def __init__(self, config: OracleConfig | None = None, name: str = "oracle") -> None:
@@ -136,7 +136,7 @@ class Oracle:
             )
             for k in np.flatnonzero(right | wrong)
         ]  # fmt: skip
-        missed = np.flatnonzero(~crowd)[~compared.found(accepted, WRONG_IOU)]
+        missed = np.flatnonzero(~crowd)[~compared.found(right, WRONG_IOU) & ~compared.found(accepted, WRONG_IOU)]
         for k in missed:
             event = self._drawing(review, len(rows) + int(k), truth.rles[k], cycle, rng)
             if event is not None:

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 WEIGHTS = "weights.safetensors"
 CHECKED_IMAGES = 6  # on which automatic generation is tried before and after a training
 LEAST_SHARE = 0.5  # of the distinct masks of before
-LEAST_BEFORE = 8  # fewer distinct masks say nothing
 
 
 class TrainingError(StoreError):
@@ -143,10 +142,12 @@ def _to_train_image(folder: Path, file: ImageFile, size_hw: tuple[int, int], mas
 def still_proposes(
     before: Predictor, after: Predictor, images: Sequence[TrainImage], floors: ProposeConfig | None
 ) -> dict[str, int]:
-    """Return how many distinct masks both models propose on some of the images, and how many true masks these have."""
-    config = (floors or preset_for(before.model_id).propose).replace(
-        points_per_side=16, spacing_px=None, crop_n_layers=0, jitter_prompts=0, features=False, pool="distinct"
-    )
+    """Return how many distinct masks both models propose on some of the images, and how many true masks these have.
+
+    floors : with the grid that automatic generation will have; None for the preset that fits the model
+    """
+    config = floors or preset_for(before.model_id).propose
+    config = config.replace(jitter_prompts=0, features=False, pool="distinct")
     busiest = sorted(images, key=lambda image: (-len(image.rles), image.image_id))[:CHECKED_IMAGES]
     counts = {"images": len(busiest), "true": sum(len(image.rles) for image in busiest)}
     for name, model in (("before", before), ("after", after)):
@@ -165,15 +166,15 @@ def failure(checks: Mapping[str, int], least: str = "half") -> str:
     """
     wanted = LEAST_SHARE * checks["before"]
     if least == "half_or_true":
-        wanted = min(wanted, max(checks["true"], LEAST_BEFORE))
-    if checks["before"] < LEAST_BEFORE or checks["after"] >= wanted:
+        wanted = min(wanted, max(checks["true"], 1))
+    if checks["after"] >= wanted:
         return ""
     words = (
         f"automatic generation proposes {checks['after']} distinct masks on {checks['images']} train images, where the "
         f"parent proposed {checks['before']} and {checks['true']} are true; at least {math.ceil(wanted)} were expected. "
         "Train with a lower learning_rate, more images, or more prompts that are bad (anywhere, bad)"
     )
-    if least == "half" and checks["after"] >= checks["true"] >= LEAST_BEFORE:
+    if least == "half" and checks["after"] >= max(checks["true"], 1):
         words += (
             "; if its parent proposed far more than there is, and the rest is rightly gone, set least_proposed to "
             "half_or_true (--set train.least_proposed=half_or_true) and run again: nothing is trained anew"

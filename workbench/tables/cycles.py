@@ -24,12 +24,15 @@ class CycleRow:
     model_id : proposed; trained_id : came out of it, "" for none
     train, calibration, test : numbers of images
     thresholds : of triage: predicted_iou, jitter_stability, and `kind`, "preset" or "calibrated" (never certified)
-    figures : of METRICS, and distinct_per_image, confidence, ece_before, smooth_ece_before, ece, smooth_ece, auroc, share_by_hand
+    figures : of METRICS, and distinct_per_image, confidence, hypothesis_spread (mean over distinct masks of 1 − IoU with the
+        other hypotheses of their prompt), share_by_hand; ece, smooth_ece, brier_skill and auroc after recalibration,
+        before it (`_before`), of auto-accepted masks (`_auto`, `_auto_before`), and of a perfect model (`_perfect`)
     seed_figures : auto_accept_rate, recall_auto, fp_rate and fp_rate_50 by the seed's fixed thresholds on the same masks
     confidence : counts of predicted IoU in 20 bins over [0, 1], those outside in the first and last
     work : on the batch: images, manual_per_image, total_per_image, auto_to_manual, automatic_share, rejection_rate,
         masks_per_hour, active_hours, and `seconds_source`
     changes : paired differences of some figures to the cycle before ("before") and to the first ("first")
+    notes : why thresholds or calibration are what they are, and which test images were left out
     """
 
     cycle: int
@@ -45,6 +48,7 @@ class CycleRow:
     confidence: Sequence[int]
     work: Mapping[str, Any]
     changes: Mapping[str, Mapping[str, Interval]] = dataclasses.field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row as plain values for JSON; what is not known is None."""
@@ -52,6 +56,7 @@ class CycleRow:
         for name in ("figures", "seed_figures"):
             values[name] = {k: figure.to_dict() for k, figure in values[name].items()}
         values["changes"] = {k: {n: f.to_dict() for n, f in some.items()} for k, some in self.changes.items()}
+        values["notes"] = list(self.notes)
         values["work"] = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in self.work.items()}
         return values
 
@@ -74,7 +79,7 @@ class CycleRow:
             for name, figure in some.items():
                 row[lead + name] = figure.value
                 row[f"{lead}{name}_low"], row[f"{lead}{name}_high"] = figure.low, figure.high
-        return {**row, **self.work}
+        return {**row, **self.work, "notes": "; ".join(self.notes)}
 
 
 def interval_of(values: Mapping[str, Any]) -> Interval:
@@ -88,12 +93,13 @@ class CycleTable(Plotted):
     """The cycles of a campaign, and what it waits for.
 
     rows : of the cycles that are done; awaited : ids of images that people have to finish first; cycle : the one that
-    waits, or the last
+    waits, or the last; note : which test images nothing can be measured on yet
     """
 
     rows: tuple[CycleRow, ...]
     awaited: tuple[str, ...] = ()
     cycle: int = 0
+    note: str = ""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -135,7 +141,8 @@ class CycleTable(Plotted):
 
     def to_dict(self) -> dict[str, Any]:
         """Return rows and what is awaited as plain values for JSON."""
-        return {"rows": [row.to_dict() for row in self.rows], "awaited": list(self.awaited), "cycle": self.cycle}
+        rows = [row.to_dict() for row in self.rows]
+        return {"rows": rows, "awaited": list(self.awaited), "cycle": self.cycle, "note": self.note}
 
     def lines(self) -> list[str]:
         """Return a line of words for each cycle."""
@@ -145,7 +152,10 @@ class CycleTable(Plotted):
             work = (
                 "after the last" if row.closing else f"{row.work.get('manual_per_image', math.nan):.1f} drawn an image"
             )
-            found.append(f"cycle {row.cycle} ({row.thresholds.get('kind')}): {work}; {', '.join(shown)}")
+            told = [work, *([", ".join(shown)] if shown else []), *row.notes]
+            found.append(f"cycle {row.cycle} ({row.thresholds.get('kind')}): {'; '.join(told)}")
+        if self.note:
+            found.append(self.note)
         if self.awaited:
             count = f"{len(self.awaited):,} image{'s' * (len(self.awaited) != 1)}"
             found.append(f"cycle {self.cycle} waits for {count} to be reviewed; call again then")
@@ -164,8 +174,11 @@ class CycleTable(Plotted):
             drawn = "" if row.closing else f"{row.work.get('manual_per_image', math.nan):.1f}"
             cells = [str(row.cycle), drawn, *(str(row.figures.get(name, Interval.unknown())) for name in names)]
             body += "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
-        waiting = f"<p>{html.escape(self.lines()[-1])}</p>" if self.awaited else ""
-        return f"<table><tr>{head}</tr>{body}</table>{waiting}"
+        told = "".join(
+            f"<p>cycle {row.cycle}: {html.escape('; '.join(row.notes))}</p>" for row in self.rows if row.notes
+        )
+        further = "".join(f"<p>{html.escape(line)}</p>" for line in self.lines()[len(self.rows) :])
+        return f"<table><tr>{head}</tr>{body}</table>{told}{further}"
 
 
 def _rate(figures: Mapping[str, Interval]) -> dict[str, float]:

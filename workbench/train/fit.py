@@ -57,14 +57,18 @@ class Lesson(nn.Module):
         super().__init__()
         self.sam, self.config = sam, config
 
+    def embed(self, view: View) -> Tensor:
+        """Return what the encoder makes of a view, float32; it runs in bfloat16 where the settings and the device allow."""
+        device = self.sam.pixel_mean.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=_uses_amp(self.config, device)):
+            features: Tensor = self.sam.image_encoder(to_input(self.sam, [view]))
+        return features.float()
+
     def forward(self, view: View, key: list[int], corrections: int, embedding: Tensor | None = None) -> Tensor:
         """Return (4,) total, mask, iou and best_iou; prompts are drawn by `key`, and corrected so many times."""
         rng = np.random.default_rng(key)
         device = self.sam.pixel_mean.device
-        amp = self.config.amp == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
-        with torch.autocast(device.type, torch.bfloat16, enabled=amp):
-            features = embedding if embedding is not None else self.sam.image_encoder(to_input(self.sam, [view]))
-        features = features.to(device).float()
+        features = self.embed(view) if embedding is None else embedding.to(device)
         room = self.sam.prompt_encoder.image_embedding_size[0] - features.shape[-1]
         window = (int(rng.integers(room + 1)), int(rng.integers(room + 1)))
         masks = torch.from_numpy(view.masks).to(device)
@@ -78,6 +82,10 @@ class Lesson(nn.Module):
             questions, said = asked_again, answer(self.sam, features, asked_again, window)
             rounds.append(view_losses(*said, masks, questions, self.config))
         return _mean(rounds)
+
+
+def _uses_amp(config: TrainConfig, device: torch.device) -> bool:
+    return config.amp == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
 def _mean(rounds: Sequence[Losses]) -> Tensor:
@@ -188,7 +196,7 @@ class Fit:
         found = self._embeddings.get(image.image_id)
         if found is None:
             with torch.no_grad():
-                found = self.sam.image_encoder(to_input(self.sam, [view])).float().cpu()
+                found = self.lesson.embed(view).cpu()
             if len(self._embeddings) < CACHED:
                 self._embeddings[image.image_id] = found
         return found

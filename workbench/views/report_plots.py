@@ -73,6 +73,7 @@ TRENDS = {
     "auto_accept_rate": "Auto-acceptance rate",
     "fp_rate": "False-positive rate",
     "recall_auto": "Recall of accepted masks",
+    "hypothesis_spread": "Spread of the three hypotheses",
     "rejection_rate": "Rejection rate of automatic masks",
     "auto_to_manual": "Automatic masks for each manual one",
     "masks_per_hour": "Masks an hour",
