@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -133,7 +134,9 @@ def calibration_figures(
     found = {}
     for which, some in (("", known), ("_auto", known & auto)):
         for when, p in confidence.items():
-            made = reliability(p[some], test.right[some], test.rows.image_id[some], rng, draws=DRAWS)
+            with warnings.catch_warnings():  # of a confidence near 1 no draw of a perfect model has a wrong mask
+                warnings.simplefilter("ignore", RuntimeWarning)
+                made = reliability(p[some], test.right[some], test.rows.image_id[some], rng, draws=DRAWS)
             for name in CALIBRATION:
                 found[f"{name}{which}{when}"] = _interval(made[name])
                 if name in PERFECT:
