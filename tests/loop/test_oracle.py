@@ -7,6 +7,7 @@ import pytest
 from disc_project import SIZE_HW, disc_masks, disc_project, truth_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from workbench.loop.oracle import Oracle, OracleConfig, People, shaken
 from workbench.masks import rle
@@ -98,12 +99,18 @@ def test_shaken__near_the_object_and_never_empty(seed, sigma):
     mask = disc_masks(seed, 1)[0]
     moved = shaken(mask, sigma, np.random.default_rng(seed))
     assert moved.any()
-    iou = (mask & moved).sum() / (mask | moved).sum()
-    assert iou > 0.2
-    assert sigma > 1.5 or iou > 0.6
+    assert not (moved & (ndimage.distance_transform_edt(~mask) > 4 * sigma + 2)).any()
     dot = np.zeros((9, 9), bool)
     dot[4, 4] = True
     assert shaken(dot, sigma, np.random.default_rng(seed)).any()
+
+
+def test_shaken__the_more_noise_the_worse():
+    ious = []
+    for sigma in (0.5, 1.5, 3.0):
+        pairs = [(mask, shaken(mask, sigma, np.random.default_rng(k))) for k in range(20) for mask in disc_masks(k, 1)]
+        ious.append(np.mean([(a & b).sum() / (a | b).sum() for a, b in pairs]))
+    assert 0.95 > ious[0] > 0.8 > ious[1] > 0.6 > ious[2] > 0.3
 
 
 def test_annotate__completes_images_once(tmp_path):
