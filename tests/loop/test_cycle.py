@@ -68,7 +68,7 @@ def test_run_cycles__table_with_an_oracle(tmp_path, sam):
             said = [note for note in row.notes if note.startswith("calibration: ")]
             assert bool(said) != ("smooth_ece" in row.figures)  # a figure, or why there is none
             assert all(note in table.lines()[row.cycle - 1] for note in row.notes)
-            assert row.figures["ece_before_perfect"].value >= 0
+            assert "ece_auto_before_perfect" in row.figures
         assert project.cycles().to_dict() == table.to_dict()
         assert len(table.to_frame()) == 3
         assert "cycle 3" in repr(table)
@@ -100,11 +100,15 @@ def test_run_cycles__killed_in_each_step_and_resumed(tmp_path, sam, monkeypatch,
         assert run(again, sam).to_dict() == whole.to_dict()
 
 
+def written(project):
+    return [len(frame) for frame in (project.runs(), project.triages(), project.models(), project.journal())]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("step", ["propose", "triage", "train", "evaluate"])
 def test_run_cycles__killed_between_what_a_step_writes_and_its_note_of_it(tmp_path, sam, monkeypatch, step):
     with made(tmp_path / "whole") as project:
-        whole = run(project, sam)
+        whole, once = run(project, sam), written(project)
     advance, met = campaigns.advance, []
 
     def dying(catalog, cycle, next_step, **found):
@@ -117,13 +121,9 @@ def test_run_cycles__killed_between_what_a_step_writes_and_its_note_of_it(tmp_pa
     with made(tmp_path / "killed") as project:
         with pytest.raises(KeyboardInterrupt):
             run(project, sam)
-        models, runs, triages = len(project.models()), len(project.runs()), len(project.triages())
     with type(project).open(project.path) as again:
         assert run(again, sam).to_dict() == whole.to_dict()
-        # what was written is taken up, not made anew: cycle 3 adds one of each
-        assert len(again.models()) == models + (step in ("propose", "triage"))
-        assert len(again.runs()) == runs + 1
-        assert len(again.triages()) == triages + 1 + (step == "propose")
+        assert written(again) == once  # what was written is taken up, not made anew
 
 
 def test_run_cycles__killed_while_a_step_writes(tmp_path, sam, monkeypatch):
@@ -204,7 +204,7 @@ def test_run_cycles__test_images_that_are_known_in_one_cycle_only(tmp_path, sam)
         assert table.rows[-1].changes["first"]["recall_proposals"].n == 1
         assert "1 of 2 test images have no truth yet" in table.note
         assert "measured on 1 of 2 test images" in table.lines()[-2]
-        assert project.cycles().rows == table.rows
+        assert project.cycles().to_dict()["rows"] == table.to_dict()["rows"]
 
 
 def test_run_cycles__people_without_truth_are_told_what_is_not_measured(tmp_path, sam):
