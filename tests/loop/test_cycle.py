@@ -118,9 +118,8 @@ def test_run_cycles__killed_between_what_a_step_writes_and_its_note_of_it(tmp_pa
         return advance(catalog, cycle, next_step, **found)
 
     monkeypatch.setattr(campaigns, "advance", dying)
-    with made(tmp_path / "killed") as project:
-        with pytest.raises(KeyboardInterrupt):
-            run(project, sam)
+    with made(tmp_path / "killed") as project, pytest.raises(KeyboardInterrupt):
+        run(project, sam)
     with type(project).open(project.path) as again:
         assert run(again, sam).to_dict() == whole.to_dict()
         assert written(again) == once  # what was written is taken up, not made anew
