@@ -76,6 +76,7 @@ class Looping(Adopting):
         ------
         StoreError : when images run out, an oracle lacks truth, the first model was trained on test or calibration images,
             or nothing can be written; TrainingError
+        PoolError : for thresholds below the floors, or with another NMS than proposals are stored after
         """
         from workbench.loop import cycle
 
@@ -83,15 +84,17 @@ class Looping(Adopting):
             raise ValueError(f"cycles: expected 1 or more, got {cycles}")
         first = self._first_model(model)
         chosen = config or cycle.CycleConfig()
+        grid = propose_config(floors) if floors is not None else cycle.fitting_floors(first.model_id)
+        given = triage_config(triage) if triage is not None else None
         parts = {
             "cycle": chosen,
-            "floors": propose_config(floors) if floors is not None else cycle.fitting_floors(first.model_id),
-            "triage": triage_config(triage) if triage is not None else cycle.fitting_triage(first.model_id),
+            "floors": grid,
+            "triage": cycle.first_triage(given, grid, first.model_id),
             "train": train or TrainConfig(),
         }
         asked: dict[str, Any] = {name: part.to_dict() for name, part in parts.items()}
-        given = {"test": held_out, **(roles or {})}
-        named = {role: self._named(names) for role, names in given.items() if names is not None}
+        by_role = {"test": held_out, **(roles or {})}
+        named = {role: self._named(names) for role, names in by_role.items() if names is not None}
         digest = cycle.asked_digest({**asked, "model_id": first.model_id, "named": named})
         campaign = campaigns.find(self.catalog, digest)
         if campaign is None:

@@ -167,6 +167,13 @@ def test_run_cycles__more_cycles_later_take_other_images(tmp_path, sam):
             run(project, sam, 4)
 
 
+def test_run_cycles__thresholds_that_fit_the_floors_where_none_are_given(tmp_path, sam):
+    with made(tmp_path) as project:
+        table = run(project, sam, 1, floors=FLOORS.replace(predicted_iou_floor=0.9, nms_iou=0.5))
+        assert table.rows[0].thresholds["predicted_iou"] == 0.9
+        assert project.triage_config().nms_iou == 0.5
+
+
 def test_run_cycles__one_image_only(tmp_path, sam):
     with disc_project(tmp_path, images=1) as project:
         table = project.run_cycles(1, annotator="oracle", model=sam, **{**TOY, "config": None})
@@ -282,6 +289,8 @@ def test_run_cycles__a_failed_training_stops_the_campaign_loudly(tmp_path, sam, 
     ("changes", "message"),
     [
         ({"cycles": 0}, "expected 1 or more"),
+        ({"triage": "stage2", "floors": "official"}, "stored above"),
+        ({"triage": preset("bundled").triage}, "NMS"),
         ({"annotator": "robot"}, 'expected "people"'),
         ({"roles": {"train": ["0.png"], "calibration": ["0.png"]}}, "one role each"),
         ({"roles": {"calibration": ["0.png"]}}, "expected images to train on"),

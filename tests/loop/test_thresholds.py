@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from workbench.config import TriageConfig, preset
+from workbench.config import ProposeConfig, TriageConfig, preset
 from workbench.loop.thresholds import calibrated
 from workbench.masks import rle
 from workbench.tables.proposals import Proposals
+from workbench.triage.limits import PoolError, refuse_below
 from workbench.triage.rules import triage
 
 BASE = preset("official").triage.replace(stability_score=None, predicted_iou=0.88)
@@ -37,6 +38,17 @@ def test_calibrated__lowest_threshold_that_is_right_enough():
     assert accepted.sum() == (~wrong).sum()  # one more would be one too many
     assert outcome.flagged.sum() == wrong.sum()  # the rest is looked at, down to the floor
     assert found.labels == 40
+
+
+def test_calibrated__never_below_the_floors_of_the_run():
+    floors = ProposeConfig(predicted_iou_floor=0.5, pool="distinct")
+    rows, wrong = rows_of(np.linspace(0.99, 0.5004, 60)), np.arange(60) >= 30  # the lowest score lies just above
+    found = calibrated(BASE, rows, ~wrong, wrong, 0.05, floors)
+    assert found.kind == "calibrated"
+    refuse_below(found.config, floors)
+    assert triage(rows, found.config).outcome.min() > 0  # all the others are flagged down to the floor
+    with pytest.raises(PoolError):
+        refuse_below(calibrated(BASE, rows, ~wrong, wrong, 0.05).config, floors)
 
 
 def test_calibrated__equal_scores_go_together():

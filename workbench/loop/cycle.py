@@ -24,6 +24,7 @@ from workbench.store.errors import StoreError
 from workbench.tables.cycles import CycleRow, CycleTable
 from workbench.tables.proposals import Proposals
 from workbench.train.settings import TrainConfig
+from workbench.triage.limits import fitted, refuse_below
 from workbench.triage.rules import triage
 
 if TYPE_CHECKING:
@@ -95,6 +96,19 @@ def fitting_floors(model_id: str) -> ProposeConfig:
 def fitting_triage(model_id: str) -> TriageConfig:
     """Return the thresholds to start from: those of the preset that fits a model, on the same distinct masks."""
     return preset_for(model_id).triage.replace(nms="box", nms_iou=0.7, pool="distinct")
+
+
+def first_triage(given: TriageConfig | None, floors: ProposeConfig, model_id: str) -> TriageConfig:
+    """Return the thresholds of the first cycle: those given, else those that fit the model, moved to where floors allow.
+
+    Raises
+    ------
+    PoolError : a ValueError, for given ones below the floors, or with another NMS than rows are stored after
+    """
+    if given is None:
+        return fitted(fitting_triage(model_id), floors)
+    refuse_below(given, floors)
+    return given
 
 
 class Campaigning:
@@ -216,16 +230,14 @@ class Campaigning:
         return campaigns.advance(self.catalog, cycle, "evaluate" if cycle.closing else "review", thresholds=told)
 
     def _thresholds(self, cycle: Cycle) -> thresholds.Calibrated:
+        base, most = fitted(self.plan.triage, self.plan.floors), self.plan.cycle.most_wrong
         if not self.plan.cycle.exhaustive:
-            return thresholds.Calibrated(
-                self.plan.triage, "preset", "truth leaves masks out, so wrong ones are not known"
-            )
+            return thresholds.Calibrated(base, "preset", "truth leaves masks out, so wrong ones are not known")
         images = [i for c in self._until(cycle)[:-1] for i in c.calibration]
         labelled = self._judged(cycle, images, final=True)
         if labelled is None:
-            return thresholds.Calibrated(self.plan.triage, "preset", "no labelled calibration images yet")
-        base, most = self.plan.triage, self.plan.cycle.most_wrong
-        found = thresholds.calibrated(base, labelled.rows, labelled.right, labelled.wrong, most)
+            return thresholds.Calibrated(base, "preset", "no labelled calibration images yet")
+        found = thresholds.calibrated(base, labelled.rows, labelled.right, labelled.wrong, most, self.plan.floors)
         if not labelled.unseen:
             return found
         unseen = f"{labelled.unseen:,} final masks that nobody looked at one by one are no labels"

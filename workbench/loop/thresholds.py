@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.config import TriageConfig
+from workbench.config import ProposeConfig, TriageConfig
 from workbench.tables.outcomes import Outcome, Reason
 from workbench.tables.proposals import Proposals
+from workbench.triage.limits import fitted
 from workbench.triage.rules import triage
 
 LEAST_OF_A_REASON = 10  # labelled masks, before a reason can be found to mean nothing
@@ -41,7 +42,12 @@ class Calibrated(NamedTuple):
 
 
 def calibrated(
-    base: TriageConfig, rows: Proposals, right: NDArray[np.bool_], wrong: NDArray[np.bool_], most_wrong: float
+    base: TriageConfig,
+    rows: Proposals,
+    right: NDArray[np.bool_],
+    wrong: NDArray[np.bool_],
+    most_wrong: float,
+    floors: ProposeConfig | None = None,
 ) -> Calibrated:
     """Return the lowest threshold of predicted IoU whose auto-accepted masks are as right as asked.
 
@@ -53,6 +59,7 @@ def calibrated(
     base : thresholds to start from; its area limits and margins stay
     rows : proposals of calibration images; right, wrong : (N,) bool, neither for those that do not count
     most_wrong : share of auto-accepted masks that may be wrong
+    floors : of the run, below which no threshold may lie; None for none
     """
     labelled = (right | wrong) & np.isfinite(rows.predicted_iou)
     labels = int(labelled.sum())
@@ -76,7 +83,7 @@ def calibrated(
         return Calibrated(base, "preset", f"no threshold gives {most_wrong:.0%} wrong or fewer", labels=labels)
     margin = min(max(threshold - floor, 0.0), 10.0)
     config = config.replace(predicted_iou=threshold, predicted_iou_margin=margin)
-    return Calibrated(config, "calibrated", "", tuple(off), labels)
+    return Calibrated(config if floors is None else fitted(config, floors), "calibrated", "", tuple(off), labels)
 
 
 def _passes(rows: Proposals, config: TriageConfig, doubts: bool = True) -> NDArray[np.bool_]:
