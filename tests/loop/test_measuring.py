@@ -12,7 +12,6 @@ import stub_sam
 from desk import event
 
 from workbench.loop import measuring, thresholds
-from workbench.loop.cycle import final_truths
 from workbench.loop.labelling import truths
 from workbench.loop.measuring import Counts, changes, counts_of
 
@@ -41,26 +40,15 @@ def accept_all(project, bulk):
 @pytest.mark.parametrize("bulk", [True, False])
 def test_judge__bulk_verdicts_are_no_labels(project, bulk):
     ids = accept_all(project, bulk)
-    found = measuring.judge(project.each(ids), final_truths(project, ids), judged.PLAIN, stub_sam.PLAIN)
+    found = measuring.judge(project.each(ids), truths(project, ids, "final only"), judged.PLAIN, stub_sam.PLAIN)
     rows = thresholds.calibrated(judged.PLAIN, found.rows, found.right, found.wrong, 0.05)
     assert (found.unseen > 0) == bulk
     assert found.right.any() != bulk
     assert rows.kind == ("preset" if bulk else "calibrated")
 
 
-def test_final_truths__final_masks_of_complete_images_even_where_truth_was_imported(project):
-    judged.add_truth(project)
-    ids = project.images()["image_id"].tolist()
-    assert final_truths(project, ids) == {}
-    project.record([event("complete", ids[3])])
-    known = final_truths(project, ids)
-    assert list(known) == [ids[3]]
-    assert known[ids[3]].masks.mask_id.tolist() == project.final_masks(ids[3]).mask_id.tolist()
-    assert known[ids[3]].ignore.all()  # nobody looked
-
-
 def test_judge__of_no_images(project):
-    found = measuring.judge([], final_truths(project, []), judged.PLAIN, stub_sam.PLAIN)
+    found = measuring.judge([], truths(project, [], "final only"), judged.PLAIN, stub_sam.PLAIN)
     assert (len(found.rows), len(found.features.values), found.comparison.image_ids) == (0, 0, ())
     assert measuring.recalibration(found).chosen is None
 
@@ -83,7 +71,7 @@ def test_work__rejection_rate_is_of_masks_that_a_person_looked_at(project, bulk)
 
 def test_figures__means_are_over_the_rows_that_have_a_value(project):
     ids = accept_all(project, bulk=False)
-    found = measuring.judge(project.each(ids), final_truths(project, ids), judged.PLAIN, stub_sam.PLAIN)
+    found = measuring.judge(project.each(ids), truths(project, ids, "final only"), judged.PLAIN, stub_sam.PLAIN)
     gone = np.arange(len(found.rows)) % 2 == 0
     score = np.where(gone, np.nan, 0.8).astype(np.float32)
     spread = np.where(gone, 0.25, np.nan).astype(np.float32)
@@ -117,7 +105,7 @@ def test_calibration_figures__of_distinct_and_of_auto_accepted_masks_beside_perf
 
 def test_recalibration__all_right_is_undefined_and_said(project):
     ids = accept_all(project, bulk=False)
-    found = measuring.judge(project.each(ids), final_truths(project, ids), judged.PLAIN, stub_sam.PLAIN)
+    found = measuring.judge(project.each(ids), truths(project, ids, "final only"), judged.PLAIN, stub_sam.PLAIN)
     choice = measuring.recalibration(found._replace(wrong=~found.rows.predicted_iou.astype(bool)))
     assert choice.chosen is None
     assert choice.note

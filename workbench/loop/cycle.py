@@ -13,8 +13,7 @@ import numpy as np
 
 from workbench.config import ProposeConfig, TriageConfig, preset_for
 from workbench.loop import batches, measuring, thresholds
-from workbench.loop.labelling import Truths, truths
-from workbench.loop.labelling import _add_final as add_final
+from workbench.loop.labelling import truths
 from workbench.loop.oracle import Annotator
 from workbench.settings import Settings, setting, settings
 from workbench.store import campaigns, files
@@ -323,23 +322,12 @@ class Campaigning:
 
         final : by the final masks of complete images; else by imported truth, and by final masks where there is none
         """
-        known = final_truths(self.project, images) if final else truths(self.project, images)
+        known = truths(self.project, images, "final only" if final else "truth") if images else None
         if not known:
             return None
         rows = self.project.each(list(known), cycle.state["run_id"], config=self.plan.triage)
         judged = measuring.judge(rows, known, self.plan.pooled, self.plan.floors)
         return judged if judged.comparison.image_ids else None
-
-
-def final_truths(project: Looping, images: Sequence[str]) -> Truths:
-    """Return what people left of images that are complete; what nobody looked at one by one is no label."""
-    reviewed, found = project.reviewed(), Truths()
-    complete = set(reviewed.loc[reviewed["status"] == "complete", "image_id"])
-    found.labels = {}
-    done = [image for image in images if image in complete]
-    if done:
-        add_final(project, found, done)
-    return found
 
 
 def asked_digest(asked: Mapping[str, Any]) -> str:
