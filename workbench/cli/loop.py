@@ -64,14 +64,15 @@ def cycle(
 
     parts = _by_part(changes)
     with answering(as_json), Project.open(folder) as project:
-        from workbench.loop.cycle import CycleConfig, fitting_floors, fitting_triage
+        from workbench.loop.cycle import CycleConfig, first_triage, fitting_floors
         from workbench.loop.oracle import OracleConfig
         from workbench.sam.load import load_sam
         from workbench.train.settings import TrainConfig
 
         train, oracle = _with(TrainConfig(), parts["train"]), _with(OracleConfig(), parts["oracle"])
         fits = f"{model}-"  # what its id will begin with: a slip is told before the model is loaded
-        floors, triage = _with(fitting_floors(fits), parts["floors"]), _with(fitting_triage(fits), parts["triage"])
+        floors = _with(fitting_floors(fits), parts["floors"])
+        triage = _with(first_triage(None, floors, fits), parts["triage"])
         if ground_truth is not None:
             project.import_coco(ground_truth)
         first = load_sam(model, checkpoint=checkpoint, device=device)
