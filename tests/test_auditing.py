@@ -6,6 +6,8 @@ import desk
 import pytest
 from desk import event
 
+from workbench.tables.events import EventError
+
 
 @pytest.fixture
 def reviewed(tmp_path, monkeypatch):
@@ -79,15 +81,64 @@ def test_draw_audit__asked_again_is_blind_to_the_first_answer_and_does_not_chang
     assert reviewed.check() == []
 
 
-def test_audit_review__bulk_answer_shows_only_the_masks_not_asked_about_again(reviewed):
+def test_audit_review__shows_only_answers_on_masks_not_asked_about_again(reviewed):
     reviewed.draw_audit()
     image = reviewed.images()["image_id"][0]
     ids = reviewed.audit_review(image, "s").masks.mask_id.tolist()
-    reviewed.record(event("verdict", image, by="s", purpose="audit", verdict="accept", masks=ids))
+    reviewed.record([event("verdict", image, m, by="s", purpose="audit", verdict="accept") for m in ids])
     reviewed.review_config = reviewed.review_config.replace(audit_least=0)
     seed = next(k for k in range(99) if len(audited(reviewed, k) & set(ids)) == 1)
     reviewed.draw_audit(seed=seed, share=0.5, again=True)
     assert sorted(reviewed.audit_review(image, "s").verdict.tolist()) == [0, 1]
+
+
+def test_record__an_audit_takes_no_verdict_in_bulk(reviewed):
+    reviewed.draw_audit()
+    image = reviewed.images()["image_id"][0]
+    ids = reviewed.audit_review(image, "s").masks.mask_id.tolist()
+    with pytest.raises(EventError, match="on its own"):
+        reviewed.record(event("verdict", image, by="s", purpose="audit", verdict="accept", masks=ids))
+    assert reviewed.audits()["answered"].tolist() == [0]
+
+
+def test_draw_audit__who_completed_an_image_decided_its_automatic_masks(tmp_path, monkeypatch):
+    desk.install(monkeypatch)
+    with desk.make(tmp_path, n=2) as project:
+        project.add_annotator("t", "senior")
+        for image in project.images()["image_id"]:
+            project.record(event("complete", image, by="s"))
+        project.draw_audit()
+        assert set(project.audit_results()["decided_by"]) == {"s"}
+        assert project.queue().claim("s") is None
+        assert answer(project, "t") == 4
+
+
+def test_draw_audit__who_drew_a_mask_does_not_judge_it_though_another_accepted_it(tmp_path, monkeypatch):
+    desk.install(monkeypatch)
+    with desk.make(tmp_path, n=1) as project:
+        project.add_annotator("t", "senior")
+        image = project.images()["image_id"][0]
+        mask = project.record(desk.draw(image, (18, 20, 23, 25), by="s"))[0].mask_id
+        project.record([event("verdict", image, mask, by="a", verdict="accept"), event("complete", image)])
+        project.draw_audit()
+        assert mask not in project.audit_review(image, "s").masks.mask_id
+        with pytest.raises(EventError, match="needs somebody else"):
+            project.record(event("verdict", image, mask, by="s", purpose="audit", verdict="accept"))
+        assert mask in project.audit_review(image, "t").masks.mask_id
+        assert answer(project, "s") == 2  # the automatic ones, which a left as they were
+        assert project.queue().claim("s") is None
+        assert answer(project, "t") == 1
+
+
+def test_queue__an_audit_of_images_nobody_reviewed_is_handed_out_as_one(tmp_path, monkeypatch):
+    desk.install(monkeypatch)
+    with desk.make(tmp_path, n=2) as project:
+        project.triage(desk.OPEN.replace(predicted_iou=0.5))  # nothing is flagged
+        project.draw_audit(reviewed_only=False)
+        assert project.queue().claim("s").kind == "audit"
+        assert answer(project, images=2) == 8
+        claim = project.queue().claim("s")
+        assert claim.kind == "complete", "what they left open is to be completed now"
 
 
 def audited(project, seed):
@@ -111,12 +162,24 @@ def test_quality_report__audits_have_an_interval_at_zero_and_at_one(reviewed):
 def test_agreement__bulk_after_a_verdict_of_ones_own_takes_it_back(reviewed):
     image = reviewed.images()["image_id"][0]
     ids = reviewed.image_review(image).masks.mask_id.tolist()
-    reviewed.record([event("verdict", image, ids[0], by=by, verdict="accept") for by in ("a", "b")])
+    reviewed.record(event("verdict", image, ids[0], verdict="accept"))
+    reviewed.record(event("verdict", image, ids[0], by="b", purpose="second", verdict="accept"))
     assert reviewed.agreement().masks_judged_twice == 1
-    reviewed.record(event("verdict", image, by="b", verdict="accept", masks=ids[:2]))
+    reviewed.record(event("verdict", image, by="b", purpose="second", verdict="accept", masks=ids[:2]))
     assert reviewed.agreement().masks_judged_twice == 1
-    reviewed.record(event("verdict", image, by="b", verdict="reject", masks=ids[:2]))
+    reviewed.record(event("verdict", image, by="b", purpose="second", verdict="reject", masks=ids[:2]))
     assert reviewed.agreement().masks_judged_twice == 0
+
+
+def test_agreement__a_correction_in_the_shared_review_is_no_second_opinion(reviewed):
+    image = reviewed.images()["image_id"][0]
+    mask = reviewed.image_review(image).masks.mask_id[0]
+    reviewed.record([event("verdict", image, mask, by=by, verdict=v) for by, v in (("a", "accept"), ("b", "reject"))])
+    assert reviewed.agreement().masks_judged_twice == 0
+    reviewed.record(event("verdict", image, mask, by="s", purpose="second", verdict="reject"))
+    found = reviewed.agreement()
+    assert found.masks_judged_twice == 1
+    assert list(found.cohens_kappa) == ["b – s"], "the verdict that stands is compared"
 
 
 def test_agreement__the_review_counts_whole_whoever_worked_on_it(reviewed):

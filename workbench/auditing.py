@@ -127,7 +127,7 @@ def _population(review: ImageReview) -> list[AuditMask]:
             source=str(masks.source[k]),
             model_id=str(masks.model_id[k]),
             probability=0.0,
-            decided_by=str(review.by[k]),
+            decided_by=str(review.by[k]) or review.by_status,
             run_id=review.run_id,
             triage_id=review.triage_id,
             rle=masks.rles[k],
@@ -158,18 +158,15 @@ def blind_review(shown: Shown, image_id: str, annotator: str) -> ImageReview:
         sizes_hw=size,
     )
     blank = Triage(np.full(len(masks), Outcome.flagged), np.zeros(len(masks)))
-    own = [new for event in events if event.annotator == by.name for new in _since(event, wanted)]
+    own = [event for event in events if event.annotator == by.name and _answers(event, wanted)]
     return state.fold(image_id, place.size_hw, masks, blank, own, purpose="audit", by=by.name)
 
 
-def _since(event: ReviewEvent, asked: Mapping[str, int]) -> list[ReviewEvent]:
-    """Return an auditor's event without masks that were asked about again since; none where no mask is left."""
+def _answers(event: ReviewEvent, asked: Mapping[str, int]) -> bool:
+    """Whether an auditor's event is about what they are asked now: not in bulk, nor from before a mask was asked again."""
     if event.kind not in ("verdict", "edit"):
-        return [event]
-    fresh = [name for name in event.targets if (event.sequence or 0) > asked.get(name, 0)]
-    if len(fresh) == len(event.targets):
-        return [event]
-    return [dataclasses.replace(event, payload={**event.payload, "masks": fresh})] if fresh else []
+        return True
+    return not event.bulk and all((event.sequence or 0) > asked.get(name, 0) for name in event.targets)
 
 
 def judged(answer: Answer, right_iou: float) -> tuple[str, float]:
@@ -351,22 +348,29 @@ def agree(shown: Shown, config: ReviewConfig, rng: np.random.Generator) -> Agree
 def _ratings(
     by_image: Mapping[str, Sequence[ReviewEvent]],
 ) -> tuple[dict[tuple[str, str], dict[str, int]], dict[tuple[str, str], str]]:
-    """Return each person's last own verdict on each mask that two have judged, and the day of the last of them."""
+    """Return the own verdicts of people on each mask that two have judged, and the day of the last of them.
+
+    A correction in the shared review is no second opinion: of a mask's verdicts there the one that stands counts.
+    """
     found: dict[tuple[str, str], dict[str, int]] = {}
     days: dict[tuple[str, str], str] = {}
     for image_id, events in by_image.items():
         counted = [e for purpose in ("review", "second", "audit") for e in state.counting(events, purpose)]
+        stands: dict[tuple[str, str], str] = {}  # in the review, which people share, a later verdict takes the place
         for event in counted:
             if event.kind != "verdict":
                 continue
             for mask in event.targets:
                 key, verdict = (image_id, mask), _CODES.get(event.payload["verdict"])
-                if event.bulk and verdict == found.get(key, {}).get(event.annotator):
+                before = stands.get(key, "") if event.purpose == "review" else event.annotator
+                if event.bulk and verdict == found.get(key, {}).get(before):
                     continue
+                found.get(key, {}).pop(before, None)
                 if event.bulk or verdict is None:  # nobody's own verdict stands any more
-                    found.get(key, {}).pop(event.annotator, None)
                     continue
                 found.setdefault(key, {})[event.annotator] = verdict
+                if event.purpose == "review":
+                    stands[key] = event.annotator
                 days[key] = max(days.get(key, ""), event.recorded_at[:10])
     twice = {key: given for key, given in found.items() if len(given) >= 2}
     return twice, {key: days[key] for key in twice}

@@ -346,7 +346,10 @@ class _Writer:
         return checking.renamed(event, ids)
 
     def _check_masks(self, event: ReviewEvent, place: Place, automatic: frozenset[str]) -> None:
-        unknown = [name for name in checking.named_masks(event) if name not in automatic]
+        named = checking.named_masks(event)
+        if len(named) == 1 and event.purpose != "audit" and not self.lost:
+            checking.refuse_edited(event, self._is_edited(event, place, named[0]))
+        unknown = [name for name in named if name not in automatic]
         if not unknown:
             return
         drawn = journal.drawings(self.connection, place.key, unknown)
@@ -361,6 +364,19 @@ class _Writer:
             if any(d.purpose == event.purpose and not d.stale and d.gesture_id not in gone for d in by)
         }
         checking.refuse_gone(event, [name for name in unknown if name not in here])
+
+    def _is_edited(self, event: ReviewEvent, place: Place, mask: str) -> bool:
+        """Whether another mask stands in the place of one, in what the event is for."""
+        edits = journal.edits(self.connection, place.key, mask)
+        if not any(replaced for _, replaced in edits):
+            return False
+        gone = state.undone(journal.gestures(self.connection, [place.key], ["undo"]).get(place.image_id, []))
+        counted = [
+            replaced
+            for d, replaced in edits
+            if (d.purpose, d.stale) == (event.purpose, False) and d.gesture_id not in gone
+        ]
+        return bool(counted) and counted[-1]
 
     def settle(self) -> bool | None:
         """Note where the images stand now; return whether the image of the claim is left for good, None for no change."""

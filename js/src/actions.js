@@ -32,6 +32,7 @@ export class Actions {
   acceptAll() {
     const { app } = this;
     if (app.draft) return app.say("Save the drawing with Enter or drop it with Esc first.");
+    if (app.session.audit) return app.say("In an audit each mask is judged on its own.");
     const masks = app.session.acceptable();
     if (!masks.length) return app.say("No mask is left to accept.");
     const gesture_id = uuid();
@@ -98,6 +99,7 @@ export class Actions {
   label(name) {
     const { app } = this;
     const { draft, selected } = app;
+    if (app.session.audit) return app.say("In an audit masks are judged, not labelled.");
     if (draft) draft.label = draft.label === name ? "" : name;
     else if (selected && app.tool.name === "select") {
       const label = selected.label === name ? "" : name;

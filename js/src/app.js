@@ -159,6 +159,7 @@ export class App {
     if (aim) this.session.gestures.settle(aim);
     if (!reply.ok) {
       this.say(reply.error ?? "The kernel refused that.", "error");
+      if (message?.kind === "prompt") this.drafting.asked = null; // no answer will come
       if (aim) this.touched(this.session.turn(aim, message.kind === "redo"));
       this.session.gestures.settle(aim);
       this.touched(this.session.revert(gesture));

@@ -139,14 +139,15 @@ export class Dialogs {
 
   /** Completing while masks have no verdict. */
   undecided(count, go) {
-    const { actions } = this.app;
+    const { actions, session } = this.app;
+    const all = { key: "A", text: "Accept them all, then complete", run: () => { actions.acceptAll(); go(); } };
     const text =
       count === 1
-        ? "1 mask is still to review. Without a verdict it is not kept."
-        : `${count.toLocaleString("en")} masks are still to review. Without a verdict they are not kept.`;
+        ? `1 mask is still to review. Without a verdict it ${session.audit ? "stays open, for another auditor" : "is not kept"}.`
+        : `${count.toLocaleString("en")} masks are still to review. Without a verdict they ${session.audit ? "stay open, for another auditor" : "are not kept"}.`;
     const choices = [
       { key: "N", text: "Go to the next one", main: true, run: () => actions.step(1) },
-      { key: "A", text: "Accept them all, then complete", run: () => { actions.acceptAll(); go(); } },
+      ...(session.audit ? [] : [all]),
       { key: "Enter", text: "Complete without them", run: go },
       { key: "Escape", text: "Go on here", run: () => {} },
     ];

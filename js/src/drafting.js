@@ -9,6 +9,12 @@ import { paintBox, paintPoints } from "./tools/click.js";
 const ANSWER_MS = 15_000; // so long a prompt may take before another is sent
 const LINE = { color: DRAFT.color, width: 2, dash: [] };
 
+/** Whether a click lies inside the image, and a box meets it. */
+function meets({ point, box }, { width, height }) {
+  if (point) return point[0] >= 0 && point[1] >= 0 && point[0] <= width && point[1] <= height;
+  return box[0] < width && box[1] < height && box[2] > 0 && box[3] > 0;
+}
+
 export class Drafting {
   constructor(app) {
     this.app = app;
@@ -50,6 +56,7 @@ export class Drafting {
   }
 
   prompt(given, tool) {
+    if (!meets(given, this.app.session)) return this.app.say("That is outside the image.");
     const draft = this.begin();
     if (!draft) return;
     draft.addPrompt(given, tool);

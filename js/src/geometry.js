@@ -52,6 +52,23 @@ export function fillRing(ring, [x0, y0, x1, y1]) {
   return { x0, y0, w, h, bits };
 }
 
+/** Whether two edges of a ring cross, other than at a corner they share. @param {Point[]} ring */
+export function crossesItself(ring) {
+  const n = ring.length;
+  for (let i = 0; i < n; i++) {
+    for (let j = i + 2; j < n; j++) {
+      if (i === 0 && j === n - 1) continue; // neighbours
+      if (cross(ring[i], ring[i + 1], ring[j], ring[(j + 1) % n])) return true;
+    }
+  }
+  return false;
+}
+
+function cross(a, b, c, d) {
+  const side = (p, q, r) => Math.sign((q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0]));
+  return side(a, b, c) * side(a, b, d) < 0 && side(c, d, a) * side(c, d, b) < 0;
+}
+
 /**
  * Pixels whose centres are at most `radius` from the segment; of a segment without length, a disc.
  * @param {Point} a @param {Point} b @param {number} radius px @param {import("./rle.js").Box} box @returns {Region}

@@ -3,7 +3,7 @@
 import { Draft } from "./draft.js";
 import { endsOfRuns, boxOf, pixels, runsOfString } from "./rle.js";
 
-const PREFIX = "workbench-draft:"; // one drawing for each store_key
+const PREFIX = "workbench-draft:"; // one drawing for each store_key and image: windows on two images keep one each
 
 const MODES = ["new", "edit", "replace"];
 const TOOLS = ["click", "box", "polygon", "brush"];
@@ -15,8 +15,8 @@ export class Keeping {
   }
 
   get #key() {
-    const key = this.app.session.view.store_key;
-    return key ? PREFIX + key : "";
+    const { store_key, image } = this.app.session.view;
+    return store_key && image ? `${PREFIX}${store_key}:${image.name}` : "";
   }
 
   /** Keep the drawing as it is now, or forget the one that was kept. */

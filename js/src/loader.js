@@ -59,7 +59,8 @@ export class Loader {
     app.clock.idle_ms = (view.settings?.idle_s ?? 60) * 1000;
     app.post.open({ token: view.token, store_key: view.store_key, image: view.image });
     app.empty.hidden = true;
-    app.selected = app.session.byId.get(chosen) ?? null;
+    const meant = same ? null : (view.choose ?? []).find((id) => app.session.byId.has(id)); // e.g. found wrong by an audit
+    app.selected = app.session.byId.get(chosen ?? meant) ?? null;
     app.hovered = null;
     if (app.draft?.mask) app.draft.mask = app.session.byId.get(app.draft.mask.id) ?? app.draft.mask;
     app.stage.load(picture, view.image, same);

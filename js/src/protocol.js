@@ -132,7 +132,7 @@ export class Post {
 
   #tell() {
     const oldest = this.pending[0]?.since ?? Infinity;
-    const silent = this.now() - oldest >= SILENT_MS || (this.pending.length > 0 && this.model.comm_live === false);
+    const silent = this.now() - oldest >= SILENT_MS || this.model.comm_live === false;
     const state = { silent, waiting: this.waiting };
     const text = JSON.stringify(state);
     if (text !== this.state) {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { boxAround, capsule, fillRing, outlines, simplify } from "../src/geometry.js";
+import { boxAround, capsule, crossesItself, fillRing, outlines, simplify } from "../src/geometry.js";
 import { pixels, endsOfRuns, runsOfRegion, stringOfRuns } from "../src/rle.js";
 
 const { masks, polygons } = JSON.parse(readFileSync(new URL("vectors.json", import.meta.url), "utf8"));
@@ -13,6 +13,13 @@ test("polygons: filled pixel for pixel as workbench.masks.polygons does", () => 
     const part = fillRing(ring, boxAround(ring, 0, w, h));
     assert.equal(stringOfRuns(runsOfRegion(part, w, h)), string, JSON.stringify(ring));
   }
+});
+
+test("polygons: one that crosses itself is known", () => {
+  assert.equal(crossesItself([[0, 0], [9, 0], [9, 9], [0, 9]]), false);
+  assert.equal(crossesItself([[0, 0], [9, 9], [9, 0], [0, 9]]), true);
+  assert.equal(crossesItself([[0, 0], [9, 0], [4, 4]]), false);
+  assert.equal(crossesItself([]), false);
 });
 
 test("outlines: filling them even-odd gives the mask back", () => {

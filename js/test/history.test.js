@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { Draft } from "../src/draft.js";
@@ -19,6 +20,22 @@ test("gestures: undo walks back, redo forward", () => {
   assert.equal(history.next.gesture, "a");
   history.mark("a", false);
   assert.equal(history.next.gesture, "b");
+});
+
+test("gestures: undo and redo aim at what the journal of the Python side holds for undone", () => {
+  const { turns } = JSON.parse(readFileSync(new URL("vectors.json", import.meta.url), "utf8"));
+  for (const { steps, shown } of turns) {
+    const history = new Gestures();
+    steps.forEach(([step, gesture], i) => {
+      if (step === "do") history.add(gesture, "verdict");
+      else {
+        assert.equal((step === "undo" ? history.last : history.next).gesture, gesture);
+        history.mark(gesture, step === "undo");
+        history.settle(gesture);
+      }
+      history.load(shown[i].map(([name, gone]) => g(name, gone)));
+    });
+  }
 });
 
 test("gestures: what the kernel has not seen follows its list", () => {

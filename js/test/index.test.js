@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { Camera } from "../src/camera.js";
@@ -6,6 +7,7 @@ import { choose, MaskIndex } from "../src/index.js";
 import { areaOf, boxOf, contains, endsOfRuns } from "../src/rle.js";
 import { makeScene, random } from "../harness/scene.js";
 
+const vectors = JSON.parse(readFileSync(new URL("vectors.json", import.meta.url), "utf8"));
 const W = 300;
 const H = 200;
 const scene = makeScene({ count: 80, width: W, height: H, seed: 3 });
@@ -25,6 +27,17 @@ test("under a point: exactly the masks that hold it, smallest first", () => {
     assert.deepEqual(new Set(found), new Set(expected));
     for (let k = 1; k < found.length; k++) assert.ok(found[k - 1].area_px <= found[k].area_px);
   }
+});
+
+test("under a point: the masks that the Python side finds there, in its order", () => {
+  const { size_hw, runs, points, found } = vectors.under;
+  const [h, w] = size_hw;
+  const known = new MaskIndex(w, h);
+  runs.forEach((one, id) => {
+    const ends = endsOfRuns(one);
+    known.add({ id, ends, box: boxOf(ends, h), area_px: areaOf(ends) });
+  });
+  points.forEach(([x, y], i) => assert.deepEqual(known.at(x, y).map((m) => m.id), found[i]));
 });
 
 test("under a point: nothing outside the image", () => {

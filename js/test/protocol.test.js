@@ -97,6 +97,8 @@ test("silent: said after five seconds, and over when it answers", () => {
 test("silent: at once when the channel is known to be dead", () => {
   const { post, model, seen } = setUp();
   model.comm_live = false;
+  post.tick();
+  assert.deepEqual(seen.states.at(-1), { silent: true, waiting: 0 }, "before anything is lost");
   post.send("complete");
   post.tick();
   assert.equal(seen.states.at(-1).silent, true);

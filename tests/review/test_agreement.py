@@ -85,6 +85,17 @@ def test_alpha_of__has_an_interval_over_images():
     assert not agreement.alpha_of({}, RNG).known
 
 
+def test_alpha_of__few_masks_that_all_agree_on_promise_little():
+    given = {(f"i{k}", f"m{j}"): {"a": j, "b": j} for k in range(2) for j in range(2)}
+    found = agreement.alpha_of(given, np.random.default_rng(1))
+    assert (found.value, found.high, found.n, found.how) == (1.0, 1.0, 4, "binomial")
+    # observed agreement of 4 in 4 is at least 0.025 ** (1 / 4); disagreement by chance is 2 · 4 · 4 ÷ (8 · 7)
+    assert found.low == pytest.approx(1 - (1 - 0.025 ** (1 / 4)) / (32 / 56))
+    kappa = agreement.kappa_of(given, "a", "b", np.random.default_rng(1))
+    assert (kappa.value, kappa.how) == (1.0, "binomial")
+    assert kappa.low == pytest.approx(1 - (1 - 0.025 ** (1 / 4)) / 0.5)
+
+
 def test_kappa_of__counts_only_what_both_judged():
     given = {**ratings([(0, 0), (1, 1), (0, 1), (1, 0)] * 3), ("i9", "m"): {"a": 0, "c": 1}}
     found = agreement.kappa_of(given, "a", "b", np.random.default_rng(1))

@@ -37,6 +37,12 @@ def test_active_s__a_drawing_counts_for_at_most_its_limit():
     assert timing.active_s([label])["draw"] == 0.0
 
 
+def test_active_s__a_completeness_check_counts_for_at_most_its_limit():
+    events = [event("complete", "i", elapsed_ms=61_000), event("skip", "i", reason="dark", elapsed_ms=3_600_000)]
+    seconds = timing.active_s(events)
+    assert seconds["check"] == 61 + 300
+
+
 def test_active_s__of_nothing():
     assert timing.shares(timing.active_s([])) == {"verdict": 0.0, "draw": 0.0, "check": 0.0}
     assert math.isnan(timing.per_hour(3, 0.0))

@@ -124,6 +124,17 @@ def test_event__masks_are_kept_canonical():
     assert make("draw", {"rle": [0, 2, 0, 2], "size_hw": [2, 2]}).payload["rle"] == "04"
 
 
+@pytest.mark.parametrize("name", ["a\u200b", "\u202ea", "a\u200db", "ann\u200d", "\ufeffann", "a\u2066b"])
+def test_check_name__refuses_what_cannot_be_seen(name):
+    with pytest.raises(EventError, match="expected a name"):
+        check_name(name)
+
+
+def test_check_name__keeps_the_joiners_that_scripts_need():
+    word = "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"
+    assert check_name(word) == word
+
+
 @given(st.text(max_size=300))
 def test_check_name__gives_one_line_or_refuses(text):
     with contextlib.suppress(EventError):

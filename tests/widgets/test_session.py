@@ -6,7 +6,9 @@ import threading
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 from ui import drawn_project as scenes
 from widgets.conftest import Window
 
@@ -168,6 +170,26 @@ def test_edit__supersedes_its_parent(window):
     assert window.review.masks.parent_id[-1] == parent
 
 
+def test_verdict__on_a_mask_that_an_edit_replaced_is_refused_until_the_edit_is_undone(window):
+    mask = ids(window, "flagged")[0]
+    edit = window.send("edit", mask=mask, **drawn(4, 4, 14, 14))
+    reply = window.send("verdict", mask=mask, verdict="reject")
+    assert not reply["ok"]
+    assert "edited meanwhile" in reply["error"]
+    window.send("undo", gesture=edit["gesture"])
+    assert window.send("verdict", mask=mask, verdict="reject")["ok"]
+
+
+def test_draw__with_clicks_keeps_the_model_whatever_tool_came_last(window):
+    made = window.send(
+        "draw", **{**drawn(4, 4, 14, 14), "prompts": {"points": [[5, 5, 1]], "tools": ["click", "brush"]}}
+    )
+    by_hand = window.send("draw", **drawn(40, 4, 50, 14))
+    review = window.review
+    models = [review.masks.model_id[review.at(r["added"][0]["id"])] for r in (made, by_hand)]
+    assert models == [window.session._prompter.model_id, ""]
+
+
 def test_draw__over_a_kept_mask_warns_and_keeps(window, project):
     review = window.review
     row = int(np.flatnonzero(review.outcome == 2)[0])
@@ -190,6 +212,48 @@ def test_complete__asks_first_and_opens_the_next(window, project):
     assert window.send("complete", confirmed=True)["progress"]["images_done"] == 1
     assert project.image_review(name).status == "complete"
     assert window.view["image"]["name"] != name
+
+
+def retriage(project):
+    """Another cell moves a threshold: masks that were accepted by themselves are flagged."""
+    project.triage(project.triage_config().replace(predicted_iou=0.999))
+
+
+def test_complete__after_triage_moved_shows_the_image_anew_first(window, project):
+    shown = window.view["masks"]["outcome"]
+    retriage(project)
+    reply = window.send("complete", confirmed=True)
+    assert not reply["ok"]
+    assert "look again" in reply["error"]
+    assert window.review.status == "open"
+    assert window.view["masks"]["outcome"] != shown
+    assert "look again" in window.view["message"]
+    image, final = window.view["image"]["name"], window.review.final.tolist()
+    assert window.send("complete", confirmed=True)["ok"]
+    assert project.image_review(image).final.tolist() == final
+
+
+def test_verdict__after_triage_moved_counts_and_shows_the_image_anew(window, project):
+    before = project.image_review("1-cells.png")
+    mask = ids(window, "flagged")[0]
+    retriage(project)
+    assert window.send("verdict", mask=mask, verdict="accept")["ok"]
+    assert project.journal()["triage_id"].tolist() == [before.triage_id], "what the person saw"
+    assert "look again" in window.view["message"]
+    at = window.view["masks"]["id"].index(mask)
+    assert window.view["masks"]["verdict"][at] == "accept"
+    assert window.send("complete", confirmed=True)["ok"]
+
+
+def test_token__of_another_annotators_claim_is_worth_nothing(project):
+    victim, other = Window(project, annotator="ann"), Window(project, annotator="bob", client="bob")
+    image, number = victim.view["token"].split(":")[:2]
+    mask = ids(victim, "flagged")[0]
+    for kind, fields in (("verdict", {"mask": mask, "verdict": "reject"}), ("complete", {"confirmed": True})):
+        assert not other.send(kind, token=f"{image}:{number}:flagged:0", **fields)["ok"]
+    assert project.journal()["stale"].tolist() == [True, True]
+    assert not victim.review.verdict.any()
+    assert victim.review.status == "open"
 
 
 def test_skip__needs_a_reason(window, project):
@@ -218,6 +282,37 @@ def test_two_windows__of_one_annotator_both_work(project):
     assert review.verdict[review.at(mask)] == 1
     assert review.verdict[review.at(other)] == 2
     assert not project.journal()["stale"].any()
+
+
+def test_two_windows__work_in_the_first_takes_back_what_the_second_gave_away(project):
+    one, two = Window(project, client="one"), Window(project, client="two")
+    two.send("open", which="next")  # gives the image back that the first still shows
+    assert one.send("renew") is None
+    assert Window(project, annotator="bob").view["image"]["name"] == "3-fluorescence.png"
+    assert one.send("verdict", mask=ids(one, "flagged")[0], verdict="accept")["ok"]
+    assert not project.journal()["stale"].any()
+
+
+def test_renew__of_an_image_that_has_gone_to_another_is_told(project):
+    one, two = Window(project, client="one"), Window(project, client="two")
+    two.send("open", which="next")
+    Window(project, annotator="bob", images=["1-cells.png"])
+    reply = one.send("renew")
+    assert not reply["ok"]
+    assert "another annotator" in reply["error"]
+
+
+def test_open__looks_again_for_images_that_came_later(project, tmp_path):
+    window = Window(project)
+    for _ in range(3):
+        window.send("complete", confirmed=True)
+    assert window.view["mode"] == "empty"
+    assert window.send("open", which="next")["error"] == "all images are done"
+    folder = tmp_path / "work" / "images"
+    Image.fromarray(np.random.default_rng(3).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(folder / "4-new.png")
+    project.add_images(folder / "4-new.png")
+    assert window.send("open", which="next")["ok"]
+    assert window.view["image"]["name"] == "4-new.png"
 
 
 def test_lost_claim__keeps_the_gesture_as_a_late_one(project):
@@ -260,6 +355,62 @@ def test_audit__is_blind(project):
     reply = senior.send("verdict", mask=masks["id"][0], verdict="reject")
     assert reply["changes"] == {masks["id"][0]: {"verdict": "reject", "label": ""}}
     assert project.journal()["purpose"].tolist()[-1] == "audit"
+
+
+def test_audit__can_be_skipped_and_gone_back_to_blind(project):
+    window = Window(project)
+    for _ in range(3):
+        window.send("complete", confirmed=True)
+    project.add_annotator("sen", "senior")
+    project.draw_audit(seed=1, share=1.0)
+    senior = Window(project, annotator="sen")
+    first = senior.view["image"]["name"]
+    done = senior.send("complete", confirmed=True)
+    assert senior.view["image"]["name"] != first
+    senior.send("open", which="previous")
+    assert (senior.view["image"]["name"], senior.view["mode"]) == (first, "audit")
+    assert set(senior.view["masks"]["predicted_iou"]) == {None}
+    assert senior.send("undo", gesture=done["gesture"])["ok"]
+    assert senior.send("skip", reason="too dark")["ok"]
+    assert project.journal()["kind"].tolist()[-3:] == ["complete", "undo", "skip"]
+
+
+def test_images__a_table_opens_complete_images_at_the_mask_that_is_meant(project):
+    window = Window(project, annotator="ann")
+    meant = window.view["masks"]["id"][2]
+    for _ in range(3):
+        window.send("complete", confirmed=True)
+    ids_ = project.images()["image_id"].tolist()
+    table = pd.DataFrame({"image_id": [ids_[1], ids_[0], ids_[0]], "mask_id": ["gone", meant, meant]})
+    again = Window(project, annotator="ann", client="again", images=table)
+    assert again.view["image"]["name"] == "2-plain.png"
+    assert again.send("complete", confirmed=True)["ok"]
+    assert again.view["image"]["name"] == "1-cells.png"
+    assert again.view["choose"] == [meant, meant]
+    assert again.send("verdict", mask=meant, verdict="reject")["ok"]
+    again.send("complete", confirmed=True)
+    assert again.view["mode"] == "empty"
+    assert Window(project, images=table[:0]).view["mode"] == "empty"
+
+
+def test_images__beside_a_queue_are_refused(project):
+    with pytest.raises(ValueError, match="a queue has its own"):
+        Window(project, queue=project.queue(), images=["1-cells.png"])
+
+
+def test_second__counts_its_own_progress_and_can_be_gone_back_to(project):
+    window = Window(project)
+    for _ in range(3):
+        window.send("complete", confirmed=True)
+    second = Window(project, annotator="bob", queue=project.queue(second=True))
+    assert second.view["progress"]["images_done"] == 0
+    first = second.view["image"]["name"]
+    done = second.send("complete", confirmed=True)
+    assert done["progress"]["images_done"] == 1
+    assert second.send("open", which="previous")["ok"]
+    assert second.view["image"]["name"] == first
+    assert second.send("undo", gesture=done["gesture"])["ok"]
+    assert set(project.journal()["purpose"][3:]) == {"second"}
 
 
 # ---- what must not get through ------------------------------------------------------------------------------------
@@ -383,6 +534,16 @@ def test_replies__are_kept_until_heard(window):
     assert [reply["n"] for reply in window.traits["replies"]] == [3, 4]
 
 
+def test_replies__none_of_a_long_outbox_goes_without_its_answer(window, project):
+    mask = ids(window, "flagged")[0]
+    window.session.receive([window.message("verdict", mask="m" * 64, verdict="accept") for _ in range(700)])
+    window.session.receive([window.message("verdict", mask=mask, verdict="accept") for _ in range(2)])
+    replies = window.traits["replies"]
+    assert [reply["to"] for reply in replies] == list(range(1, 703))
+    assert [reply["ok"] for reply in replies[::699]] == [False, False]
+    assert ["history" in reply for reply in replies[-2:]] == [False, True], "the last one holds"
+
+
 # ---- prompts ------------------------------------------------------------------------------------------------------
 
 
@@ -433,6 +594,24 @@ def test_prompt__the_latest_is_answered_and_overtaken_ones_are_skipped(project):
     assert sam.asked == [[[1.0, 1.0]], [[5.0, 5.0]]]
     assert b'"area_px": 100' in window.traits["live"]
     window.session.close()
+
+
+def test_prompt__that_corrects_a_drawn_mask_is_led_by_a_point_deep_inside_it(project):
+    sam = SlowSam()
+    sam.go.set()
+    window = Window(project, sam=sam)
+    added = window.send("draw", **drawn(40, 60, 61, 81))["added"]
+    window.send("prompt", prompt_id="p1", points=[[42, 62, 0]], box=None, mask=added[0]["id"])
+    wait_for(lambda: sam.asked)
+    assert sam.asked == [[[50.5, 70.5], [42.0, 62.0]]]
+    window.session.close()
+
+
+@pytest.mark.parametrize("given", [{"points": [[257, 1, 1]]}, {"points": [[1, -1, 0]]}, {"box": [300, 0, 310, 9]}])
+def test_prompt__outside_the_image_is_refused(window, given):
+    reply = window.send("prompt", **{"prompt_id": "p1", "points": [], "box": None, "mask": None, **given})
+    assert not reply["ok"]
+    assert "image of 256×256 px" in reply["error"]
 
 
 def test_prompt__without_a_model_is_answered_in_words(window):

@@ -65,6 +65,10 @@ def agreement(folder: Folder, as_json: AsJson = False) -> None:
 def review(
     folder: Folder,
     annotator: Annotated[str, typer.Option(help="who reviews; recorded with every gesture")] = "a1",
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="name for masks, given by the keys 1, 2, ...; several times"),
+    ] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="of JupyterLab; a free one by default")] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="open the browser")] = True,
     start: Annotated[
@@ -77,14 +81,15 @@ def review(
 
     from workbench.project import Project
     from workbench.tables.events import check_name
+    from workbench.widgets.labels import checked_labels
     from workbench.widgets.launching import lab_command, write_notebook
 
     with answering(as_json):
-        name = check_name(annotator)
+        name, labels = check_name(annotator), checked_labels(label or [])
         with Project.open(folder) as project:
             if name not in set(project.annotators()["name"]):
                 project.add_annotator(name)
-            notebook = write_notebook(project.path, name)
+            notebook = write_notebook(project.path, name, labels)
             progress = str(project.queue().progress())
         command = lab_command(notebook, port, browser)
         show({"notebook": str(notebook), "annotator": name, "progress": progress}, as_json, f"review of {folder}")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from workbench.masks import matching
 from workbench.tables.figures import Interval
-from workbench.tables.intervals import DRAWS, LEVEL, bootstrap
+from workbench.tables.intervals import DRAWS, FEW_EVENTS, LEVEL, bootstrap, exact_binomial
 
 Counts = NDArray[np.float64]
 
@@ -29,9 +29,13 @@ def cohens_kappa(table: Counts) -> float:
     n = counts.sum()
     if not n:
         return math.nan
-    observed = np.trace(counts) / n
-    expected = float(counts.sum(axis=1) @ counts.sum(axis=0)) / n**2
-    return float((observed - expected) / (1 - expected)) if expected < 1 else math.nan
+    by_chance = _differ_by_chance(counts)
+    return float(1 - (1 - np.trace(counts) / n) / by_chance) if by_chance > 0 else math.nan
+
+
+def _differ_by_chance(table: Counts) -> float:
+    """Share of pairs of verdicts that differ by chance, from the margins of two raters."""
+    return 1 - float(table.sum(axis=1) @ table.sum(axis=0)) / float(table.sum()) ** 2
 
 
 def coincidences(values: Sequence[Sequence[int | None]], categories: int) -> Counts:
@@ -57,12 +61,17 @@ def krippendorffs_alpha(matrix: Counts) -> float:
 
     Source: Krippendorff 2011, Computing Krippendorff's Alpha-Reliability, section B.
     """
+    n = matrix.sum()
+    if n < 2 or (expected := _expected(matrix)) <= 0:
+        return math.nan
+    return float(1 - (1 - np.trace(matrix) / n) / expected)
+
+
+def _expected(matrix: Counts) -> float:
+    """Share of pairs of ratings that differ by chance, from the margins of a coincidence matrix."""
     margins = matrix.sum(axis=1)
     n = margins.sum()
-    expected = n**2 - (margins**2).sum()
-    if n < 2 or expected <= 0:
-        return math.nan
-    return float(1 - (n - 1) * (n - np.trace(matrix)) / expected)
+    return float((n**2 - (margins**2).sum()) / (n * (n - 1)))
 
 
 def resampled(
@@ -94,11 +103,28 @@ def resampled(
     return Interval(value, float(min(low, value)), float(max(high, value)), n, "bootstrap")
 
 
+def _with_few(found: Interval, table: Counts, by_chance: Callable[[Counts], float]) -> Interval:
+    """Return a figure with the interval that the exact one of observed agreement gives, where it has few events.
+
+    Images drawn anew say too little with fewer than 5 masks that people differ on, or agree on: when all agree, that
+    all will. The margins are taken as they are.
+
+    Source: Clopper and Pearson 1934, The use of confidence or fiducial limits illustrated in the case of the binomial.
+    """
+    if math.isnan(found.low):  # nothing to compare, or one image, which does not say how images differ
+        return found
+    agreed = found.n * float(np.trace(table) / table.sum())
+    if min(agreed, found.n - agreed) >= FEW_EVENTS:
+        return found
+    low, high = (1 - (1 - float(end)) / by_chance(table) for end in exact_binomial(agreed, found.n))
+    return Interval(found.value, low, high, found.n, "binomial")
+
+
 Ratings = Mapping[tuple[str, str], Mapping[str, int]]  # (image, mask) -> annotator -> code of the verdict
 
 
 def alpha_of(ratings: Ratings, rng: np.random.Generator, categories: int = 2) -> Interval:
-    """Return Krippendorff's alpha over masks with two verdicts or more, with an interval over images."""
+    """Return Krippendorff's alpha over masks with two verdicts or more, with an interval over images; exact for few events."""
     by_image: dict[str, list[list[int | None]]] = {}
     for (image, _), given in ratings.items():
         if len(given) >= 2:
@@ -106,17 +132,18 @@ def alpha_of(ratings: Ratings, rng: np.random.Generator, categories: int = 2) ->
     matrices = [coincidences(units, categories) for units in by_image.values()]
     n = sum(map(len, by_image.values()))
     stacked = np.stack(matrices) if matrices else np.zeros((0, categories, categories))
-    return resampled(stacked, krippendorffs_alpha, rng, n)
+    return _with_few(resampled(stacked, krippendorffs_alpha, rng, n), stacked.sum(axis=0), _expected)
 
 
 def kappa_of(ratings: Ratings, one: str, other: str, rng: np.random.Generator, categories: int = 2) -> Interval:
-    """Return Cohen's kappa of two annotators over the masks that both judged, with an interval over images."""
+    """Return Cohen's kappa of two annotators over the masks that both judged, with an interval over images; exact for few events."""
     by_image: dict[str, Counts] = {}
     for (image, _), given in ratings.items():
         if one in given and other in given:
             by_image.setdefault(image, np.zeros((categories, categories)))[given[one], given[other]] += 1
     stacked = np.stack(list(by_image.values())) if by_image else np.zeros((0, categories, categories))
-    return resampled(stacked, cohens_kappa, rng, int(stacked.sum()))
+    found = resampled(stacked, cohens_kappa, rng, int(stacked.sum()))
+    return _with_few(found, stacked.sum(axis=0), _differ_by_chance)
 
 
 def observed_of(ratings: Ratings, annotator: str, rng: np.random.Generator) -> Interval:

@@ -70,6 +70,13 @@ def refuse_gone(event: ReviewEvent, gone: Iterable[str]) -> None:
         )
 
 
+def refuse_edited(event: ReviewEvent, edited: bool) -> None:
+    """Refuse an event about a mask in whose place an edit has come: it would change nothing. Raises EventError."""
+    if edited:
+        name = short(named_masks(event)[0])
+        raise EventError(f"mask_id: mask {name} was edited meanwhile; say it of the mask that it has become")
+
+
 def refuse_other(event: ReviewEvent, same: bool) -> None:
     """Refuse a gesture that bears the id of another one: it would be taken for that, and lost. Raises EventError."""
     if not same:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FRAME = "frame"  # among the settings of an audit
-KINDS = ("verdict", "edit", "undo", "answer", "complete")  # what an auditor's gesture can be
+KINDS = ("verdict", "edit", "undo", "answer", "complete", "skip")  # what an auditor's gesture can be
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ class AuditMask:
     """A mask drawn for an audit.
 
     stratum : its name in the strata of the audit; probability : with which it was drawn
-    decided_by : who gave the verdict or drew it, "" where nobody did; run_id, triage_id : what it was final by
+    decided_by : who gave the verdict, drew it, or left it as it was when completing the image, "" where nobody did; run_id, triage_id : what it was final by
     """
 
     image_id: str
@@ -80,6 +80,17 @@ def _row(mask: AuditMask, audit: int, key: int, decided_by: int | None) -> dict[
     return {**own, **place, "rle": mask.rle.decode("ascii"), "height": mask.size_hw[0], "width": mask.size_hw[1]}
 
 
+def not_made_by(by: Person) -> sa.ColumnElement[bool]:
+    """Whether a person neither decided an audited mask nor drew it: what they made is for others to judge."""
+    drew = sa.exists().where(
+        (review_events.c.image_key == audit_masks.c.image_key)
+        & (review_events.c.made_mask_id == audit_masks.c.mask_id)
+        & (review_events.c.annotator_id == by.id)
+        & (review_events.c.purpose == "review")
+    )
+    return (audit_masks.c.decided_by.is_(None) | (audit_masks.c.decided_by != by.id)) & ~drew
+
+
 def check(connection: sa.Connection, event: ReviewEvent, key: int, by: Person) -> None:
     """Refuse an auditor's event that an audit must not hold. Raises EventError."""
     if not by.is_senior:
@@ -88,15 +99,17 @@ def check(connection: sa.Connection, event: ReviewEvent, key: int, by: Person) -
         raise EventError(f"kind: in an audit expected one of {', '.join(KINDS)}, got {event.kind}")
     if event.kind not in ("verdict", "edit"):
         return
-    query = sa.select(audit_masks.c.mask_id, audit_masks.c.decided_by).where(audit_masks.c.image_key == key)
-    deciders: dict[str, set[int | None]] = {}
-    for mask, decided_by in connection.execute(query):
-        deciders.setdefault(mask, set()).add(decided_by)
+    if event.bulk:
+        raise EventError("masks: in an audit each mask is judged on its own, not in bulk")
+    query = sa.select(audit_masks.c.mask_id, not_made_by(by)).where(audit_masks.c.image_key == key)
+    theirs: dict[str, bool] = {}
+    for mask, fit in connection.execute(query):
+        theirs[mask] = theirs.get(mask, False) or bool(fit)
     for name in event.targets:
-        if name not in deciders:
+        if name not in theirs:
             raise EventError(f"mask_id: {short(name)} is in no audit of image {event.image_id}")
-        if deciders[name] == {by.id}:
-            raise EventError(f"mask_id: {short(by.name)} decided {short(name)}; an audit needs somebody else")
+        if not theirs[name]:
+            raise EventError(f"mask_id: {short(by.name)} decided or drew {short(name)}; an audit needs somebody else")
 
 
 class Settled(NamedTuple):
@@ -119,24 +132,36 @@ def settled(connection: sa.Connection, key: int, events: Sequence[ReviewEvent]) 
     """
     answers: dict[str, list[ReviewEvent]] = {}
     for event in events:
-        if event.kind in ("verdict", "edit"):
+        if event.kind in ("verdict", "edit") and not event.bulk:
             for name in event.targets:
                 answers.setdefault(name, []).append(event)
     since = _counts_since(connection, key)
     columns = (audit_masks.c.audit_id, audit_masks.c.mask_id, audit_masks.c.sequence, annotators.c.name)
     joined = audit_masks.outerjoin(annotators)
     rows = connection.execute(sa.select(*columns).select_from(joined).where(audit_masks.c.image_key == key)).all()
+    drawers = _drawers(connection, key)
     asked: dict[str, list[tuple[int, int]]] = {}
     for audit, mask, _, _ in rows:
         asked.setdefault(mask, []).append((audit, since[audit]))
     found = []
     for audit, mask, noted, decided_by in rows:
         after = since[audit]
-        fit = [e for e in answers.get(mask, []) if (e.sequence or 0) > after and e.annotator != decided_by]
+        own = {decided_by, *drawers.get(mask, ())}
+        fit = [e for e in answers.get(mask, []) if (e.sequence or 0) > after and e.annotator not in own]
         again = min((start for later, start in asked[mask] if later > audit and start > after), default=None)
         by_then = [e for e in fit if again is None or (e.sequence or 0) <= again]
         last = next((e for part in (by_then, fit) for e in part[-1:] if e.payload.get("verdict") != "none"), None)
         found.append(Settled(audit, mask, last.sequence if last else None, noted))
+    return found
+
+
+def _drawers(connection: sa.Connection, key: int) -> dict[str, set[str]]:
+    """Return who drew each drawn mask of an image in review."""
+    query = sa.select(review_events.c.made_mask_id, annotators.c.name).select_from(review_events.join(annotators))
+    drawn = (review_events.c.made_mask_id != "") & (review_events.c.purpose == "review")
+    found: dict[str, set[str]] = {}
+    for mask, name in connection.execute(query.where(drawn & (review_events.c.image_key == key))):
+        found.setdefault(mask, set()).add(name)
     return found
 
 
@@ -169,13 +194,13 @@ def pending(connection: sa.Connection, key: int, by: Person) -> dict[str, int]:
 
     With each the event after which it was asked about last: what they said before is no answer.
     """
-    theirs = sa.func.coalesce(audit_masks.c.decided_by, -1) != by.id
-    mine = audit_masks.c.sequence.is_(None) | (review_events.c.annotator_id == by.id)
-    joined = audit_masks.outerjoin(review_events, review_events.c.sequence == audit_masks.c.sequence)
+    answer = review_events.alias()
+    mine = audit_masks.c.sequence.is_(None) | (answer.c.annotator_id == by.id)
+    joined = audit_masks.outerjoin(answer, answer.c.sequence == audit_masks.c.sequence)
     query = (
         sa.select(audit_masks.c.mask_id, audit_masks.c.audit_id)
         .select_from(joined)
-        .where((audit_masks.c.image_key == key) & theirs & mine)
+        .where((audit_masks.c.image_key == key) & not_made_by(by) & mine)
         .order_by(audit_masks.c.mask_id)  # a hash of the pixels
     )
     since, found = _counts_since(connection, key), dict[str, int]()

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from workbench.store.audits import not_made_by
 from workbench.store.catalog import Catalog
 from workbench.store.errors import StoreError
 from workbench.store.journal import Person
@@ -100,7 +101,7 @@ def claim(
 ) -> Claim | None:
     """Take a free image for a person, in one statement; None when there is none for them.
 
-    The image a person holds already comes first, and keeps its token; then one they had held last; then by kind and
+    The image a person holds already comes first; then one they had held last: both keep their token; then by kind and
     strategy. A claim that has expired is free to all.
 
     Parameters
@@ -113,11 +114,14 @@ def claim(
     kind = _kind(by, scope)
     free = review_images.c.claimed_by.is_(None) | (review_images.c.expires_at <= clock)
     own = review_images.c.claimed_by == by.id
+    theirs_last = review_images.c.claimed_by.is_(None) & (review_images.c.last_by == by.id)  # given back, nobody else's
     query = sa.select(review_images.c.image_key).select_from(_joined(scope)).where(free | own)
     if image_id is not None:
         query = query.where(images.c.image_id == image_id)
-    if image_id is None or scope.second:  # by name one may open any image, but not annotate it twice
+    if image_id is None:
         query = query.where(kind != "")
+    elif scope.second:  # by name one may open any image, but annotate only one's own a second time again
+        query = query.where((kind != "") | ((review_images.c.last_by == by.id) & (review_images.c.kind == "second")))
     if scope.keys is not None and image_id is None:
         query = query.where(_among(scope.keys))
     if other_than:
@@ -128,7 +132,7 @@ def claim(
         "claimed_by": by.id,
         "last_by": by.id,
         "expires_at": clock + claim_s,
-        "token": sa.case((own, review_images.c.token), else_=review_images.c.token + 1),
+        "token": sa.case((own | theirs_last, review_images.c.token), else_=review_images.c.token + 1),
         "kind": _taken_kind(by, scope),
     }
     statement = sa.update(review_images).where(review_images.c.image_key == chosen.scalar_subquery()).values(taken)
@@ -184,9 +188,7 @@ def _kind(by: Person, scope: Scope) -> sa.ColumnElement[str]:
 def _to_audit(by: Person) -> sa.ColumnElement[bool]:
     """Whether an image has masks to audit that the person did not decide."""
     return sa.exists().where(
-        (audit_masks.c.image_key == review_images.c.image_key)
-        & audit_masks.c.sequence.is_(None)
-        & (audit_masks.c.decided_by.is_(None) | (audit_masks.c.decided_by != by.id))
+        (audit_masks.c.image_key == review_images.c.image_key) & audit_masks.c.sequence.is_(None) & not_made_by(by)
     )
 
 
@@ -215,7 +217,9 @@ def _taken_kind(by: Person, scope: Scope) -> sa.ColumnElement[Any]:
         return sa.literal("second")
     whens: list[tuple[Any, Any]] = [((review_images.c.status != "complete") & flagged, sa.literal("flagged"))]
     if by.is_senior:
-        whens.append(((review_images.c.status == "complete") & _to_audit(by), sa.literal("audit")))
+        again = (review_images.c.claimed_by == by.id) & (review_images.c.kind == "audit")
+        asked = (review_images.c.status == "complete") | ~_left_in_audit(by) | again
+        whens.append((_to_audit(by) & asked, sa.literal("audit")))
     return sa.case(*whens, else_=sa.literal("complete"))
 
 
@@ -303,20 +307,21 @@ def touch(catalog: Catalog, connection: sa.Connection, held: Claim, claim_s: flo
 
 @functools.cache  # each gesture does this: to put the statement together takes as long as to run it
 def _touching(sqlite: bool, left: bool | None) -> sa.Update:
-    by = sa.select(annotators.c.id).where(annotators.c.name == sa.bindparam("of_name")).scalar_subquery()
     statement = sa.update(review_images).where(_SAME)
     if left:
         return statement.values(claimed_by=None, expires_at=0.0)
     if left is None:
-        statement = statement.where(review_images.c.claimed_by == by)
-    return statement.values(claimed_by=by, expires_at=_clock(sqlite) + sa.bindparam("seconds", type_=sa.Float))
+        statement = statement.where(review_images.c.claimed_by == _BY)
+    return statement.values(claimed_by=_BY, expires_at=_clock(sqlite) + sa.bindparam("seconds", type_=sa.Float))
 
 
+_BY = sa.select(annotators.c.id).where(annotators.c.name == sa.bindparam("of_name")).scalar_subquery()
 _SAME = (
     review_images.c.image_key
     == sa.select(images.c.key).where(images.c.image_id == sa.bindparam("of_image")).scalar_subquery()
 ) & (review_images.c.token == sa.bindparam("of_token"))
-_HELD = sa.select(review_images.c.token).where(_SAME)
+# a number alone can be made up: the one who comes with it has to be who the image was given to
+_HELD = sa.select(review_images.c.token).where(_SAME & (review_images.c.last_by == _BY))
 
 
 def _of(held: Claim) -> dict[str, Any]:
@@ -327,9 +332,15 @@ def _of(held: Claim) -> dict[str, Any]:
 
 
 def progress(catalog: Catalog, scope: Scope) -> Progress:
-    """Return how many images are left for good, and how many of the masks to look at lie on them."""
+    """Return how many images are left for good, and how many of the masks to look at lie on them.
+
+    Of second annotations: how many of the complete images a second annotator has completed.
+    """
     seen = _flagged() + sa.func.coalesce(triage_images.c.auto_accepted, 0)
     done = review_images.c.status != "open"
+    if scope.second:
+        left = (review_events.c.purpose == "second") & (review_events.c.kind == "complete") & ~review_events.c.stale
+        done = sa.exists().where((review_events.c.image_key == review_images.c.image_key) & left)
     query = sa.select(
         sa.func.coalesce(sa.func.sum(sa.case((done, 1), else_=0)), 0),
         sa.func.count(),
@@ -339,6 +350,8 @@ def progress(catalog: Catalog, scope: Scope) -> Progress:
     ).select_from(_joined(scope))
     if scope.keys is not None:
         query = query.where(_among(scope.keys))
+    if scope.second:
+        query = query.where(review_images.c.status == "complete")
     with catalog.read() as connection:
         return Progress(*map(int, connection.execute(query).one()))
 

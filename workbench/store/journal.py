@@ -229,6 +229,16 @@ def drawings(connection: sa.Connection, key: int, mask_ids: Sequence[str]) -> di
     return found
 
 
+def edits(connection: sa.Connection, key: int, mask_id: str) -> list[tuple[Drawing, bool]]:
+    """Return the gestures that put another mask in the place of this one (True) or drew its pixels (False), in order."""
+    made = review_events.c.made_mask_id
+    replaced = (review_events.c.mask_id == mask_id) & (review_events.c.kind == "edit") & (made != mask_id)
+    columns = (review_events.c.gesture_id, review_events.c.purpose, review_events.c.stale, made)
+    query = sa.select(*columns).where((review_events.c.image_key == key) & (replaced | (made == mask_id)))
+    rows = connection.execute(query.order_by(review_events.c.sequence))
+    return [(Drawing(*drawing), made != mask_id) for *drawing, made in rows]
+
+
 def has_reviewed(connection: sa.Connection, key: int, by: Person) -> bool:
     """Whether a person's own gestures are part of the review of an image."""
     own = (review_events.c.image_key == key) & (review_events.c.annotator_id == by.id)

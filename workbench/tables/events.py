@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 import unicodedata
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -32,10 +33,21 @@ class EventError(ValueError):
     """An event that cannot be true; the message says what was expected, what came, and what to do."""
 
 
+_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+_JOINED = re.compile(r"(?<=[^\x00-\x7f\u200c\u200d])[\u200c\u200d](?=[^\x00-\x7f\u200c\u200d])")
+
+
 def check_name(name: object, what: str = "annotator") -> str:
-    """Return a name of a person, trimmed. Raises EventError for one that is empty, too long or holds control characters."""
+    """Return a name of a person, trimmed.
+
+    Raises
+    ------
+    EventError : for one that is empty, too long, or holds characters that control or cannot be seen: two names must not
+        look alike
+    """
     text = name.strip() if isinstance(name, str) else ""
-    if not text or len(text) > MAX_TEXT or any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text):
+    bare = _JOINED.sub("", text)  # some scripts need the joiners inside a word
+    if not text or len(text) > MAX_TEXT or any(unicodedata.category(c) in _UNSEEN for c in bare):
         raise EventError(f"{what}: expected a name of 1 to {MAX_TEXT} characters in one line, got {short(name)}")
     return text
 

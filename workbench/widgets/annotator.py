@@ -16,7 +16,10 @@ import traitlets
 from workbench.widgets.session import Session
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from workbench.project import Project
+    from workbench.review.config import ReviewConfig
     from workbench.review.queue import Queue
 
 STATIC = Path(__file__).parent / "static"
@@ -46,7 +49,9 @@ class Annotator(anywidget.AnyWidget):
     sam : model that answers clicks; None for the bundled one where the project's masks come from it (or from none), False
         for no clicks
     labels : names that masks can be given, by the keys 1, 2, ...
-    images : ids or paths of the images to work on; None for all
+    images : ids or paths of the images to work on; None for all; or a table with image_id and mask_id, such as
+        `project.disagreements()`: these images are opened one after another, complete ones too, with the mask chosen
+    review : settings of claims and dialogs, put in the place of `project.review_config`; None leaves them as they are
 
     Raises
     ------
@@ -78,13 +83,16 @@ class Annotator(anywidget.AnyWidget):
         queue: str | Queue = "flagged_first",
         sam: Any = None,
         labels: Sequence[str] = (),
-        images: Iterable[str] | None = None,
+        images: Iterable[str] | pd.DataFrame | None = None,
+        review: ReviewConfig | None = None,
         **unknown: Any,
     ) -> None:
         if unknown:
             raise TypeError(_unknown(unknown))
         if not hasattr(project, "record"):
             raise TypeError(f"Annotator: expected a project as Project.open returns it, got {type(project).__name__}")
+        if review is not None:
+            project.review_config = review
         super().__init__()
         self._session = Session(
             project,

@@ -26,6 +26,8 @@ STALE = (
     "another annotator has this image now; the gesture is kept in the journal as a late one, and changes nothing. "
     "Open the next image"
 )
+ANEW = "the masks of this image were proposed or triaged anew; they are shown as they are now: look again, then complete it"
+GONE = "another annotator has this image now; what you do on it is kept, but changes nothing. Open the next image"
 NO_OTHER = "there is no other image left; this one is the last that is open"
 ALL_DONE = "all images are done"
 
@@ -103,15 +105,42 @@ def coverage_dialog(board: Board, config: ReviewConfig) -> dict[str, Any] | None
     }
 
 
+def check_inside(
+    points: Sequence[tuple[float, float, int]], box: Sequence[float] | None, size_hw: tuple[int, int]
+) -> None:
+    """Refuse clicks outside the image, and a box that does not meet it. Raises MessageError."""
+    h, w = size_hw
+    if any(not (0 <= x <= w and 0 <= y <= h) for x, y, _ in points):
+        raise MessageError(f"points: expected clicks inside the image of {w}×{h} px (w×h)")
+    if box is not None and not (box[0] < w and box[1] < h and box[2] > 0 and box[3] > 0):
+        raise MessageError(f"box: expected one that meets the image of {w}×{h} px (w×h)")
+
+
 def with_origin(
     board: Board, mask: str | None, points: Sequence[tuple[float, float, int]]
 ) -> list[tuple[float, float, int]]:
-    """Return clicks that correct a mask, led by the point it was proposed from, so that the model knows which is meant."""
+    """Return clicks that correct a mask, led by the point it was proposed from, so that the model knows which is meant.
+
+    A mask that was not proposed from a point is led by the pixel deepest inside it.
+    """
     at = board.at.get(mask) if mask else None
     if at is None or not points:
         return list(points)
-    x, y = map(float, board.review.masks.points_xy[at])
-    return [(x, y, 1), *points] if np.isfinite([x, y]).all() else list(points)
+    masks = board.review.masks
+    x, y = map(float, masks.points_xy[at])
+    if not np.isfinite([x, y]).all():
+        x, y = _deepest(masks.rles[at], (int(masks.sizes_hw[at, 0]), int(masks.sizes_hw[at, 1])))
+    return [(x, y, 1), *points]
+
+
+def _deepest(counts: bytes, size_hw: tuple[int, int]) -> tuple[float, float]:
+    """Return the centre (x, y) of the pixel of a mask that is farthest from its outline and from the image's edge."""
+    from scipy import ndimage
+
+    x0, y0, x1, y1 = rle.to_boxes([counts], size_hw)[0].astype(int)
+    inside = np.pad(rle.decode([counts], size_hw)[0][y0:y1, x0:x1], 1)
+    y, x = np.unravel_index(int(np.argmax(ndimage.distance_transform_edt(inside))), inside.shape)
+    return float(x0 + x - 1) + 0.5, float(y0 + y - 1) + 0.5
 
 
 def live(answer: Answer) -> bytes:

@@ -51,6 +51,12 @@ class Board:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @functools.cached_property
+    def proposed(self) -> dict[str, int]:
+        """Outcomes of the automatic masks by id; in an audit nothing, since there they are only what is left to judge."""
+        own = np.flatnonzero(~self.review.drawn) if not self.blind else []
+        return {str(self.review.masks.mask_id[k]): int(self.review.outcome[k]) for k in own}
+
     @property
     def rles(self) -> list[bytes]:
         """Run lengths of the shown masks, in their order."""

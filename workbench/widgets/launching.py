@@ -2,43 +2,104 @@
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from workbench.images import safe_name
 
 FOLDER = "notebooks"  # inside the project's folder
 
 
-def write_notebook(project: Path, annotator: str) -> Path:
-    """Write the notebook in which a person reviews a project, unless it is there; return its path.
+def write_notebook(project: Path, annotator: str, labels: Sequence[str] = ()) -> Path:
+    """Write the notebook in which a person reviews a project; return its path.
+
+    One that is there is kept as the person left it. Where its cell names another folder or person, since the project was
+    moved or copied, these are put right: work must not go into another project. Labels that are given replace its own.
 
     Parameters
     ----------
     project : the project's folder; the notebook lies in it
     annotator : the person; everyone has a notebook of their own
+    labels : names that masks can be given by key
     """
-    path = project / FOLDER / f"review-{safe_name(annotator)}.ipynb"
+    name = safe_name(annotator)
+    if name != annotator:  # two names may be alike as far as they can be part of a file's
+        name += "-" + hashlib.sha256(annotator.encode()).hexdigest()[:8]
+    path = project / FOLDER / f"review-{name}.ipynb"
     if path.exists():
+        _put_right(path, project, annotator, labels)
         return path
+    code = f"wb.Annotator(project, annotator={annotator!r}" + (f", labels={list(labels)!r})" if labels else ")")
     cells = [
         _markdown(
             f"# Review of {project.name}\n\nRun the cell below; click into the image, and press `?` for all keys."
         ),
-        _code(
-            "import workbench as wb\n\n"
-            f"project = wb.Project.open({str(project)!r})\n"
-            f"wb.Annotator(project, annotator={annotator!r})"
-        ),
+        _code(f"import workbench as wb\n\nproject = wb.Project.open({str(project)!r})\n{code}"),
         _markdown("What has been done so far:"),
         _code("project.quality_report()"),
     ]
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    notebook = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    _write(path, {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5})
+    return path
+
+
+def _write(path: Path, notebook: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return path
+
+
+def _put_right(path: Path, project: Path, annotator: str, labels: Sequence[str]) -> None:
+    try:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    except (ValueError, KeyError, TypeError):
+        return  # no notebook; JupyterLab says so
+    changed = False
+    for cell in cells:
+        source = "".join(cell["source"])
+        now = _with_arguments(source, str(project), annotator, labels)
+        if now != source:
+            cell["source"], changed = now, True
+    if changed:
+        _write(path, notebook)
+
+
+def _with_arguments(source: str, project: str, annotator: str, labels: Sequence[str]) -> str:
+    """Return code with its `Project.open` and `Annotator` calls about this project and this person."""
+    try:
+        calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    except SyntaxError:
+        return source
+    for call in calls:
+        before, called = ast.unparse(call), ast.unparse(call.func)
+        if called.endswith("Project.open") and call.args and isinstance(call.args[0], ast.Constant):
+            call.args[0] = ast.Constant(project)
+        elif called.endswith("Annotator"):
+            _set(call, "annotator", annotator)
+            if labels:
+                _set(call, "labels", list(labels))
+        if ast.unparse(call) != before:  # one at a time: places in the text move
+            written = ast.get_source_segment(source, call) or ""
+            return _with_arguments(source.replace(written, ast.unparse(call), 1), project, annotator, labels)
+    return source
+
+
+def _set(call: ast.Call, name: str, value: str | list[str]) -> None:
+    literal = ast.parse(repr(value), mode="eval").body
+    for keyword in call.keywords:
+        if keyword.arg == name:
+            if isinstance(keyword.value, ast.Constant | ast.List | ast.Tuple):  # a variable is the person's own
+                keyword.value = literal
+            return
+    if name != "annotator" or len(call.args) < 2:
+        call.keywords.append(ast.keyword(name, literal))
+    elif isinstance(call.args[1], ast.Constant):
+        call.args[1] = literal
 
 
 def _markdown(text: str) -> dict[str, object]:
@@ -57,8 +118,6 @@ def _code(text: str) -> dict[str, object]:
 
 
 def _cell_id(text: str) -> str:
-    import hashlib
-
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workbench.images import ImageError
 from workbench.proposing import ChangedError
+from workbench.store.errors import StoreError
 from workbench.tables.events import Claim
 from workbench.widgets.board import Board
 
@@ -73,17 +74,51 @@ def claim_of(token: str, annotator: str) -> Claim | None:
     return Claim(parts[0], annotator, int(parts[1]), 0.0, parts[2])
 
 
+def desk_of(project: Project, annotator: str, queue: Any, images: Any) -> Desk:
+    """Return the desk of an annotator.
+
+    Parameters
+    ----------
+    queue : strategy, or a queue
+    images : ids or paths that a strategy is kept to; None for all; or a table with image_id and, where masks are meant,
+        mask_id (as `project.disagreements()`): these images are opened one after another, complete ones too
+
+    Raises
+    ------
+    ValueError : for images beside a queue, which has its own
+    """
+    if hasattr(images, "columns"):
+        named = [str(name) for name in images["image_id"]]
+        meant = [str(name) for name in images["mask_id"]] if "mask_id" in images.columns else [""] * len(named)
+        walk: dict[str, list[str]] = {name: [] for name in named}
+        for name, mask in zip(named, meant, strict=True):
+            walk[name] += [mask] if mask else []
+        return Desk(project, annotator, project.queue(queue) if isinstance(queue, str) else queue, walk)
+    if not isinstance(queue, str):
+        if images is not None:
+            raise ValueError(
+                "images: a queue has its own; give them as project.queue(..., images=...), or a strategy here"
+            )
+        return Desk(project, annotator, queue)
+    return Desk(project, annotator, project.queue(queue, images=None if images is None else list(images)))
+
+
 class Desk:
     """Takes images for one annotator and remembers which came before, so that people can go back.
 
     Parameters
     ----------
     project, annotator, queue : whose work, by whom, and what hands it out
+    walk : images to go through in place of those the queue would give, by id, with the masks that are meant there
     """
 
-    def __init__(self, project: Project, annotator: str, queue: Queue) -> None:
+    def __init__(
+        self, project: Project, annotator: str, queue: Queue, walk: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
         self.project, self.annotator, self.queue = project, annotator, queue
-        self.trail: list[str] = []  # ids of the images opened, in order
+        self._walk = walk
+        self.trail: list[str] = list(walk or ())  # ids of the images opened, in order
+        self._kinds: dict[str, str] = {}  # what images of the trail were opened for
         self.place = -1  # in the trail
         self.opened: Opened | None = None
 
@@ -94,6 +129,8 @@ class Desk:
         ----------
         beside : leave the image that is open as it is, and take another one
         """
+        if self._walk is not None:
+            return self._further()
         if beside and self.place + 1 < len(self.trail):
             opened, words = self.named(self.trail[self.place + 1])
             if opened is not None:
@@ -103,12 +140,28 @@ class Desk:
             passed = [*lost, *(self.trail if beside else [])]
             claim = self.queue.claim(self.annotator, other_than=passed)
             if claim is None:
+                self.queue.refresh()  # images may have been proposed or triaged since
+                claim = self.queue.claim(self.annotator, other_than=passed)
+            if claim is None:
                 break
             opened, words = self._open(claim)
             if opened is not None:
                 return opened, self._lost_words(lost)
             lost.append(claim.image_id)
         return None, self._lost_words(lost)
+
+    def _further(self) -> tuple[Opened | None, str]:
+        """Open the next image of the walk that can be had."""
+        said = ""
+        for place in range(self.place + 1, len(self.trail)):
+            opened, said = self.named(self.trail[place])
+            if opened is not None:
+                return opened, ""
+        return None, said
+
+    def to_look_at(self, image_id: str) -> list[str]:
+        """Return the masks that are meant on an image of the walk."""
+        return list((self._walk or {}).get(image_id, ()))
 
     def previous(self) -> tuple[Opened | None, str]:
         """Open the image that was open before this one."""
@@ -120,7 +173,10 @@ class Desk:
         """Open an image by id or path; None, with the reason in words, when it cannot be had."""
         claim = self.queue.claim(self.annotator, image)
         if claim is None:
-            return None, "another annotator has this image now"
+            return None, "another annotator has this image now, or it is not to be annotated a second time"
+        kind = self._kinds.get(claim.image_id, "")
+        if PURPOSES.get(kind):  # gone back to after it was left: what was for an audit stays blind
+            claim = dataclasses.replace(claim, kind=kind)
         opened, words = self._open(claim)
         return opened, words
 
@@ -135,6 +191,7 @@ class Desk:
         if self.opened is not None and self.opened.image_id != claim.image_id:
             self.queue.release(self.opened.claim)
         self.opened = opened
+        self._kinds[claim.image_id] = claim.kind
         if claim.image_id in self.trail:
             self.place = self.trail.index(claim.image_id)
         else:
@@ -158,9 +215,20 @@ class Desk:
             self.opened = None
 
     def renew(self) -> None:
-        """Let the claim on the open image hold for another while. Raises StoreError when it has gone to another."""
-        if self.opened is not None:
-            self.opened.claim = self.queue.renew(self.opened.claim)
+        """Let the claim on the open image hold for another while. Raises StoreError when it has gone to another.
+
+        An image that was given back, by another window of this annotator say, is taken again while it is free.
+        """
+        held = self.opened
+        if held is None:
+            return
+        try:
+            held.claim = self.queue.renew(held.claim)
+        except StoreError:
+            claim = self.queue.claim(self.annotator, held.image_id)
+            if claim is None or purpose_of(claim) != held.purpose:
+                raise
+            held.claim = claim
 
     def _path(self, image_id: str) -> str:
         files = self.project._chosen([image_id], None)

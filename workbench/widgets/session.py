@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any
 from workbench.store.errors import StoreError
 from workbench.tables.events import Claim, EventError, ReviewEvent, check_label, check_name
 from workbench.widgets import asking, packing
-from workbench.widgets.board import REASON_WORDS
+from workbench.widgets.board import REASON_WORDS, Board
+from workbench.widgets.labels import checked_labels, with_keys
 from workbench.widgets.messages import MAX_OUTBOX, UNRECORDED, Message, MessageError, address, parse
-from workbench.widgets.opening import Desk, Opened, claim_of, purpose_of
+from workbench.widgets.opening import Opened, claim_of, desk_of, purpose_of
 from workbench.widgets.prompting import Answer, Asked, Prompt, Prompter
+from workbench.widgets.replies import Replies
 
 if TYPE_CHECKING:
     from workbench.project import Project
 
 log = logging.getLogger(__name__)
 
-LABEL_KEYS = "1234567890ilmqswy"  # that no command of the page uses
-MAX_REPLIES = 500  # kept for pages that have not said that they heard them
 Publish = Callable[[Mapping[str, Any]], None]
 Later = Callable[[Callable[[], None]], None]
 
@@ -43,7 +43,7 @@ class Session:
     queue : strategy of the order of images (see `project.queue`), or a queue
     sam : a model as `load_sam` returns it, a function that loads one, or None for a session without prompts
     labels : names that can be given to masks by key
-    images : ids or paths to work on; None for all
+    images : ids or paths to work on; None for all; a table with image_id (and mask_id) to look at again, see `desk_of`
     later : runs a function on the thread that `publish` belongs to; by default at once, on whichever thread
     """
 
@@ -56,22 +56,17 @@ class Session:
         queue: Any = "flagged_first",
         sam: Asked | Callable[[], Asked | None] | None = None,
         labels: Sequence[str] = (),
-        images: Iterable[str] | None = None,
+        images: Any = None,
         later: Later | None = None,
     ) -> None:
         self.project, self.annotator = project, check_name(annotator)
         self._publish, self._later = publish, later or (lambda call: call())
         self.labels = checked_labels(labels)
         self._enter(project, self.annotator)
-        if isinstance(queue, str):
-            queue = project.queue(queue, images=None if images is None else list(images))
-        self.desk = Desk(project, self.annotator, queue)
+        self.desk = desk_of(project, self.annotator, queue, images)
         self._prompter = Prompter(_loader(sam), self._answered, asking.NO_MODEL)
         self._lock = threading.RLock()  # JupyterLab hands messages over on a thread of their own
-        self._acked: dict[str, int] = {}
-        self._heard: dict[str, int] = {}
-        self._replies: list[dict[str, Any]] = []
-        self._number = 0
+        self._replies = Replies()
         self._fault = ""
         self._progress: dict[str, int] = {}
 
@@ -107,10 +102,7 @@ class Session:
         if not isinstance(numbers, Mapping):
             return
         with self._lock:
-            for client, n in list(numbers.items())[:1000]:
-                if isinstance(client, str) and isinstance(n, int) and client in self._acked:
-                    self._heard[client] = max(n, self._heard.get(client, 0))
-            self._replies = [r for r in self._replies if r["n"] > self._heard.get(r["client"], 0)]
+            self._replies.heard(numbers)
 
     # ---- messages -------------------------------------------------------------------------------------------------
 
@@ -118,7 +110,7 @@ class Session:
         """Return what could not even be answered, in words. Raises StoreError when messages have to be sent again."""
         if not isinstance(outbox, list | tuple) or len(outbox) > MAX_OUTBOX:
             return f"a message of the page could not be read: expected a list of at most {MAX_OUTBOX:,} messages"
-        known, unread = dict(self._acked), ""
+        known, unread = dict(self._replies.acked), ""
         try:
             for raw in outbox:
                 try:
@@ -126,19 +118,13 @@ class Session:
                 except MessageError as error:
                     unread = f"a message of the page was refused: {error}"
                     continue
-                if seq > self._acked.get(client, 0):
-                    self._answer(client, seq, self._reply(raw))
+                if seq > self._replies.acked.get(client, 0):
+                    self._replies.answer(client, seq, self._reply(raw))
         finally:
-            if self._acked != known:
-                self._publish({"acked": dict(self._acked), "replies": list(self._replies)})
+            if self._replies.acked != known:
+                told = [dict(reply) for reply in self._replies.waiting]
+                self._publish({"acked": dict(self._replies.acked), "replies": told})
         return unread
-
-    def _answer(self, client: str, seq: int, reply: dict[str, Any] | None) -> None:
-        self._acked[client] = seq
-        if reply is not None:
-            self._number += 1
-            self._replies.append({"n": self._number, "client": client, "to": seq, **reply})
-            del self._replies[:-MAX_REPLIES]
 
     def _reply(self, raw: object) -> dict[str, Any] | None:
         """Return the answer to one message. Raises StoreError when it has to be sent again."""
@@ -152,7 +138,7 @@ class Session:
             assert isinstance(raw, Mapping)
             if raw.get("kind") in UNRECORDED:  # nothing is lost: people ask again
                 return {"ok": False, "error": str(error)}
-            if self._acked.get(client, 0) >= seq:  # it is in the journal; only its effect could not be read
+            if self._replies.acked.get(client, 0) >= seq:  # it is in the journal; only its effect could not be read
                 return {"ok": True, "gesture": raw.get("gesture_id"), "message": f"recorded, but not shown: {error}"}
             raise
         except Exception as error:
@@ -166,11 +152,13 @@ class Session:
             told: dict[str, Any] | None = getattr(self, f"_{message.kind}")(message, current)
             return told
         claim = current.claim if current else self._earlier(message)
+        if current and message.kind == "complete" and self._shown_anew(current, self.desk.board(claim)):
+            return {"ok": False, "gesture": message.gesture_id, "error": asking.ANEW}
         if current and message.kind == "complete" and not message.fields["confirmed"]:
             dialog = self._coverage(current, message)
             if dialog:
                 return {"ok": True, "gesture": message.gesture_id, "dialog": dialog}
-        recorded = self.project.record([self._event(message, claim)], claim)[0]
+        recorded = self.project.record([self._event(message, claim, current)], claim)[0]
         self._safe(message)
         if recorded.stale:
             return {"ok": False, "gesture": message.gesture_id, "error": asking.STALE}
@@ -178,8 +166,8 @@ class Session:
 
     def _safe(self, message: Message) -> None:
         """Tell the page that a gesture is in the journal; what that changes follows with the reply."""
-        self._acked[message.client] = message.seq
-        self._publish({"acked": dict(self._acked)})
+        self._replies.acked[message.client] = message.seq
+        self._publish({"acked": dict(self._replies.acked)})
 
     def _earlier(self, message: Message) -> Claim:
         """Return the claim that a message of another opening came under: before a restart, or in another window."""
@@ -191,8 +179,9 @@ class Session:
             return opened.claim
         return claim
 
-    def _event(self, message: Message, claim: Claim) -> ReviewEvent:
+    def _event(self, message: Message, claim: Claim, current: Opened | None) -> ReviewEvent:
         payload, mask = self._payload(message, claim)
+        shown = current.board.review if current else None  # what the person saw, whatever was triaged since
         kind = {"accept_all": "verdict", "redo": "undo"}.get(message.kind, message.kind)
         return ReviewEvent(
             gesture_id=message.gesture_id,
@@ -203,6 +192,8 @@ class Session:
             annotator=self.annotator,
             phase=message.phase,
             elapsed_ms=message.elapsed_ms,
+            run_id=shown.run_id if shown else None,
+            triage_id=shown.triage_id if shown else None,
             purpose=purpose_of(claim),
         )
 
@@ -215,7 +206,7 @@ class Session:
         if kind in ("draw", "edit"):
             size = self._size_of(claim)
             drawn = {"rle": asking.checked_rle(fields["rle"], size), "size_hw": list(size)}
-            model = {"model_id": self._prompter.model_id} if fields["tool"] in ("click", "box") else {}
+            model = {"model_id": self._prompter.model_id} if _of_model(fields["prompts"]) else {}
             more = {"replaces": fields["replaces"]} if kind == "draw" and fields["replaces"] else {}
             kept = {"tool": fields["tool"], "prompts": fields["prompts"], "label": check_label(fields["label"])}
             return {**drawn, **kept, **model, **more}, fields["mask"] if kind == "edit" else ""
@@ -238,6 +229,8 @@ class Session:
         if message.kind == "answer" or opened is None or opened.image_id != claim.image_id:
             return reply
         before, after = opened.board, self.desk.board(opened.claim)
+        if message.kind not in ("complete", "skip") and self._shown_anew(opened, after):
+            return {**reply, "progress": self._progress}
         opened.board = after
         reply |= after.changes_since(before)
         self._name_drawn(reply, message, made, before.at.keys())
@@ -275,7 +268,7 @@ class Session:
         else:
             found = self.desk.previous() if which == "previous" else self.desk.next(beside=True)
         if found[0] is None:
-            return {"ok": False, "error": found[1] or asking.NO_OTHER}
+            return {"ok": False, "error": found[1] or (asking.NO_OTHER if self.desk.opened else asking.ALL_DONE)}
         self._show(*found)
         return {"ok": True, "progress": self._progress}
 
@@ -283,15 +276,17 @@ class Session:
         fields = message.fields
         if current is None:
             return {"ok": False, "error": "the image of this prompt is not open any more"}
+        asking.check_inside(fields["points"], fields["box"], current.size_hw)
         points = asking.with_origin(current.board, fields["mask"], fields["points"])
         self._prompter.ask(Prompt(message.token, fields["prompt_id"], points, fields["box"]))
         return None
 
-    def _renew(self, message: Message, current: Opened | None) -> None:
+    def _renew(self, message: Message, current: Opened | None) -> dict[str, Any] | None:
         try:
             self.desk.renew()
-        except StoreError:  # it has gone to another: the next gesture will say so
-            log.info("the claim of %s was lost", self.annotator)
+        except StoreError:
+            return {"ok": False, "error": asking.GONE}
+        return None
 
     def _refresh(self, message: Message, current: Opened | None) -> None:
         """Show the open image as it is now: a page that came later has the view from when the image was opened."""
@@ -314,6 +309,14 @@ class Session:
         self._publish({"view": self._view(opened, words, scale), "picture": picture, "masks": masks, "live": b""})
         self._prompter.open(opened.token, opened.image)
 
+    def _shown_anew(self, opened: Opened, fresh: Board) -> bool:
+        """Show the image anew when its masks were proposed or triaged anew since it was opened; return whether."""
+        if opened.board.proposed == fresh.proposed:
+            return False
+        opened.board = fresh
+        self._show(opened, asking.ANEW)
+        return True
+
     def _view(self, opened: Opened | None, words: str, scale: float = 1.0) -> dict[str, Any]:
         config = self.project.review_config
         view: dict[str, Any] = {
@@ -323,7 +326,7 @@ class Session:
             "mode": "empty" if opened is None else "audit" if opened.purpose == "audit" else "review",
             "image": None,
             "masks": {},
-            "labels": [{"key": key, "name": name} for key, name in zip(_keys(), self.labels, strict=False)],
+            "labels": with_keys(self.labels),
             "reasons": REASON_WORDS,
             "settings": {
                 "overlap": config.overlap_warning,
@@ -339,6 +342,7 @@ class Session:
             height, width = opened.size_hw
             view["image"] = {"name": opened.path, "width": width, "height": height, "scale": scale}
             view["masks"] = opened.board.columns()
+            view["choose"] = self.desk.to_look_at(opened.image_id)
         return view
 
     @property
@@ -382,15 +386,9 @@ class Session:
             self._publish({"fault": words})
 
 
-def _keys() -> list[str]:
-    return [*LABEL_KEYS, *[""] * 1000]
-
-
-def checked_labels(labels: Sequence[str]) -> tuple[str, ...]:
-    """Return names for masks, each once. Raises ValueError for one that is no text, or a single text in place of many."""
-    if isinstance(labels, str):
-        raise ValueError(f"labels: expected a list of names, got the text {labels!r}; put it in a list")
-    return tuple(dict.fromkeys(check_name(name, "labels") for name in labels))
+def _of_model(prompts: Mapping[str, Any]) -> bool:
+    """Whether the model had a part in a mask, whatever tool came last."""
+    return bool(prompts.get("points") or prompts.get("box"))
 
 
 def _loader(sam: Any) -> Callable[[], Asked | None]:

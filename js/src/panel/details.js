@@ -57,8 +57,8 @@ export class Details {
       parts.push(h("p", { class: "wb-soft", text: `A mask like it was ${was} before.` }));
     }
     const button = (text, key, run) => h("button", { type: "button", class: "wb-button wb-small", onclick: run }, h("span", { text }), h("kbd", { text: key }));
-    const buttons = [button("Edit", "E", () => actions.edit())];
-    if (!session.audit) buttons.push(button("Draw anew", "⇧R", () => actions.redraw()));
+    const drawing = [button("Edit", "E", () => actions.edit()), button("Draw anew", "⇧R", () => actions.redraw())];
+    const buttons = session.audit ? [] : drawing; // masks are judged there
     if (mask.verdict !== "none") buttons.push(button("No verdict", "U", () => actions.verdict("none")));
     parts.push(h("div", { class: "wb-buttons" }, ...buttons));
     return parts;

@@ -11,6 +11,8 @@ const TOOLS = [
   ["eraser", "Eraser", "E"],
 ];
 
+const KINDS = { complete: "Check for completeness", second: "Second annotation, on your own" };
+
 export class Frame {
   constructor(app) {
     this.app = app;
@@ -83,7 +85,7 @@ export class Frame {
     const { images_done = 0, images = 0, masks_done = 0, masks = 0 } = view.progress ?? {};
     setText(this.name, view.image?.name ?? "");
     this.name.title = view.image ? `${view.image.name}, ${view.image.width} × ${view.image.height} px` : "";
-    const kind = view.mode === "audit" ? "Audit: judge without scores" : { complete: "Complete image: look again" }[view.queue?.kind];
+    const kind = view.mode === "audit" ? "Audit: judge without scores" : KINDS[view.queue?.kind];
     this.mode.hidden = !kind;
     setText(this.mode, kind ?? "");
     const whole = `${images_done.toLocaleString("en")}/${counted(images, "image")}`;
@@ -98,6 +100,7 @@ export class Frame {
     this.undo.disabled = !app.draft && !gestures.last;
     this.redo.disabled = !app.draft && !gestures.next;
     setText(this.completing[1].firstChild, app.draft ? "Save mask" : "Complete");
+    this.verdicts[3].hidden = app.session.audit; // each mask is judged on its own there
     for (const button of this.verdicts.slice(0, 2)) button.disabled = !app.selected || Boolean(app.draft);
   }
 

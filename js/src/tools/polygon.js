@@ -1,5 +1,7 @@
 // Polygon: a corner a click; closed by a click on the first corner, a double click or Enter. Alt takes the area away.
 
+import { crossesItself } from "../geometry.js";
+
 const NEAR_PX = 9;
 
 export class PolygonTool {
@@ -35,7 +37,9 @@ export class PolygonTool {
   close(erase = false) {
     const { draft } = this.app;
     if (!draft?.corners.length) return false;
+    const crosses = crossesItself(draft.corners);
     const closed = draft.closePolygon(!erase);
+    if (closed && crosses) this.app.say("The polygon crosses itself: where it covers its inside twice, that is left out.");
     if (!closed) this.app.say("That polygon holds no pixel: it needs three corners that are not on one line.");
     if (!closed) draft.dropCorners();
     this.app.drafting.changed();

@@ -116,7 +116,7 @@ var Post = class {
   }
   #tell() {
     const oldest = this.pending[0]?.since ?? Infinity;
-    const silent = this.now() - oldest >= SILENT_MS || this.pending.length > 0 && this.model.comm_live === false;
+    const silent = this.now() - oldest >= SILENT_MS || this.model.comm_live === false;
     const state = { silent, waiting: this.waiting };
     const text = JSON.stringify(state);
     if (text !== this.state) {
@@ -632,6 +632,7 @@ var Actions = class {
   acceptAll() {
     const { app } = this;
     if (app.draft) return app.say("Save the drawing with Enter or drop it with Esc first.");
+    if (app.session.audit) return app.say("In an audit each mask is judged on its own.");
     const masks = app.session.acceptable();
     if (!masks.length) return app.say("No mask is left to accept.");
     const gesture_id = uuid();
@@ -689,6 +690,7 @@ var Actions = class {
   label(name) {
     const { app } = this;
     const { draft, selected } = app;
+    if (app.session.audit) return app.say("In an audit masks are judged, not labelled.");
     if (draft) draft.label = draft.label === name ? "" : name;
     else if (selected && app.tool.name === "select") {
       const label = selected.label === name ? "" : name;
@@ -1135,14 +1137,15 @@ var Dialogs = class {
   }
   /** Completing while masks have no verdict. */
   undecided(count, go) {
-    const { actions } = this.app;
-    const text = count === 1 ? "1 mask is still to review. Without a verdict it is not kept." : `${count.toLocaleString("en")} masks are still to review. Without a verdict they are not kept.`;
+    const { actions, session } = this.app;
+    const all = { key: "A", text: "Accept them all, then complete", run: () => {
+      actions.acceptAll();
+      go();
+    } };
+    const text = count === 1 ? `1 mask is still to review. Without a verdict it ${session.audit ? "stays open, for another auditor" : "is not kept"}.` : `${count.toLocaleString("en")} masks are still to review. Without a verdict they ${session.audit ? "stay open, for another auditor" : "are not kept"}.`;
     const choices = [
       { key: "N", text: "Go to the next one", main: true, run: () => actions.step(1) },
-      { key: "A", text: "Accept them all, then complete", run: () => {
-        actions.acceptAll();
-        go();
-      } },
+      ...session.audit ? [] : [all],
       { key: "Enter", text: "Complete without them", run: go },
       { key: "Escape", text: "Go on here", run: () => {
       } }
@@ -1231,6 +1234,20 @@ function fillRing(ring, [x0, y0, x1, y1]) {
     }
   }
   return { x0, y0, w, h: h2, bits };
+}
+function crossesItself(ring) {
+  const n = ring.length;
+  for (let i = 0; i < n; i++) {
+    for (let j = i + 2; j < n; j++) {
+      if (i === 0 && j === n - 1) continue;
+      if (cross(ring[i], ring[i + 1], ring[j], ring[(j + 1) % n])) return true;
+    }
+  }
+  return false;
+}
+function cross(a, b, c, d) {
+  const side = (p, q, r) => Math.sign((q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0]));
+  return side(a, b, c) * side(a, b, d) < 0 && side(c, d, a) * side(c, d, b) < 0;
 }
 function capsule(a, b, radius, [x0, y0, x1, y1]) {
   const w = x1 - x0;
@@ -1659,6 +1676,10 @@ function paintPoints(context, points, zoom) {
 // src/drafting.js
 var ANSWER_MS = 15e3;
 var LINE = { color: DRAFT.color, width: 2, dash: [] };
+function meets({ point, box }, { width, height }) {
+  if (point) return point[0] >= 0 && point[1] >= 0 && point[0] <= width && point[1] <= height;
+  return box[0] < width && box[1] < height && box[2] > 0 && box[3] > 0;
+}
 var Drafting = class {
   constructor(app) {
     this.app = app;
@@ -1695,6 +1716,7 @@ var Drafting = class {
     return app.draft;
   }
   prompt(given, tool) {
+    if (!meets(given, this.app.session)) return this.app.say("That is outside the image.");
     const draft = this.begin();
     if (!draft) return;
     draft.addPrompt(given, tool);
@@ -1854,8 +1876,8 @@ var Keeping = class {
     Object.assign(this, { app, storage: storage2 });
   }
   get #key() {
-    const key = this.app.session.view.store_key;
-    return key ? PREFIX2 + key : "";
+    const { store_key, image } = this.app.session.view;
+    return store_key && image ? `${PREFIX2}${store_key}:${image.name}` : "";
   }
   /** Keep the drawing as it is now, or forget the one that was kept. */
   keep() {
@@ -1990,7 +2012,8 @@ var Loader = class {
     app.clock.idle_ms = (view.settings?.idle_s ?? 60) * 1e3;
     app.post.open({ token: view.token, store_key: view.store_key, image: view.image });
     app.empty.hidden = true;
-    app.selected = app.session.byId.get(chosen) ?? null;
+    const meant = same ? null : (view.choose ?? []).find((id) => app.session.byId.has(id));
+    app.selected = app.session.byId.get(chosen ?? meant) ?? null;
     app.hovered = null;
     if (app.draft?.mask) app.draft.mask = app.session.byId.get(app.draft.mask.id) ?? app.draft.mask;
     app.stage.load(picture, view.image, same);
@@ -2182,8 +2205,8 @@ var Details = class {
       parts.push(h("p", { class: "wb-soft", text: `A mask like it was ${was} before.` }));
     }
     const button = (text, key, run) => h("button", { type: "button", class: "wb-button wb-small", onclick: run }, h("span", { text }), h("kbd", { text: key }));
-    const buttons = [button("Edit", "E", () => actions.edit())];
-    if (!session.audit) buttons.push(button("Draw anew", "⇧R", () => actions.redraw()));
+    const drawing = [button("Edit", "E", () => actions.edit()), button("Draw anew", "⇧R", () => actions.redraw())];
+    const buttons = session.audit ? [] : drawing;
     if (mask.verdict !== "none") buttons.push(button("No verdict", "U", () => actions.verdict("none")));
     parts.push(h("div", { class: "wb-buttons" }, ...buttons));
     return parts;
@@ -2233,6 +2256,7 @@ var TOOLS2 = [
   ["brush", "Brush", "B"],
   ["eraser", "Eraser", "E"]
 ];
+var KINDS = { complete: "Check for completeness", second: "Second annotation, on your own" };
 var Frame = class {
   constructor(app) {
     this.app = app;
@@ -2310,7 +2334,7 @@ var Frame = class {
     const { images_done = 0, images = 0, masks_done = 0, masks = 0 } = view.progress ?? {};
     setText(this.name, view.image?.name ?? "");
     this.name.title = view.image ? `${view.image.name}, ${view.image.width} × ${view.image.height} px` : "";
-    const kind = view.mode === "audit" ? "Audit: judge without scores" : { complete: "Complete image: look again" }[view.queue?.kind];
+    const kind = view.mode === "audit" ? "Audit: judge without scores" : KINDS[view.queue?.kind];
     this.mode.hidden = !kind;
     setText(this.mode, kind ?? "");
     const whole = `${images_done.toLocaleString("en")}/${counted(images, "image")}`;
@@ -2325,6 +2349,7 @@ var Frame = class {
     this.undo.disabled = !app.draft && !gestures.last;
     this.redo.disabled = !app.draft && !gestures.next;
     setText(this.completing[1].firstChild, app.draft ? "Save mask" : "Complete");
+    this.verdicts[3].hidden = app.session.audit;
     for (const button of this.verdicts.slice(0, 2)) button.disabled = !app.selected || Boolean(app.draft);
   }
   zoomed(scale) {
@@ -3113,7 +3138,9 @@ var PolygonTool = class {
   close(erase = false) {
     const { draft } = this.app;
     if (!draft?.corners.length) return false;
+    const crosses = crossesItself(draft.corners);
     const closed = draft.closePolygon(!erase);
+    if (closed && crosses) this.app.say("The polygon crosses itself: where it covers its inside twice, that is left out.");
     if (!closed) this.app.say("That polygon holds no pixel: it needs three corners that are not on one line.");
     if (!closed) draft.dropCorners();
     this.app.drafting.changed();
@@ -3299,6 +3326,7 @@ var App = class {
     if (aim) this.session.gestures.settle(aim);
     if (!reply.ok) {
       this.say(reply.error ?? "The kernel refused that.", "error");
+      if (message?.kind === "prompt") this.drafting.asked = null;
       if (aim) this.touched(this.session.turn(aim, message.kind === "redo"));
       this.session.gestures.settle(aim);
       this.touched(this.session.revert(gesture));
