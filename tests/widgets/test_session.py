@@ -363,9 +363,10 @@ def test_audit__can_be_skipped_and_gone_back_to_blind(project):
         window.send("complete", confirmed=True)
     project.add_annotator("sen", "senior")
     project.draw_audit(seed=1, share=1.0)
-    senior = Window(project, annotator="sen")
+    senior = Window(project, annotator="sen", client="sen")
     first = senior.view["image"]["name"]
     done = senior.send("complete", confirmed=True)
+    assert done["ok"], done
     assert senior.view["image"]["name"] != first
     senior.send("open", which="previous")
     assert (senior.view["image"]["name"], senior.view["mode"]) == (first, "audit")
@@ -402,10 +403,11 @@ def test_second__counts_its_own_progress_and_can_be_gone_back_to(project):
     window = Window(project)
     for _ in range(3):
         window.send("complete", confirmed=True)
-    second = Window(project, annotator="bob", queue=project.queue(second=True))
+    second = Window(project, annotator="bob", client="bob", queue=project.queue(second=True))
     assert second.view["progress"]["images_done"] == 0
     first = second.view["image"]["name"]
     done = second.send("complete", confirmed=True)
+    assert done["ok"], done
     assert done["progress"]["images_done"] == 1
     assert second.send("open", which="previous")["ok"]
     assert second.view["image"]["name"] == first
