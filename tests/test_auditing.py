@@ -133,7 +133,7 @@ def test_draw_audit__who_drew_a_mask_does_not_judge_it_though_another_accepted_i
 def test_queue__an_audit_of_images_nobody_reviewed_is_handed_out_as_one(tmp_path, monkeypatch):
     desk.install(monkeypatch)
     with desk.make(tmp_path, n=2) as project:
-        project.triage(desk.OPEN.replace(predicted_iou=0.5))  # nothing is flagged
+        project.triage(desk.OPEN.replace(predicted_iou=0.5, predicted_iou_margin=0.0))  # nothing is flagged
         project.draw_audit(reviewed_only=False)
         queue = project.queue()
         first = queue.claim("s")
