@@ -54,7 +54,9 @@ class Board:
     @functools.cached_property
     def proposed(self) -> dict[str, int]:
         """Outcomes of the automatic masks by id; in an audit nothing, since there they are only what is left to judge."""
-        own = np.flatnonzero(~self.review.drawn) if not self.blind else []
+        if self.blind:
+            return {}
+        own = np.flatnonzero(~self.review.drawn)
         return {str(self.review.masks.mask_id[k]): int(self.review.outcome[k]) for k in own}
 
     @property
