@@ -16,6 +16,7 @@ from workbench.triage.limits import PoolError
 from workbench.views import apps, page_thresholds
 from workbench.views.campaign import Campaign
 from workbench.views.pools import pool_of
+from workbench.views.view import query_of
 
 
 def page(folder):
@@ -35,7 +36,7 @@ def test_address__odd_parts_leave_the_page_whole(tmp_path, monkeypatch, search):
             patched.setattr(type(pn.state), "location", Place())
             view._from_address()
         assert view.state.predicted_iou == (0.7 if "0.7" in search else view.reference.predicted_iou)
-    assert page_thresholds._query("?a=%C2%B2&b=") == {"a": "²", "b": ""}
+    assert query_of("?a=%C2%B2&b=") == {"a": "²", "b": ""}
 
 
 def test_floors__what_lies_below_them_is_refused_by_page_and_project(tmp_path):

@@ -7,13 +7,14 @@ import sys
 from typing import Any
 
 import panel as pn
+from panel.io.location import Location
 from panel.io.resources import get_dist_path
 
 from workbench.views import layout
 from workbench.views.campaign import Campaign
 from workbench.views.latest import LOG
 from workbench.views.layout import PAGES
-from workbench.views.view import View
+from workbench.views.view import View, query_of
 
 __all__ = ["PAGES", "app", "view"]
 
@@ -43,7 +44,7 @@ def app(name: str, place: str | None = None, database: str | None = None) -> Any
     name : cycles, calibration, thresholds, review or quality
     place : folder of the project; None for the first argument of the command (`--args PROJECT`)
     """
-    _keep_to_own_host()
+    _before_anything()
     place = place if place is not None else (sys.argv[1] if len(sys.argv) > 1 else None)
     database = database or (sys.argv[2] if len(sys.argv) > 2 else None)
     if place is None:
@@ -57,11 +58,22 @@ def app(name: str, place: str | None = None, database: str | None = None) -> Any
     return layout.frame(name, title, main, main.sidebar)
 
 
-def _keep_to_own_host() -> None:
-    """Say where Panel's files lie before anything is made.
+class Address(Location):
+    """The address of a page whose query is text: Panel reads numbers from it, and an odd one ("²") would end the page."""
+
+    @property
+    def query_params(self) -> dict[str, Any]:
+        """The parts of the query, as they are."""
+        return query_of(self.search)
+
+
+def _before_anything() -> None:
+    """Say where Panel's files lie, and how the address is read, before anything is made.
 
     Panel says it only when it sends the page; until then its style sheets are looked for at its own host.
     """
     doc = pn.state.curdoc
     if doc is not None and doc.session_context is not None:
         doc.template_variables["dist_url"] = get_dist_path(cdn=False)
+        # before Panel makes one of its own
+        pn.state._locations[doc] = Address.from_request(doc.session_context.request)  # type: ignore[attr-defined, no-untyped-call]

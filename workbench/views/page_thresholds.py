@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 import numpy as np
 import panel as pn
@@ -36,7 +36,7 @@ from workbench.views.thresholds import (
     inside,
     moved,
 )
-from workbench.views.view import View
+from workbench.views.view import View, query_of
 
 SETTLED_MS = 350  # after this long without a move the slower parts of the page follow
 BUILDING_MS = 400
@@ -159,7 +159,7 @@ class ThresholdsView(View):
         location = pn.state.location if self.live else None
         if location is None:
             return
-        problems = self.state.from_query(_query(location.search))
+        problems = self.state.from_query(query_of(location.search))
         if problems:
             self.say("; ".join(problems), "info")
 
@@ -295,7 +295,7 @@ class ThresholdsView(View):
         self._settling = None
         if self.live and pn.state.location is not None:
             keep = set(self.state.param)
-            others = {k: v for k, v in _query(pn.state.location.search).items() if k not in keep}
+            others = {k: v for k, v in query_of(pn.state.location.search).items() if k not in keep}
             pn.state.location.search = _search({**others, **self.state.to_query()})
         if self.pooled is not None:
             self.figures.send_slow()
@@ -390,11 +390,6 @@ class ThresholdsView(View):
             size="small",
             width=190,
         )
-
-
-def _query(search: str) -> dict[str, str]:
-    """Return the parts of an address after its "?", each as text; Panel's own reading refuses some of them."""
-    return dict(parse_qsl(search.removeprefix("?"), keep_blank_values=True))
 
 
 def _search(query: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qsl
 
 import panel as pn
 from bokeh.document import Document
@@ -27,6 +28,11 @@ pn.extension("tabulator", inline=True, notifications=False)
 def login_name() -> str:
     """Return the name that somebody has logged in with; "" without a login."""
     return str(pn.state.user) if pn.state.user and pn.state.user != "guest" else ""
+
+
+def query_of(search: str) -> dict[str, str]:
+    """Return the parts of an address after its "?", each as text."""
+    return dict(parse_qsl(search.removeprefix("?"), keep_blank_values=True))
 
 
 class View(pn.viewable.Viewer):
