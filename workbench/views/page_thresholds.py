@@ -185,21 +185,26 @@ class ThresholdsView(View):
         self._watch(building, key)
 
     def _watch(self, building: Any, key: tuple[str, str]) -> None:
-        """Show how far a pool is until it is ready."""
-        self.progress.visible = True
+        """Show how far a pool is until it is ready; what moves before the browser has the page may be lost."""
 
         def look() -> None:
             if key != self._built_for:
                 callback.stop()
                 return
-            self.progress.value = round(100 * building.share)
+            self.progress.param.update(value=round(100 * building.share), visible=True)
             self.status.visible = True
             self.status.object = f'<p role="status">Building the {KINDS[key[0]]}: {building.done:,} of {building.total:,} images read …</p>'
             if building.future.done():
                 callback.stop()
                 self._ready(*_outcome(building.future.result))
 
-        callback = pn.state.add_periodic_callback(self.guarded(look), period=BUILDING_MS)
+        callback: Any = None
+
+        def begin() -> None:
+            nonlocal callback
+            callback = pn.state.add_periodic_callback(self.guarded(look), period=BUILDING_MS)
+
+        self.soon(begin)
 
     def _ready(self, pooled: Pooled | None, error: BaseException | None) -> None:
         self.progress.visible = self.status.visible = False
