@@ -105,7 +105,7 @@ def _mean(test: Judged, column: NDArray[np.float32], rng: np.random.Generator) -
     """Return the mean of a column over the rows that have it, the images drawn anew."""
     there, images = np.isfinite(column), len(test.comparison.image_ids)
     of, values = test.comparison.image_of_row[there], column[there].astype(np.float64)
-    sums, counts = np.bincount(of, values, images), np.bincount(of, minlength=images).astype(np.float64)
+    sums, counts = (np.bincount(of, weights, images).astype(np.float64) for weights in (values, np.ones(len(of))))
     return bootstrap_many(sums[None], counts[None], rng, of_events=False).interval(0)
 
 
