@@ -599,6 +599,28 @@ def test_embedding__verifier_that_beats_predicted_iou_becomes_a_reason_to_flag(p
         project.measure_embedding(sam)
 
 
+def test_completeness__is_the_verifiers_where_it_beats_coverage(project, monkeypatch):
+    import dataclasses
+
+    from workbench.calibrate.verifier import COMPLETE, Verifier
+    from workbench.loop.calibration import IMAGE_COLUMNS, Calibration
+
+    image = project.images()["image_id"].iloc[0]
+    assert project.completeness(image) is None  # not calibrated yet
+    found = project.calibrate(draws=50)
+    n = len(IMAGE_COLUMNS)
+    arrays = {"mean": np.zeros(n), "scale": np.ones(n), "slope": np.eye(n)[:, :1], "offset": np.array([-2.0])}
+    verifier = Verifier(COMPLETE, "logistic", IMAGE_COLUMNS, arrays)  # by the number of auto-accepted masks alone
+    useful = dataclasses.replace(found.complete, verifier=verifier, useful=True)
+    monkeypatch.setattr(type(project), "calibration", lambda _: dataclasses.replace(found, complete=useful))
+    accepted = wb.triage(project.proposals(image), project.triage_config()).counts()["auto_accepted"]
+    assert project.completeness(image) == pytest.approx(1 / (1 + np.exp(2 - accepted)))
+    useless = dataclasses.replace(useful, useful=False)
+    monkeypatch.setattr(type(project), "calibration", lambda _: dataclasses.replace(found, complete=useless))
+    assert project.completeness(image) is None
+    assert isinstance(found, Calibration)
+
+
 def test_cli__embedding_loads_the_model_of_the_run(project, tmp_path, monkeypatch):
     asked = []
 

@@ -77,6 +77,19 @@ class Calibrating(Reviewing):
         kept = calibrations.latest(self.catalog, "calibration", self._run_id())
         return self._calibration_of(kept.result, kept.images, kept.id) if kept else None
 
+    def completeness(self, image: str) -> float | None:
+        """Return the chance that the auto-accepted masks of an image are all there are, by the calibration's verifier.
+
+        None before a calibration of the latest run, where the verifier does not beat coverage, or without proposals.
+        """
+        from workbench.loop import calibration
+
+        found = self.calibration()
+        rows, triaged = self._shown.triaged(self._shown.latest(), self._chosen([image], None)[0].image_id or "")
+        if found is None or not len(rows):
+            return None
+        return calibration.completeness(found, rows, triaged)
+
     def certify(self, alpha: float = 0.05, delta: float = 0.05, *, labels: int | None = None) -> Certificates:
         """Certify that at most `alpha` of what is accepted is wrong, with confidence 1 − `delta`: of this pool, of images to come.
 

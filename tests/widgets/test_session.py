@@ -214,6 +214,24 @@ def test_complete__asks_first_and_opens_the_next(window, project):
     assert window.view["image"]["name"] != name
 
 
+def test_complete__asks_where_the_verifier_doubts_it_until_somebody_adds_a_mask(window, project, monkeypatch):
+    proposed = [*ids(window, "flagged"), *ids(window, "discarded")]
+    for mask in proposed:  # no proposal is left that the region could hold
+        window.send("verdict", mask=mask, verdict="reject")
+    monkeypatch.setattr(type(project), "completeness", lambda *_: 0.9)
+    sure = window.send("complete")
+    if "dialog" in sure:
+        assert "verifier" not in sure["dialog"]["text"]
+    else:
+        window.send("open", which="previous")
+    monkeypatch.setattr(type(project), "completeness", lambda *_: 0.2)
+    doubted = window.send("complete")
+    assert "the verifier gives 20% that the accepted masks are all there are" in doubted["dialog"]["text"]
+    window.send("draw", **drawn(0, 0, 9, 9))
+    again = window.send("complete")
+    assert "verifier" not in again.get("dialog", {}).get("text", "")
+
+
 def retriage(project):
     """Another cell moves a threshold: masks that were accepted by themselves are flagged."""
     project.triage(project.triage_config().replace(predicted_iou=0.999))

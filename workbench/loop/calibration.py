@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workbench.calibrate.recalibrate import Recalibration, Tried, choose
 from workbench.calibrate.reduction import Reduction
@@ -16,7 +17,8 @@ from workbench.images import assign_role
 from workbench.loop.embedding import OF_IMAGES, OF_MASKS, Embedded
 from workbench.loop.labelling import Labelled
 from workbench.plotted import Plotted
-from workbench.tables.outcomes import Outcome
+from workbench.tables.outcomes import Outcome, Triage
+from workbench.tables.proposals import Proposals
 
 TABLES = ("before", "after", "before_auto", "after_auto")
 
@@ -164,22 +166,44 @@ def calibrate(
 IMAGE_COLUMNS = ("auto_accepted", "flagged", "discarded", "flagged_score", "best_discarded", "covered")
 
 
+def _image_values(
+    outcome: NDArray[np.uint8], score: NDArray[np.float64], share: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the columns of an image: of its distinct masks outcome, predicted IoU and share of the image, (N,) each."""
+    score = np.nan_to_num(score)
+    auto, flagged, discarded = (outcome == code for code in (Outcome.auto_accepted, Outcome.flagged, Outcome.discarded))
+    sums = score[flagged].sum(), max(0.0, score[discarded].max(initial=0.0)), min(share[auto].sum(), 1.0)
+    return np.array([auto.sum(), flagged.sum(), discarded.sum(), *sums], np.float64)
+
+
+def completeness(found: Calibration, rows: Proposals, triaged: Triage) -> float | None:
+    """Return the chance that the auto-accepted masks of an image are all there are, by the verifier of images.
+
+    None where it does not beat coverage, or looks at an embedding that is not at hand.
+    """
+    verifier = found.complete.verifier
+    if verifier is None or not found.complete.useful or verifier.embeds:
+        return None
+    some = triaged.distinct
+    share = rows.area_px[some] / np.maximum(rows.sizes_hw[some].astype(np.float64).prod(axis=1), 1)
+    values = _image_values(triaged.outcome[some], rows.predicted_iou[some].astype(np.float64), share)
+    return float(verifier.predict(IMAGE_COLUMNS, values[None])[0])
+
+
 def _of_images(
     rows: Labelled, rng: np.random.Generator, draws: int, seed: int, embedded: Embedded | None
 ) -> Verification:
     """Verify "is this image complete?": whether the auto-accepted masks match every true one; beside coverage."""
     c = rows.comparison
     images = len(c.image_ids)
-    of = c.image_of_row
-    counts = [np.bincount(of[rows.outcome == code], minlength=images) for code in (2, 1, 0)]
-    score = np.nan_to_num(rows.features.score)
-    flagged = np.bincount(of, score * (rows.outcome == Outcome.flagged), images)
-    discarded = np.zeros(images)
-    np.maximum.at(discarded, of, score * (rows.outcome == Outcome.discarded))
     share = np.exp(rows.features.values[:, rows.features.names.index("log_area_share")])
-    covered = np.minimum(np.bincount(of, share * rows.auto, images), 1.0)
+    order = np.argsort(c.image_of_row, kind="stable")
+    cuts = np.searchsorted(c.image_of_row[order], np.arange(1, images))
+    parts = np.split(order, cuts) if images else []
+    values = np.array([_image_values(rows.outcome[k], rows.features.score[k], share[k]) for k in parts])
+    values = values.reshape(images, len(IMAGE_COLUMNS))
+    covered = values[:, -1]
     missed = np.bincount(c.image_of_truth[~c.found(rows.auto, 0.5) & ~c.ignore], minlength=images)
-    values = np.stack([*counts, flagged, discarded, covered], axis=1).astype(np.float64)
     yes, ids = missed == 0, np.array(c.image_ids, dtype=object)
     some, further = c.labelled & rows.whole, None
     if embedded and len(embedded.images):

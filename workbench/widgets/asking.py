@@ -10,6 +10,7 @@ import numpy as np
 from workbench.masks import rle
 from workbench.review.config import ReviewConfig
 from workbench.review.coverage import COVERAGE_TEXT, overlapping_of, unmasked_of
+from workbench.tables.outcomes import Outcome
 from workbench.widgets.board import Board
 from workbench.widgets.messages import MessageError
 from workbench.widgets.packing import pack_live
@@ -83,16 +84,25 @@ def overlap_dialog(board: Board, drawn: str, config: ReviewConfig) -> dict[str, 
     }
 
 
-def coverage_dialog(board: Board, config: ReviewConfig) -> dict[str, Any] | None:
-    """Return the question of R5 on completing an image, with the region it is about; None where there is none."""
-    if board.review.size_hw is None:
+def coverage_dialog(board: Board, config: ReviewConfig, complete: float | None = None) -> dict[str, Any] | None:
+    """Return the question of R5 on completing an image, with the region it is about; None where there is none.
+
+    complete : the chance that the auto-accepted masks are all there are, where a verifier says so; it counts as long as
+        nobody has added to them
+    """
+    review = board.review
+    if review.size_hw is None:
         return None
-    found = unmasked_of(board.review, config)
+    added = review.final & (review.outcome != Outcome.auto_accepted)
+    doubted = complete is not None and complete < 0.5 and not added.any()
+    found = unmasked_of(review, config, incomplete=doubted)
     if not found.ask:
         return None
     held = len(found.holds)
     holds = f", where {held} proposal{'s' * (held != 1)} lie{'s' * (held == 1)} that nobody accepted" if held else ""
-    share = found.area_px / (board.review.size_hw[0] * board.review.size_hw[1])
+    if doubted and not held:
+        holds = f"; the verifier gives {complete:.0%} that the accepted masks are all there are"
+    share = found.area_px / (review.size_hw[0] * review.size_hw[1])
     return {
         "kind": "coverage",
         "text": f"{COVERAGE_TEXT} The region shown has no mask: {share:.0%} of the image{holds}.",

@@ -353,7 +353,8 @@ class Session:
     def _coverage(self, opened: Opened, message: Message) -> dict[str, Any] | None:
         if opened.purpose != "review":
             return None
-        dialog = asking.coverage_dialog(opened.board, self.project.review_config)
+        chance = self.project.completeness(opened.image_id)
+        dialog = asking.coverage_dialog(opened.board, self.project.review_config, chance)
         if dialog is not None:
             self._note_asked("coverage", message, opened)
         return dialog
