@@ -113,7 +113,9 @@ def project_of(folder: Path, count: int, rng: np.random.Generator) -> Iterator[w
         columns = {"boxes_xyxy": rle.to_boxes(rles, SIZE_HW), "area_px": rle.area(rles, SIZE_HW), "sizes_hw": SIZE_HW}
         scores = rng.choice([0.84, 0.95, 0.97], len(rles)).astype(np.float32)
         rows = wb.Proposals.make(image_id=image_id, rles=rles, predicted_iou=scores, model_id="made", **columns)
-        run = runs.begin(project.catalog, "made", "0" * 12, wb.ProposeConfig(pool="distinct", nms_iou=1.0).to_dict(), wb.__version__)
+        run = runs.begin(
+            project.catalog, "made", "0" * 12, wb.ProposeConfig(pool="distinct", nms_iou=1.0).to_dict(), wb.__version__
+        )
         with runs.writing(project.catalog, project.path, run) as writer:
             writer.done(1, SIZE_HW, rows, len(rows), 0.0)
         plain = dict.fromkeys(("unusual_solidity", "unusual_size_z", "overlap", "ambiguous_spread", "border_px"))
