@@ -85,10 +85,10 @@ class Calibrating(Reviewing):
         from workbench.loop import calibration
 
         found = self.calibration()
-        rows, triaged = self._shown.triaged(self._shown.latest(), self._chosen([image], None)[0].image_id or "")
-        if found is None or not len(rows):
+        if found is None:
             return None
-        return calibration.completeness(found, rows, triaged)
+        rows, triaged = self._shown.triaged(self._shown.latest(), self._chosen([image], None)[0].image_id or "")
+        return calibration.completeness(found, rows, triaged) if len(rows) else None
 
     def certify(self, alpha: float = 0.05, delta: float = 0.05, *, labels: int | None = None) -> Certificates:
         """Certify that at most `alpha` of what is accepted is wrong, with confidence 1 − `delta`: of this pool, of images to come.

@@ -215,10 +215,9 @@ def _official() -> Preset:
 
 
 def _bundled() -> Preset:
-    """Floors, NMS and margins read off scenes drawn by `workbench.sam.scenes`, for the weights of this version.
+    """Floors, NMS and margins read off scenes drawn by `workbench.sam.scenes`, for the first weights; not fitted anew since.
 
-    Its predicted IoU is timid and ranks badly on scenes (above 0.75, fewer than one in five was right), so next to nothing
-    is accepted by itself and what lies above 0.5 is flagged for review.
+    The predicted IoU is timid: next to nothing is accepted by itself, and what lies above 0.5 is flagged for review.
     """
     propose = ProposeConfig(points_per_side=32, predicted_iou_floor=0.4, nms_iou=0.5, jitter_sigma_px=2.0)
     triage = TriageConfig(

@@ -176,12 +176,12 @@ def load(catalog: Catalog, reader: shards.ShardReader, names: Iterable[str] | No
     return [_read(reader, path, group) for key, path, group in rows if wanted is None or key in wanted]
 
 
-def version(catalog: Catalog) -> tuple[int, int]:
-    """Return numbers that change when truth is added or replaced: images that have it, and the newest of its shards."""
-    columns = (sa.func.count(), sa.func.coalesce(sa.func.max(truth_images.c.shard_id), 0))
+def version(catalog: Catalog) -> tuple[int, ...]:
+    """Return numbers that change when truth is added or replaced: images that have it, their masks, the newest shard."""
+    sums = (sa.func.sum(truth_images.c.rows), sa.func.max(truth_images.c.shard_id))
+    columns = (sa.func.count(), *(sa.func.coalesce(column, 0) for column in sums))
     with catalog.read() as connection:
-        images_with_truth, newest = connection.execute(sa.select(*columns).select_from(truth_images)).one()
-    return int(images_with_truth), int(newest)
+        return tuple(map(int, connection.execute(sa.select(*columns).select_from(truth_images)).one()))
 
 
 def labels_frame(found: list[TrueMasks]) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,24 +84,28 @@ def overlap_dialog(board: Board, drawn: str, config: ReviewConfig) -> dict[str, 
     }
 
 
-def coverage_dialog(board: Board, config: ReviewConfig, complete: float | None = None) -> dict[str, Any] | None:
+def coverage_dialog(
+    board: Board, config: ReviewConfig, completeness: Callable[[], float | None] = lambda: None
+) -> dict[str, Any] | None:
     """Return the question of R5 on completing an image, with the region it is about; None where there is none.
 
-    complete : the chance that the auto-accepted masks are all there are, where a verifier says so; it counts as long as
-        nobody has added to them
+    completeness : returns the chance that the auto-accepted masks are all there are, where a verifier says so. It is asked
+        where nothing else speaks for a question, and nobody has added to these masks
     """
     review = board.review
     if review.size_hw is None:
         return None
+    found, chance = unmasked_of(review, config), None
     added = review.final & (review.outcome != Outcome.auto_accepted)
-    doubted = complete is not None and complete < 0.5 and not added.any()
-    found = unmasked_of(review, config, incomplete=doubted)
+    if not found.ask and found.share > config.coverage_share and not added.any():
+        chance = completeness()
+        found = unmasked_of(review, config, incomplete=chance is not None and chance < 0.5)
     if not found.ask:
         return None
     held = len(found.holds)
     holds = f", where {held} proposal{'s' * (held != 1)} lie{'s' * (held == 1)} that nobody accepted" if held else ""
-    if doubted and not held:
-        holds = f"; the verifier gives {complete:.0%} that the accepted masks are all there are"
+    if chance is not None:
+        holds = f"; the verifier gives {chance:.0%} that the accepted masks are all there are"
     share = found.area_px / (review.size_hw[0] * review.size_hw[1])
     return {
         "kind": "coverage",

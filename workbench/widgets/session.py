@@ -353,8 +353,9 @@ class Session:
     def _coverage(self, opened: Opened, message: Message) -> dict[str, Any] | None:
         if opened.purpose != "review":
             return None
-        chance = self.project.completeness(opened.image_id)
-        dialog = asking.coverage_dialog(opened.board, self.project.review_config, chance)
+        dialog = asking.coverage_dialog(
+            opened.board, self.project.review_config, lambda: self.project.completeness(opened.image_id)
+        )
         if dialog is not None:
             self._note_asked("coverage", message, opened)
         return dialog
