@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import panel as pn
 import panel_material_ui as pmui
+from panel.util import edit_readonly
 
 from workbench.views import downloads
 
@@ -243,7 +244,7 @@ def navigation(current: str) -> pn.pane.HTML:
 def frame(current: str, project_name: str, main: Any, sidebar: Sequence[Any] = ()) -> Any:
     """Return a whole page: header with links and light or dark, sidebar where there is one, and the main part."""
     page: Any = pmui.Page  # type: ignore[attr-defined]
-    return page(
+    made = page(
         title=project_name[:60],
         meta_title=f"{PAGES[current]} · {project_name}",
         header=[navigation(current)],
@@ -254,5 +255,9 @@ def frame(current: str, project_name: str, main: Any, sidebar: Sequence[Any] = (
         sidebar_width=330,
         theme_config=_ACCENT,
         sx=_HEADER,
-        busy_indicator="linear",
+        busy_indicator=None,
     )
+    # the page follows every callback of the server with its `busy`, and Panel goes over the whole page each time it does
+    with edit_readonly(made):
+        made.busy = False
+    return made

@@ -94,20 +94,28 @@ class View(pn.viewable.Viewer):
             action()
             return
         with self._lock:
-            if self._waiting is not None:
-                self._slow.append(lambda: self._when_seen(action))
-                return
-        self.on_page(lambda: self._when_seen(action))
+            self._slow.append(action)
+            begun = self._waiting is None and len(self._slow) == 1
+        if begun:
+            self.on_page(self._follow)
 
-    def _when_seen(self, action: Callable[[], None]) -> None:
-        """Do it while a browser is connected: people leave a page before it is whole, and go to the next."""
+    def _follow(self) -> None:
+        """Do all that takes long, in one turn: Bokeh goes over the whole page once for each change that it sees by itself.
+
+        Only while a browser is connected: people leave a page before it is whole, and go to the next.
+        """
         doc = self._doc
-        session = getattr(doc.session_context, "session", None) if doc is not None else None
-        if doc is not None and session is not None and not session.connection_count:
-            again = functools.partial(_within, doc, self._guarded(lambda: self._when_seen(action)))
-            doc.add_timeout_callback(again, AGAIN_MS)
-        else:
-            action()
+        if doc is None or not self._slow:
+            return
+        session = getattr(doc.session_context, "session", None)
+        if session is not None and not session.connection_count:
+            doc.add_timeout_callback(functools.partial(_within, doc, self._guarded(self._follow)), AGAIN_MS)
+            return
+        with self._lock:
+            slow, self._slow = self._slow, []
+        with doc.models.freeze():
+            for action in slow:
+                self._guarded(action)()
 
     def later(self, make: Callable[[], list[Any]], height: int) -> pn.Column:
         """Return a place for something that takes long to make.
@@ -164,11 +172,10 @@ class View(pn.viewable.Viewer):
                 time.sleep(0.005)
 
     def _loaded(self) -> None:
-        """Do what came before the page was there, each in a turn of its own: others are served in between."""
+        """Do what came before the page was there."""
         with self._lock:
-            waiting, self._waiting = [*(self._waiting or []), *self._slow], None
-            self._slow = []
-        for action in waiting:
+            waiting, self._waiting = self._waiting or [], None
+        for action in [*waiting, self._follow]:
             self.on_page(action)
 
     def guarded(self, action: Callable[..., None]) -> Callable[..., None]:
