@@ -10,13 +10,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from workbench.sam.asking import draw_questions, mask_losses, pixels_of, true_iou
+from workbench.sam.asking import answer
 from workbench.sam.bundled import build_bundled, load_bundled
 from workbench.sam.checking import auroc
 from workbench.sam.dense import dense_loss, direction_to_middle
+from workbench.sam.lessons import Lessons, collate, drawn_ahead, make_batch
 from workbench.sam.pretrain import TOY, Recipe, Run, main, train
-from workbench.sam.scenes import Scene, draw_scene
-from workbench.sam.stream import VALIDATION_SEEDS, SceneStream
+from workbench.sam.questions import boxes_of, draw_questions, pixels_of
+from workbench.sam.scenes import VALIDATION_SEEDS, Scene, draw_scene, family_table
+from workbench.sam.teaching import answer_batch, mask_losses, normalised, prompt_losses, true_iou, truth_cells
 from workbench.sam.team import form
 
 
@@ -45,15 +47,16 @@ def test_train__toy_run_learns_and_is_exported(tmp_path):
     assert all(torch.isfinite(p).all() for p in sam.parameters())
 
 
-@pytest.mark.parametrize("prompts", [0, 8])
-def test_train_step__lowers_the_loss_on_a_scene_it_sees_again_and_again(tmp_path, prompts):
+@pytest.mark.parametrize("prompted", [False, True])
+def test_train_step__lowers_the_loss_on_a_scene_it_sees_again_and_again(tmp_path, prompted):
     run = Run(replace(TOY, steps=1000, learning_rate=2e-3), tmp_path)
     scenes = [draw_scene(1, 64, "plain"), draw_scene(2, 64, "fluorescence")]
     losses = []
     for step in range(24):
         run.step = step + 50
-        row = run.train_step(scenes, prompts, np.random.default_rng(step))
-        losses.append(row["dense"] + row["mask"])
+        rng = np.random.default_rng(step)
+        dense, mask, _, _ = run.train_step(make_batch(scenes, 8, rng), prompted, rng).tolist()
+        losses.append(dense + mask)
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:3])
 
 
@@ -61,15 +64,15 @@ def test_resume__goes_on_where_it_stopped(tmp_path):
     recipe = replace(TOY, steps=4, dense_share=0.5, check_every=100)
     whole = train(recipe, tmp_path / "whole")
     half = Run(recipe, tmp_path / "half")
-    scenes = [draw_scene(1, 64)]
-    half.train_step(scenes, 4, np.random.default_rng(0))
+    batch = make_batch([draw_scene(1, 64)], 4, np.random.default_rng(0))
+    half.train_step(batch, True, np.random.default_rng(0))
     half.step = 1
     half.save()
     again = Run(recipe, tmp_path / "half")
     again.resume()
     assert again.step == 1
     for run in (half, again):
-        run.train_step(scenes, 4, np.random.default_rng(1))
+        run.train_step(batch, True, np.random.default_rng(1))
     ours, theirs = half.sam.state_dict(), again.sam.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert train(recipe, tmp_path / "half", resume=True).step == whole.step
@@ -80,23 +83,92 @@ def test_resume__nothing_to_resume_is_said(tmp_path):
         train(TOY, tmp_path, resume=True)
 
 
-def test_stream__two_readers_see_the_same_scenes_and_none_is_for_validation(tmp_path):
-    with SceneStream(64, 7, 0, 4) as one, SceneStream(64, 7, 0, 4) as two:
-        a = [s for i in range(4) for s in one.batch(np.random.default_rng(i), 3, 1)]
-        b = [s for i in range(4) for s in two.batch(np.random.default_rng(i), 3, 1)]
-        assert all(np.array_equal(x.image, y.image) for x, y in zip(a, b, strict=True))
-        assert one.drawn == 3 + 3
-        assert one.next_seed < VALIDATION_SEEDS
+def test_lessons__are_the_same_every_time_and_none_is_for_validation():
+    lessons = Lessons(size_px=64, scenes=3, new=1, prompts=8, kept=4, first_seed=7)
+    one, two = drawn_ahead(lessons, 0), drawn_ahead(lessons, 0)
+    for _ in range(4):
+        assert all(torch.equal(x, y) for x, y in zip(next(one), next(two), strict=True))
     assert Recipe().first_scene < VALIDATION_SEEDS
+
+
+def test_lessons__workers_draw_seeds_of_their_own():
+    lessons = Lessons(size_px=64, scenes=2, new=2, prompts=4, kept=4, first_seed=7)
+    ahead = drawn_ahead(lessons, 2)
+    first, second = next(ahead), next(ahead)
+    assert first.images.shape == second.images.shape == (2, 64, 64, 3)
+    assert not torch.equal(first.owners, second.owners)
+
+
+@pytest.mark.parametrize("points", [1, 3])
+def test_answer_batch__says_what_the_model_says_of_each_scene_alone(points):
+    rng = np.random.default_rng(points)
+    scenes = [draw_scene(seed, 64) for seed in (3, 4)]
+    questions = [draw_questions(scene, 10, rng, points) for scene in scenes]
+    windows = np.array([[0, 5], [28, 11]])
+    batch, sam = collate(scenes, questions, windows), build_bundled()
+    with torch.no_grad():
+        embedding = sam.image_encoder(normalised(sam, batch.images))
+        logits, predicted = answer_batch(sam, embedding, batch)
+        for i, asked in enumerate(questions):
+            alone = answer(sam, embedding[i : i + 1], asked, (int(windows[i, 0]), int(windows[i, 1])))
+            assert torch.allclose(logits[i], alone[0], atol=1e-4)
+            assert torch.allclose(predicted[i], alone[1], atol=1e-5)
+
+
+def test_prompt_losses__a_scene_beside_another_is_taught_as_alone():
+    """Scenes of a batch share padded tables; none may see the other's objects."""
+    rng = np.random.default_rng(0)
+    scenes = [square_scene(), draw_scene(5, 64, "crowd")]
+    batch = collate(scenes, [draw_questions(scene, 10, rng) for scene in scenes], np.zeros((2, 2), np.int64))
+    logits, predicted = torch.randn(2, 10, 4, 16, 16), torch.rand(2, 10, 4)
+    both = true_iou(logits, batch.owners, batch.family)
+    for i, scene in enumerate(scenes):
+        n = len(scene)
+        family = torch.from_numpy(family_table(scene.parents))
+        alone = true_iou(logits[i : i + 1], torch.from_numpy(scene.owner)[None], family[None])[0]
+        assert torch.equal(both[i, ..., :n], alone)
+        assert not both[i, ..., n:].any()
+    mask, iou, best = prompt_losses(logits, predicted, batch)
+    assert 0 <= float(best) < 0.5
+    assert float(mask) > 0
+    assert float(iou) > 0
+
+
+def test_prompt_losses__nothing_asked_for_teaches_the_predicted_iou_alone():
+    empty = Scene(np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.int16), np.zeros(1, np.int16), "plain")
+    for points in (1, 3):
+        asked = draw_questions(empty, 10, np.random.default_rng(0), points)
+        assert (asked.targets == 0).all()
+        batch = collate([empty], [asked], np.zeros((1, 2), np.int64))
+        logits = torch.zeros(1, 10, 4, 16, 16, requires_grad=True)
+        mask, iou, best = prompt_losses(logits, torch.full((1, 10, 4), 0.5), batch)
+        assert float(mask) == 0
+        assert float(iou) == 0.25
+        assert best.isnan()
+
+
+def test_truth_cells__count_every_other_pixel_of_wholes_and_parts():
+    scene = square_scene()
+    batch = collate([scene], [draw_questions(scene, 5, np.random.default_rng(0))], np.zeros((1, 2), np.int64))
+    cells = truth_cells(batch, torch.zeros(1, dtype=torch.int64), torch.tensor([[2, 3]]))[0]
+    whole = F.avg_pool2d(torch.from_numpy(scene.masks[1:3, 1::2, 1::2]).float(), 2)
+    assert torch.equal(cells, whole)
+
+
+def test_boxes_of__hold_parts_that_stick_out():
+    owner = np.zeros((64, 64), np.int16)
+    owner[10:20, 10:20] = 1
+    owner[12:18, 20:40] = 2  # a part beside the rest of its whole
+    scene = Scene(np.zeros((64, 64, 3), np.uint8), owner, np.array([0, 0, 1], np.int16), "plain")
+    rng = np.random.default_rng(0)
+    boxes = np.mean([boxes_of(scene, np.array([1, 2]), rng) for _ in range(200)], axis=0)
+    assert np.allclose(boxes, [[10, 10, 40, 20], [20, 12, 40, 18]], atol=0.6)
 
 
 def test_draw_questions__targets_are_what_lies_under_the_points():
     scene = square_scene()
     for seed in range(12):
         q = draw_questions(scene, 20, np.random.default_rng(seed))
-        if not q.pointed.any():
-            assert (q.labels[:, 0] == 1).all()
-            continue
         xy = q.points_xy[:, 0].astype(int)
         leaf = scene.owner[xy[:, 1], xy[:, 0]]
         single = q.targets[q.pointed]
@@ -106,14 +178,6 @@ def test_draw_questions__targets_are_what_lies_under_the_points():
         assert (q.boxes_xyxy >= 0).all()
         assert (q.boxes_xyxy <= 64).all()
         assert (q.targets[~q.pointed, 0] > 0).all()
-
-
-def test_draw_questions__a_scene_without_objects_gives_background_points():
-    empty = Scene(np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.int16), np.zeros(1, np.int16), "plain")
-    q = draw_questions(empty, 10, np.random.default_rng(0))
-    assert (q.targets == 0).all()
-    assert q.boxes_xyxy is None
-    assert true_iou(torch.zeros(10, 4, 16, 16), empty).shape == (10, 4, 0)
 
 
 def test_pixels_of__lie_on_their_objects():
@@ -128,7 +192,8 @@ def test_true_iou__of_the_truth_itself_and_of_half_of_it():
     logits = torch.full((1, 2, 16, 16), -9.0)
     logits[0, 0, 1:7, 1:7] = 9.0  # rows and columns 4 to 28: the first square
     logits[0, 1, 1:7, 1:4] = 9.0
-    overlap = true_iou(logits, scene)[0]
+    family = torch.from_numpy(family_table(scene.parents))
+    overlap = true_iou(logits[None], torch.from_numpy(scene.owner)[None], family[None])[0, 0]
     assert overlap[0, 0] == pytest.approx(1.0, abs=0.1)
     assert overlap[1, 0] == pytest.approx(0.5, abs=0.1)
     assert (overlap[:, 1:] == 0).all()
@@ -145,20 +210,20 @@ def test_mask_losses__equal_their_plain_definition():
 
 
 def test_direction_to_middle__points_inwards():
-    owner = np.zeros((8, 8), np.int32)
-    owner[2:5, 2:7] = 1
-    x, y = direction_to_middle(owner)
+    owner = torch.zeros(2, 8, 8, dtype=torch.int64)
+    owner[1, 2:5, 2:7] = 1
+    none, (x, y) = direction_to_middle(owner)
+    assert not none.any()
     assert x[3, 2] > 0 > x[3, 6]
     assert y[2, 4] > 0 > y[4, 4]
     assert x[3, 4] == y[3, 4] == x[0, 0] == 0
 
 
 def test_dense_loss__falls_when_the_answer_is_right():
-    owner = square_scene().owner[None]
+    owner = torch.from_numpy(square_scene().owner)[None]
     wrong = torch.zeros(1, 12, 16, 16)
     right = wrong.clone()
-    inside = torch.from_numpy((owner[:, 1::4, 1::4] > 0).astype(np.float32))
-    right[:, 0] = inside * 16 - 8
+    right[:, 0] = (owner[:, 1::4, 1::4] > 0).float() * 16 - 8
     assert dense_loss(right, owner, np.random.default_rng(0)) < dense_loss(wrong, owner, np.random.default_rng(0))
 
 

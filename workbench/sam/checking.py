@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 from scipy.stats import rankdata
 from segment_anything.modeling import Sam
-from torch import Tensor
 
-from workbench.sam.asking import Questions, answer, true_iou
 from workbench.sam.bundled import GRID, STRIDE_PX
-from workbench.sam.scenes import Scene, draw_scene
-from workbench.sam.stream import VALIDATION_SEEDS
+from workbench.sam.lessons import collate
+from workbench.sam.questions import Questions
+from workbench.sam.scenes import VALIDATION_SEEDS, Scene, draw_scene
+from workbench.sam.teaching import answer_batch, normalised, true_iou
 
 
-def to_input(sam: Sam, scenes: list[Scene]) -> Tensor:
-    """Return (B, 3, H, W) float, normalised as `Sam.preprocess` does."""
-    pixels = torch.from_numpy(np.stack([scene.image for scene in scenes])).permute(0, 3, 1, 2).float()
-    normalised: Tensor = (pixels - sam.pixel_mean) / sam.pixel_std
-    return normalised
+@functools.lru_cache(maxsize=256)
+def held_out(number: int, size_px: int) -> Scene:
+    """Return a scene that is never trained on."""
+    return draw_scene(VALIDATION_SEEDS + number, size_px)
 
 
 @torch.no_grad()
@@ -32,24 +33,22 @@ def check_on_scenes(sam: Sam, count: int, size_px: int) -> dict[str, float]:
     """
     met50 = met75 = truths = 0
     best, scores, rights = [], [], []
+    at = np.arange(STRIDE_PX // 2, size_px, STRIDE_PX)
+    xy = np.stack(np.meshgrid(at, at), axis=-1).reshape(-1, 1, 2).astype(np.float32)
+    shift = np.full((1, 2), (GRID - size_px // STRIDE_PX) // 2)
     for i in range(count):
-        scene = draw_scene(VALIDATION_SEEDS + i, size_px)
+        scene = held_out(i, size_px)
         if not len(scene):
             continue
-        embedding = sam.image_encoder(to_input(sam, [scene]))
-        at = np.arange(STRIDE_PX // 2, size_px, STRIDE_PX)
-        xy = np.stack(np.meshgrid(at, at), axis=-1).reshape(-1, 1, 2).astype(np.float32)
         leaf = scene.owner[xy[:, 0, 1].astype(int), xy[:, 0, 0].astype(int)].astype(np.int64)
-        q = Questions(xy, np.ones(xy.shape[:2], np.float32), None, np.stack([leaf, 0 * leaf], 1), leaf >= 0)
-        shift = (GRID - size_px // STRIDE_PX) // 2
-        logits, predicted = answer(sam, embedding, q, (shift, shift))
-        overlap, predicted = true_iou(logits, scene)[:, 1:], predicted[:, 1:]
+        asked = Questions(xy, np.ones(xy.shape[:2], np.float32), None, np.stack([leaf, 0 * leaf], 1), leaf >= 0)
+        batch = collate([scene], [asked], shift).to(sam.pixel_mean.device)
+        logits, predicted = answer_batch(sam, sam.image_encoder(normalised(sam, batch.images)), batch)
+        overlap, predicted = true_iou(logits, batch.owners, batch.family)[0, :, 1:].cpu(), predicted[0, :, 1:].cpu()
         offered = torch.where((predicted > 0.5)[..., None], overlap, torch.zeros(())).amax(dim=(0, 1))
-        met50, met75, truths = (
-            met50 + int((offered >= 0.5).sum()),
-            met75 + int((offered >= 0.75).sum()),
-            truths + len(scene),
-        )
+        met50 += int((offered >= 0.5).sum())
+        met75 += int((offered >= 0.75).sum())
+        truths += len(scene)
         reached = overlap.amax(dim=2)
         best.append(reached.amax(dim=1)[torch.from_numpy(leaf > 0)])
         scores.append(predicted.flatten())

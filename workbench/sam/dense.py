@@ -30,19 +30,30 @@ class DenseHead(nn.Module):
         return y
 
 
-def direction_to_middle(owner: np.ndarray) -> np.ndarray:
-    """Return (2, H, W) float32: from each pixel of an object to its centroid, x and y, squashed to (−1, 1)."""
-    height, width = owner.shape
-    yy, xx = np.mgrid[:height, :width].astype(np.float32)
-    flat = owner.ravel()
-    count = np.maximum(np.bincount(flat), 1)
-    cx = (np.bincount(flat, xx.ravel()) / count)[owner] - xx
-    cy = (np.bincount(flat, yy.ravel()) / count)[owner] - yy
-    reach = REACH_PX / CELL_PX
-    return np.tanh(np.stack([cx, cy]) / reach).astype(np.float32) * (owner > 0)
+def direction_to_middle(owner: Tensor) -> Tensor:
+    """Return (B, 2, H, W) float: from each pixel of an object to its centroid, x and y, squashed to (−1, 1).
+
+    Parameters
+    ----------
+    owner : (B, H, W) int64, the object of each pixel; 0 is background
+    """
+    b, height, width = owner.shape
+    at = torch.stack(
+        [
+            torch.arange(width, device=owner.device).float().expand(height, width),
+            torch.arange(height, device=owner.device).float()[:, None].expand(height, width),
+        ]
+    ).flatten(1)  # (2, H·W), x and y
+    objects = int(owner.max()) + 1
+    flat = (owner + objects * torch.arange(b, device=owner.device)[:, None, None]).flatten()
+    count = torch.bincount(flat, minlength=b * objects).clamp(min=1)
+    sums = torch.zeros(2, b * objects, device=owner.device).index_add_(1, flat, at.repeat(1, b))
+    off = (sums / count)[:, flat] - at.repeat(1, b)
+    off = off.view(2, b, height, width).transpose(0, 1) / (REACH_PX / CELL_PX)
+    return off.tanh() * (owner > 0)[:, None]
 
 
-def dense_loss(out: Tensor, owners: np.ndarray, rng: np.random.Generator) -> Tensor:
+def dense_loss(out: Tensor, owners: Tensor, rng: np.random.Generator) -> Tensor:
     """Return the mean dense loss of a batch.
 
     Parameters
@@ -52,15 +63,14 @@ def dense_loss(out: Tensor, owners: np.ndarray, rng: np.random.Generator) -> Ten
     rng : draws which pairs of pixels are compared
     """
     b, h, w = len(owners), owners.shape[1] // CELL_PX, owners.shape[2] // CELL_PX
-    cells = owners.reshape(b, h, CELL_PX, w, CELL_PX).transpose(0, 1, 3, 2, 4).reshape(b, h, w, -1)
-    inside = torch.from_numpy((cells > 0).mean(axis=-1, dtype=np.float32))
-    border = torch.from_numpy((cells.min(axis=-1) != cells.max(axis=-1)).astype(np.float32))
-    middle = np.ascontiguousarray(cells[..., 5])
-    to_middle = torch.from_numpy(np.stack([direction_to_middle(owner) for owner in middle]))
-    owner = torch.from_numpy(middle.astype(np.int32))
+    cells = owners.view(b, h, CELL_PX, w, CELL_PX).transpose(2, 3).flatten(3)
+    inside = (cells > 0).float().mean(dim=3)
+    border = (cells.amin(dim=3) != cells.amax(dim=3)).float()
+    owner = cells[..., 5].long()
     loss = F.binary_cross_entropy_with_logits(out[:, 0], inside)
     loss = loss + F.binary_cross_entropy_with_logits(out[:, 1], border)
     in_object = (owner > 0).float()[:, None]
+    to_middle = direction_to_middle(owner)
     off = (F.smooth_l1_loss(out[:, 2:4], to_middle, reduction="none", beta=0.2) * in_object).sum()
     loss = loss + 2 * off / (in_object.sum() + 1)
     return loss + pair_loss(out[:, 4:], owner, rng)

@@ -2,8 +2,9 @@
 
 First a dense stage (what every pixel is), then prompts on windows of 256 px, towards the end ever more whole frames of
 512 px. Everything is drawn from the seed; the schedule runs over `--steps`, or over `--minutes` of time spent. The
-shipped weights are a moving average of the trained ones, and the checkpoint is chosen on held-out scenes alone. With
-glibc, MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000 in the environment spares the page faults of large buffers.
+shipped weights are a moving average of the trained ones, and the checkpoint is chosen on held-out scenes alone. On a GPU
+`--device cuda --processes 1 --windows 64 --prompts 48 --workers 14`, with a core for each worker; on CPUs with glibc,
+MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000 in the environment spares the page faults of large buffers.
 """
 
 from __future__ import annotations
@@ -13,19 +14,20 @@ import json
 import math
 import multiprocessing as mp
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from workbench.sam.asking import answer, draw_questions, prompt_losses
-from workbench.sam.bundled import GRID, WIDTH, build_bundled, fill, write_bundled
-from workbench.sam.checking import check_on_scenes, to_input
+from workbench.sam.bundled import WIDTH, build_bundled, fill, write_bundled
+from workbench.sam.checking import check_on_scenes
 from workbench.sam.dense import DenseHead, dense_loss
-from workbench.sam.scenes import Scene
-from workbench.sam.stream import SceneStream, end_with_parent
-from workbench.sam.team import Team, form
+from workbench.sam.lessons import Batch, Lessons, drawn_ahead
+from workbench.sam.teaching import answer_batch, normalised, prompt_losses
+from workbench.sam.team import Team, end_with_parent, form
 
 ARCHITECTURE = (
     "segment_anything Sam, 512 px input; convolutional encoder at strides 4, 8, 16, 32 (48, 96, 192, 256 channels), "
@@ -43,14 +45,18 @@ NEXT = (
 )
 
 
+LOSSES = ("dense", "mask", "iou", "best_iou")
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What a training run is made of; written into its log.
 
     seed, steps (0: by time), minutes
-    windows, window_px, prompts : scenes a step, their side, prompts a scene
-    frames, frame_px, frame_prompts : the same for whole frames
-    new : scenes of a step that were not used before
+    device : "cpu" or a device of CUDA, where encoder and decoder run in bfloat16
+    windows, window_px : scenes a step, their side; a quarter of them (`new`) were not used before
+    frame_px : side of whole frames, of which a step takes a quarter as many (`frames`)
+    prompts : of each scene
     dense_share : share of the run without prompts
     learning_rate, decay, average : peak rate of AdamW, its weight decay, the moving average's decay
     check_every : steps between checks on held-out scenes; checks : how many scenes
@@ -62,13 +68,11 @@ class Recipe:
     seed: int = 0
     steps: int = 0
     minutes: float = 120.0
+    device: str = "cpu"
     windows: int = 2
     window_px: int = 256
-    prompts: int = 32
-    frames: int = 1
     frame_px: int = 512
-    frame_prompts: int = 32
-    new: int = 1
+    prompts: int = 32
     dense_share: float = 0.12
     learning_rate: float = 1.0e-3
     decay: float = 0.02
@@ -80,27 +84,27 @@ class Recipe:
     kept: int = 1000
     first_scene: int = 0
 
+    @property
+    def frames(self) -> int:
+        """Whole frames of a step."""
+        return math.ceil(self.windows / 4)
+
+    @property
+    def new(self) -> int:
+        """Windows of a step that were not used before."""
+        return math.ceil(self.windows / 4)
+
+    def lessons(self, size_px: int, first_seed: int) -> Lessons:
+        """Return what is asked on windows or on whole frames."""
+        if size_px == self.frame_px and self.frame_px != self.window_px:
+            return Lessons(size_px, self.frames, math.ceil(self.frames / 4), self.prompts, self.kept // 4, first_seed)
+        return Lessons(size_px, self.windows, self.new, self.prompts, self.kept, first_seed)
+
 
 TOY = Recipe(
-    steps=30, windows=2, window_px=64, prompts=8, frames=1, frame_px=64, frame_prompts=8, new=1, check_every=15,
-    checks=2, processes=1, workers=0, kept=8, average=0.9,
+    steps=30, windows=2, window_px=64, frame_px=64, prompts=8, check_every=15, checks=2, processes=1, workers=0, kept=8,
+    average=0.9,
 )  # fmt: skip
-
-
-def augmented(scene: Scene, rng: np.random.Generator) -> Scene:
-    """Return the scene turned, mirrored, its contrast and colours changed; truth follows."""
-    image, owner = scene.image, scene.owner
-    turns = int(rng.integers(4)) if scene.kind != "facade" else 0
-    image, owner = np.rot90(image, turns), np.rot90(owner, turns)
-    if rng.random() < 0.5:
-        image, owner = image[:, ::-1], owner[:, ::-1]
-    if rng.random() < 0.5:
-        curve = np.linspace(0, 1, 256) ** float(np.exp(rng.normal(0, 0.25))) * 255
-        curve = curve * float(np.exp(rng.normal(0, 0.2))) + rng.normal(0, 6)
-        image = np.clip(curve, 0, 255).astype(np.uint8)[image]
-    if rng.random() < 0.3:
-        image = image[..., rng.permutation(3)]
-    return Scene(np.ascontiguousarray(image), np.ascontiguousarray(owner), scene.parents, scene.kind)
 
 
 class Run:
@@ -109,12 +113,15 @@ class Run:
     def __init__(self, recipe: Recipe, out: Path, init_from: Path | None = None, team: Team | None = None) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.out, self.team = recipe, out, team or Team()
+        self.device = torch.device(recipe.device)
         self.sam = build_bundled()
         if init_from is not None:
             from safetensors.torch import load_file
 
             fill(self.sam, {k: v.float() for k, v in load_file(init_from).items()}, str(init_from))
         self.head = DenseHead(self.sam.mask_decoder.transformer.embedding_dim // 8)
+        self.sam.to(self.device)
+        self.head.to(self.device)
         self.parameters = [*self.sam.parameters(), *self.head.parameters()]
         self.mean = {name: value.detach().clone() for name, value in self.sam.state_dict().items()}
         decayed = [p for p in self.parameters if p.ndim > 1]
@@ -166,40 +173,40 @@ class Run:
         path = self.out / "state.pt"
         if not path.is_file():
             raise FileNotFoundError(f"{path}: expected a saved run to resume, found none; start without --resume")
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location=self.device)
         self.step, self.spent_s, self.best = state["step"], state["spent_s"], state["best"]
         self.sam.load_state_dict(state["sam"])
         self.head.load_state_dict(state["head"])
         self.mean = state["mean"]
         self.optimiser.load_state_dict(state["optimiser"])
 
-    def train_step(self, scenes: list[Scene], prompts: int, rng: np.random.Generator) -> dict[str, float]:
-        """Take one optimiser step on a batch; `prompts` a scene, 0 in the dense stage. Return its losses."""
-        scenes = [augmented(scene, rng) for scene in scenes]
-        embedding = self.sam.image_encoder(to_input(self.sam, scenes))
-        upscaled = self.sam.mask_decoder.output_upscaling(embedding)
-        dense = dense_loss(self.head(upscaled), np.stack([scene.owner for scene in scenes]), rng)
-        cells = embedding.shape[-1]
-        mask, iou, best = embedding.new_zeros(()), embedding.new_zeros(()), []
-        for i, scene in enumerate(scenes if prompts else []):
-            questions = draw_questions(scene, prompts, rng)
-            x, y = (int(v) for v in rng.integers(0, GRID - cells + 1, 2))
-            logits, predicted = answer(self.sam, embedding[i : i + 1], questions, (x, y))
-            mask_loss, iou_loss, best_iou = prompt_losses(logits, predicted, scene, questions)
-            mask, iou = mask + mask_loss / len(scenes), iou + iou_loss / len(scenes)
-            best.append(best_iou)
+    def train_step(self, batch: Batch, prompted: bool, rng: np.random.Generator) -> Tensor:
+        """Take one optimiser step on a batch; without its prompts in the dense stage.
+
+        Returns
+        -------
+        (4,) losses dense, mask and iou, and the mean IoU of the best of three, NaN where no prompt has a target
+        """
+        batch = batch.to(self.device)
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
+            embedding = self.sam.image_encoder(normalised(self.sam, batch.images))
+            upscaled = self.sam.mask_decoder.output_upscaling(embedding)
+            pixels = self.head(upscaled)
+        dense = dense_loss(pixels.float(), batch.owners, rng)
+        mask, iou, best = dense.new_zeros(()), dense.new_zeros(()), dense.new_full((), torch.nan)
+        if prompted:
+            mask, iou, best = prompt_losses(*answer_batch(self.sam, embedding.float(), batch), batch)
         iou_weight = 2.0 if self.progress < 0.75 else 6.0
-        loss = (1.0 if not prompts else 0.3) * dense + mask + iou_weight * iou
+        loss = (0.3 if prompted else 1.0) * dense + mask + iou_weight * iou
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.spent_s = self.team.average(self.parameters, self.spent_s)
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate()
         self.optimiser.step()
         self.follow()
-        shown = float(np.nanmean(best)) if np.isfinite(best).any() else float("nan")
-        return {"dense": dense.item(), "mask": mask.item(), "iou": iou.item(), "best_iou": shown}
+        return torch.stack([dense, mask, iou, best]).detach()
 
     @torch.no_grad()
     def follow(self) -> None:
@@ -210,7 +217,7 @@ class Run:
 
     def check(self) -> dict[str, float]:
         """Return figures of the averaged weights on held-out scenes; keep them when they are the best so far."""
-        averaged = build_bundled()
+        averaged = build_bundled().to(self.device)
         averaged.load_state_dict(self.mean)
         figures = check_on_scenes(averaged, self.recipe.checks, self.recipe.window_px)
         if figures["score"] > self.best:
@@ -245,23 +252,23 @@ def train_share(recipe: Recipe, out: Path, resume: bool, init_from: Path | None,
         torch.set_num_threads(1)
     if team.rank:
         end_with_parent()
+    if recipe.device.startswith("cuda"):
+        torch.set_float32_matmul_precision("high")
     run = Run(recipe, out, init_from, team)
     if resume:
         run.resume()
     run.log({"recipe": asdict(recipe), "step": run.step, "init_from": init_from.name if init_from else None})
     first = recipe.first_scene + 100_000_000 * team.rank + run.step * recipe.new
-    with (
-        SceneStream(recipe.window_px, first, recipe.workers, recipe.kept) as windows,
-        SceneStream(recipe.frame_px, 50_000_000 + first, recipe.workers, recipe.kept // 4) as frames,
-    ):
-        loop(run, windows, frames)
+    windows = drawn_ahead(recipe.lessons(recipe.window_px, first), recipe.workers)
+    frames = drawn_ahead(recipe.lessons(recipe.frame_px, 50_000_000 + first), recipe.workers)
+    loop(run, windows, frames)
     return run
 
 
-def loop(run: Run, windows: SceneStream, frames: SceneStream) -> None:
+def loop(run: Run, windows: Iterator[Batch], frames: Iterator[Batch]) -> None:
     """Train until the schedule is done, log every 20 steps, check and save now and then."""
     recipe = run.recipe
-    sums: dict[str, list[float]] = {}
+    rows: list[Tensor] = []
     saved = time.monotonic()
     while run.progress < 1.0:
         began = time.monotonic()
@@ -269,19 +276,14 @@ def loop(run: Run, windows: SceneStream, frames: SceneStream) -> None:
         whole = rng.random() < frame_share(run.progress)
         rng = np.random.default_rng([recipe.seed, run.step, run.team.rank])
         dense_only = run.progress < recipe.dense_share
-        if whole:
-            batch = frames.batch(rng, recipe.frames, 1)
-        else:
-            batch = windows.batch(rng, recipe.windows, recipe.new)
-        prompts = 0 if dense_only else (recipe.frame_prompts if whole else recipe.prompts)
-        for name, value in run.train_step(batch, prompts, rng).items():
-            sums.setdefault(name, []).append(value)
+        rows.append(run.train_step(next(frames if whole else windows), not dense_only, rng))
         run.step += 1
         run.spent_s += time.monotonic() - began
         if run.step % 20 == 0 or run.progress >= 1.0:
-            means = {name: round(float(np.nanmean(v)), 4) if np.isfinite(v).any() else None for name, v in sums.items()}
-            run.log({"step": run.step, "progress": round(run.progress, 4), "spent_s": round(run.spent_s, 1), **means})
-            sums = {}
+            means = torch.stack(rows).nanmean(dim=0).tolist()
+            losses = {name: None if math.isnan(v) else round(v, 4) for name, v in zip(LOSSES, means, strict=True)}
+            run.log({"step": run.step, "progress": round(run.progress, 4), "spent_s": round(run.spent_s, 1), **losses})
+            rows = []
         if (run.step % recipe.check_every == 0 and not dense_only) or run.progress >= 1.0:
             began = time.monotonic()
             if run.team.rank == 0:
@@ -336,6 +338,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--first-scene", type=int, default=0, help="first seed of the scenes trained on")
     parser.add_argument("--learning-rate", type=float, default=Recipe.learning_rate)
     parser.add_argument("--dense-share", type=float, default=Recipe.dense_share)
+    parser.add_argument("--device", default=Recipe.device, help="cpu, cuda, cuda:1")
+    parser.add_argument("--windows", type=int, default=Recipe.windows, help="scenes a step; 64 and more on a GPU")
+    parser.add_argument("--prompts", type=int, default=Recipe.prompts, help="of each scene")
+    parser.add_argument("--checks", type=int, default=Recipe.checks, help="held-out scenes that choose the checkpoint")
+    parser.add_argument("--check-every", type=int, default=Recipe.check_every, help="steps between these checks")
     parser.add_argument("--processes", type=int, default=Recipe.processes, help="that train together, a thread each")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
@@ -348,7 +355,8 @@ def main(arguments: list[str] | None = None) -> None:
         return
     chosen = Recipe(
         seed=a.seed, steps=a.steps, minutes=a.minutes, learning_rate=a.learning_rate, dense_share=a.dense_share,
-        processes=a.processes, workers=a.workers, first_scene=a.first_scene,
+        processes=a.processes, workers=a.workers, first_scene=a.first_scene, device=a.device, windows=a.windows,
+        prompts=a.prompts, checks=a.checks, check_every=a.check_every,
     )  # fmt: skip
     train(TOY if a.toy else chosen, a.out, a.resume, a.init_from)
 

@@ -24,6 +24,9 @@ MIN_AREA_PX = 24
 SAME_SHARE = 0.9
 """A whole that one of its parts fills to more than this share is no object of its own."""
 
+VALIDATION_SEEDS = 1_000_000_000
+"""Seeds from here on are never trained on."""
+
 KINDS = {
     "plain": 0.10,
     "cluttered": 0.17,

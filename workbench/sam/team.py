@@ -6,6 +6,8 @@ On CPUs that are shared with others this beats threads: these wait for each othe
 from __future__ import annotations
 
 import multiprocessing as mp
+import os
+import threading
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 
@@ -66,3 +68,15 @@ def form(size: int, numbers: int) -> list[Team]:
     board: Tensor = torch.zeros(size, numbers + 1).share_memory_()  # type: ignore[no-untyped-call]
     barrier = mp.get_context("spawn").Barrier(size)
     return [Team(rank, size, board, barrier) for rank in range(size)]
+
+
+def end_with_parent() -> None:
+    """Let this process end when the one that started it is gone, however that ended."""
+    parent = mp.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from workbench.sam.asking import Questions, focal_and_dice
+from workbench.sam.asking import focal_and_dice
+from workbench.sam.questions import Questions
 from workbench.train.settings import TrainConfig
 
 OTHERS = 0.03  # how much of the loss of the hypotheses that are not the best is taught, so that none dies

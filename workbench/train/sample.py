@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from workbench.masks import rle
-from workbench.sam.asking import Questions
+from workbench.sam.questions import Questions
 from workbench.train.settings import TrainConfig
 
 FINE = 2  # input px a cell of the true masks; logits have cells of 4

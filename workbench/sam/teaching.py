@@ -1,0 +1,143 @@
+"""Asking the model a whole batch of scenes at once, and what its answers deserve.
+
+A prompt on an object is taught its mask: the best of the three hypotheses is pulled towards it, and towards the whole
+that the point also lies on. Every prompt, on nothing too, is taught the IoU that its answers happen to have.
+"""
+
+from __future__ import annotations
+
+import torch
+from segment_anything.modeling import MaskDecoder, Sam
+from torch import Tensor
+from torch.nn import functional as F
+
+from workbench.sam.asking import focal_and_dice
+from workbench.sam.bundled import STRIDE_PX
+from workbench.sam.lessons import Batch
+
+CELL_PX = 4
+FOCAL_WEIGHT, DICE_WEIGHT = 1.0, 1.0
+SECOND, OTHERS = 0.7, 0.03  # weight of a point's second target, and of the hypotheses that are not the best
+
+
+def normalised(sam: Sam, images: Tensor) -> Tensor:
+    """Return (B, 3, H, W) float of (B, H, W, 3) uint8, normalised as `Sam.preprocess` does."""
+    x: Tensor = (images.permute(0, 3, 1, 2).float() - sam.pixel_mean) / sam.pixel_std
+    return x
+
+
+def answer_batch(sam: Sam, embedding: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Return the decoder's logits (B, P, 4, H/4, W/4), float, and predicted IoUs (B, P, 4) for all P prompts of each scene.
+
+    Positions are coded in float32; on a GPU the decoder runs in bfloat16, all but the head of predicted IoUs.
+
+    Parameters
+    ----------
+    embedding : (B, C, h, w) float32 of the batch's images
+    """
+    encoder = sam.prompt_encoder
+    b, c, h, w = embedding.shape
+    shift = (batch.windows * STRIDE_PX).to(batch.points_xy.dtype)[:, None]
+    points = (batch.points_xy + shift[:, :, None]).flatten(0, 1)
+    sparse, _ = encoder(points=(points, batch.labels.flatten(0, 1)), boxes=None, masks=None)
+    sparse = sparse.view(b, -1, *sparse.shape[1:])
+    if batch.boxes_xyxy.shape[1]:
+        boxes = (batch.boxes_xyxy + shift.repeat(1, 1, 2)).flatten(0, 1)
+        boxed, _ = encoder(points=None, boxes=boxes, masks=None)
+        sparse = torch.cat([sparse, boxed.view(b, -1, *boxed.shape[1:])], dim=1)
+    place = encoder.get_dense_pe()[0]
+    places = torch.stack([place[:, y : y + h, x : x + w] for x, y in batch.windows.tolist()])
+    prompts = sparse.shape[1]
+    images = embedding + encoder.no_mask_embed.weight.view(1, c, 1, 1)
+    logits, predicted = decode(
+        sam.mask_decoder,
+        images.repeat_interleave(prompts, dim=0),
+        places.repeat_interleave(prompts, dim=0),
+        sparse.flatten(0, 1),
+    )
+    return logits.view(b, prompts, *logits.shape[1:]), predicted.view(b, prompts, -1)
+
+
+def decode(decoder: MaskDecoder, images: Tensor, places: Tensor, sparse: Tensor) -> tuple[Tensor, Tensor]:
+    """Return logits (N, 4, 4h, 4w) and predicted IoUs (N, 4): `MaskDecoder.predict_masks`, with an image for each prompt.
+
+    Parameters
+    ----------
+    images, places : (N, C, h, w), embedding and positional encoding; sparse : (N, T, C), the prompts' tokens
+    """
+    n, c, h, w = images.shape
+    own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+    tokens = torch.cat([own.expand(n, -1, -1), sparse], dim=1)
+    with torch.autocast("cuda", torch.bfloat16, enabled=images.is_cuda):
+        read, seen = decoder.transformer(images, places, tokens)
+        fine = decoder.output_upscaling(seen.transpose(1, 2).reshape(n, c, h, w))
+        kernels = torch.stack(
+            [mlp(read[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1
+        )  # (N, 4, C/8)
+        logits = (kernels @ fine.flatten(2)).view(n, -1, *fine.shape[2:])
+    predicted: Tensor = decoder.iou_prediction_head(read[:, 0].float())
+    return logits.float(), predicted
+
+
+def truth_cells(batch: Batch, scenes: Tensor, targets: Tensor) -> Tensor:
+    """Return (K, T, H/4, W/4) float: the share of each cell that each target covers.
+
+    Parameters
+    ----------
+    scenes : (K,) int64, which scene of the batch; targets : (K, T) int64, objects of it
+    """
+    # Every other pixel will do: four of a cell's sixteen, spread evenly.
+    owners = batch.owners[:, 1::2, 1::2].long()
+    rows = batch.family[scenes[:, None], targets]  # (K, T, N + 1)
+    at = owners.flatten(1)[scenes][:, None].expand(-1, targets.shape[1], -1)
+    return F.avg_pool2d(rows.gather(2, at).view(*targets.shape, *owners.shape[1:]).float(), CELL_PX // 2)
+
+
+def mask_losses(logits: Tensor, truth: Tensor) -> Tensor:
+    """Return (P, M, T): focal loss and dice loss of every logit mask against every target of its prompt.
+
+    The focal sum is divided by the target's size instead of the frame's, or small objects would not count.
+
+    Parameters
+    ----------
+    logits : (P, M, h, w)
+    truth : (P, T, h, w) in [0, 1]
+    """
+    focal, dice = focal_and_dice(logits, truth)
+    area = truth.flatten(2).sum(dim=2)[:, None]
+    return FOCAL_WEIGHT * focal / (area + 100) + DICE_WEIGHT * dice
+
+
+@torch.no_grad()
+def true_iou(logits: Tensor, owners: Tensor, family: Tensor) -> Tensor:
+    """Return (B, P, M, N) IoU of every mask, cut at 0 at half the input's resolution, with every true mask.
+
+    Parameters
+    ----------
+    logits : (B, P, M, h, w); owners : (B, 4h, 4w); family : (B, N + 1, N + 1) bool
+    """
+    b, p, m = logits.shape[:3]
+    own = owners[:, 1::2, 1::2].long()
+    fine = F.interpolate(logits.flatten(1, 2), own.shape[1:], mode="bilinear", align_corners=False)
+    found = (fine > 0).flatten(2).float()  # (B, P·M, pixels)
+    truth = family[:, 1:].gather(2, own.flatten(1)[:, None].expand(-1, family.shape[1] - 1, -1)).float()
+    both = found @ truth.mT  # of zeros and ones: exact, also where a GPU rounds what it multiplies
+    union = found.sum(dim=2, keepdim=True) + truth.sum(dim=2)[:, None] - both
+    return (both / union.clamp(min=1)).view(b, p, m, -1)
+
+
+def prompt_losses(logits: Tensor, predicted: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (mask loss, IoU loss) of a batch's prompts, and the mean IoU of the best of three where there is a target."""
+    overlap = true_iou(logits, batch.owners, batch.family)
+    scenes, prompts = (batch.targets[..., 0] > 0).nonzero(as_tuple=True)
+    targets, pointed = batch.targets[scenes, prompts], batch.pointed[scenes, prompts]
+    deserved = overlap.amax(dim=3) if overlap.shape[3] else torch.zeros_like(predicted)
+    if not len(scenes):
+        return logits.sum() * 0, F.mse_loss(predicted, deserved), logits.new_full((), torch.nan)
+    losses = mask_losses(logits[scenes, prompts], truth_cells(batch, scenes, targets))
+    best = losses[:, 1:].amin(dim=1) + OTHERS * losses[:, 1:].mean(dim=1)
+    each = (targets > 0) * best.new_tensor([1.0, SECOND])
+    mask = (best * each).sum() / len(scenes) + (losses[:, 0, 0] * (1 - 0.7 * pointed.float())).mean()
+    asked = overlap[scenes, prompts].gather(2, (targets[:, :1, None] - 1).expand(-1, overlap.shape[2], 1))[..., 0]
+    deserved[scenes, prompts, 0] = torch.where(pointed, deserved[scenes, prompts, 0], asked[:, 0])
+    return mask, F.mse_loss(predicted, deserved), asked[:, 1:].amax(dim=1).mean()
