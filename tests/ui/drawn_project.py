@@ -33,7 +33,7 @@ def draw(number: int) -> Scene:
     return draw_scene(seed, SIDE_PX, kind)
 
 
-def proposals(scene: Scene, image_id: str) -> Proposals:
+def proposals(scene: Scene, image_id: str, model_id: str) -> Proposals:
     """Return the largest true masks, some flagged, some auto-accepted, some discarded."""
     masks = scene.masks
     largest = np.argsort(-masks.sum((1, 2)), kind="stable")[:MOST_MASKS]
@@ -48,13 +48,16 @@ def proposals(scene: Scene, image_id: str) -> Proposals:
         sizes_hw=size,
         predicted_iou=scores,
         stability_score=scores,
-        model_id="stub-0123",
+        model_id=model_id,
         prompt="point",
     )
 
 
-def make(folder: Path) -> Path:
-    """Make the project `folder`/scenes.wb beside its images, with proposals and triage; return its path."""
+def make(folder: Path, model_id: str = "stub-0123") -> Path:
+    """Make the project `folder`/scenes.wb beside its images, with proposals and triage; return its path.
+
+    model_id : the model that the proposals are said to come from
+    """
     (folder / "images").mkdir(parents=True)
     drawn = {}
     for number, (kind, _) in enumerate(SCENES):
@@ -63,13 +66,13 @@ def make(folder: Path) -> Path:
         drawn[scene.image.tobytes()] = scene
 
     def propose(image, segmenter, config=None, *, image_id=None):
-        return proposals(drawn[image.tobytes()], image_id)
+        return proposals(drawn[image.tobytes()], image_id, model_id)
 
     stage = sys.modules.get("workbench.propose.run")
     stub_sam.install(propose)
     try:
         with wb.Project.create(folder / "scenes.wb", folder / "images") as project:
-            project.propose(stub_sam.StubSam(), stub_sam.PLAIN, progress=False)
+            project.propose(stub_sam.StubSam(model_id), stub_sam.PLAIN, progress=False)
             project.triage(PLAIN)
     finally:
         del sys.modules["workbench.propose.run"]

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # tests are imported by path
 from disc_project import disc_project
 from made_projects import made_project, review, two_domains, write_pictures
 from serving import Watched, dashboard
+from ui import drawn_project as scenes
 from ui.pages import AnnotatorPage
 
 import workbench as wb
@@ -190,6 +191,60 @@ def test_review__a_gesture_in_the_browser_is_in_the_journal(reviewed, page):
         columns = notebook.view["masks"]
         assert columns["verdict"][columns["id"].index(verdicts["mask_id"].iloc[0])] == "accept"
         notebook.close()
+
+
+def begin_review(page, name: str) -> AnnotatorPage:
+    """Give a name, and wait until an image is open."""
+    page.get_by_label("your name").fill(name)
+    page.keyboard.press("Tab")
+    page.get_by_role("button", name="Review", exact=True).click()
+    annotator = AnnotatorPage(page).wait()
+    annotator.focus()
+    return annotator
+
+
+def shows_a_mask(annotator: AnnotatorPage) -> bool:
+    """Whether the model's answer is on the page, with its own estimate of the IoU."""
+    return "own estimate" in annotator.root.inner_text()
+
+
+def test_review__clicks_and_boxes_are_answered_by_the_model_of_the_masks(tmp_path, page):
+    folder = scenes.make(tmp_path / "made", wb.load_sam("bundled").model_id)
+    with dashboard(folder, tmp_path / "log.txt") as server:
+        watched = Watched(page, server)
+        watched.open("review", until=SHOWN["review"])
+        annotator = begin_review(page, "ann")
+        with wb.Project.open(folder) as project:
+            review = project.image_review(project.images()["image_id"].iloc[0])
+            where = scenes.inside(review.masks.rles[0])
+            annotator.press("c")
+            annotator.click(*where)
+            annotator.until(lambda: shows_a_mask(annotator), 120, "an answer to a click")
+            annotator.press("Enter")
+            annotator.press("o")
+            x0, y0, x1, y1 = review.masks.boxes_xyxy[0].tolist()
+            annotator.drag((x0, y0), (x1, y1))
+            annotator.until(lambda: shows_a_mask(annotator), 120, "an answer to a box")
+            annotator.press("Enter")
+            after = project.image_review(review.image_id).masks
+            assert after.prompt[-2:].tolist() == ["click", "box"]
+            assert all(name.startswith("bundled-") for name in after.model_id[-2:])
+            assert (after.area_px[-2:] > 0).all()
+        watched.is_clean()
+
+
+def test_review__clicks_are_answered_by_the_model_that_the_server_is_given(tmp_path, page):
+    folder, kept = scenes.make(tmp_path / "made"), tmp_path / "kept"
+    given = ("--model", "bundled", "--embedding-cache", str(kept))
+    with dashboard(folder, tmp_path / "log.txt", *given) as server:
+        watched = Watched(page, server)
+        watched.open("review", until=SHOWN["review"])
+        annotator = begin_review(page, "ann")
+        annotator.press("c")
+        annotator.click(scenes.SIDE_PX / 2, scenes.SIDE_PX / 2)
+        annotator.until(lambda: shows_a_mask(annotator), 120, "an answer to a click")
+        assert list(kept.glob("*.safetensors"))
+        watched.is_clean()
 
 
 def test_review__two_people_get_two_images_and_see_each_others_work(reviewed, page, context):

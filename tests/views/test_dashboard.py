@@ -80,6 +80,18 @@ def test_command__missing_project_is_words(tmp_path):
     assert "there is no such folder" in result.output
 
 
+def test_command__a_model_that_cannot_be_had_is_words(project):
+    asked = ["dashboard", str(project.path)]
+    for given, words in (
+        (["--model", "vit_q"], "expected one of"),
+        (["--model", "vit_h"], "nothing is downloaded"),
+        (["--checkpoint", "x.pth"], "expected --model"),
+    ):
+        result = CliRunner().invoke(app, [*asked, *given])
+        assert result.exit_code == (2 if given[0] == "--checkpoint" else 1)
+        assert words in result.output
+
+
 def test_quality__rows_open_without_a_mouse_and_audits_list_their_masks(project):
     view = wb.Dashboard(project).quality
     (audits,) = [column for column in view.body.select(pn.Column) if view.audited in column.objects][:1]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from workbench.store.errors import StoreError
-from workbench.views.serving import Served, arguments, cookie_secret, free_port, is_loopback
+from workbench.views.clicks import ClickModel
+from workbench.views.serving import Served, arguments, asked_of, cookie_secret, free_port, is_loopback
 
 APPS = [Path("dashboards/cycles.py")]
 
@@ -66,6 +67,20 @@ def test_arguments__login_brings_our_page_and_a_kept_secret(tmp_path, monkeypatc
     assert "http" not in login
     assert given[given.index("--cookie-secret") + 1] == (tmp_path / "workbench" / "cookie-secret").read_text()
     assert given[given.index("--prefix") + 1] == "/wb"
+
+
+def test_arguments__the_model_for_clicks_is_read_back(tmp_path):
+    clicks = ClickModel("vit_b", "/weights/a b.pth", "cpu", "/kept=here")
+    for database in (None, "postgresql://host/name"):
+        given = arguments(Served(tmp_path, port=1, database=database, clicks=clicks), APPS)
+        assert asked_of(given[given.index("--args") + 1 :]) == (str(tmp_path), database, clicks)
+    assert asked_of([]) == (None, None, ClickModel())
+
+
+@pytest.mark.parametrize("given", [["p", "--modell", "vit_b"], ["p", "--model"], ["p", "d", "more"]])
+def test_arguments__unknown_ones_are_words(given):
+    with pytest.raises(ValueError, match="argument"):
+        asked_of(given)
 
 
 def test_warning__where_others_can_reach_it_without_login(tmp_path):

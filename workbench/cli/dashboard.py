@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.answering import AsJson, Folder, answering, app, show
+from workbench.cli.answering import AsJson, Folder, UsageError, answering, app, show
 
 
 @app.command()
@@ -22,6 +22,15 @@ def dashboard(
     allow_origin: Annotated[
         list[str] | None, typer.Option(metavar="HOST:PORT", help="a further host that pages are opened from")
     ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="answers clicks on the review page: bundled, vit_b, vit_l, vit_h, mobile_sam or transformers"
+        ),
+    ] = "",
+    checkpoint: Annotated[Path | None, typer.Option(help="weights of the model")] = None,
+    device: Annotated[str, typer.Option(help="of the model: auto, cpu, cuda, cuda:1, mps")] = "auto",
+    embedding_cache: Annotated[Path | None, typer.Option(help="keep image embeddings of the model here")] = None,
     prefix: Annotated[str, typer.Option(help="folder of the address, behind a proxy: /workbench")] = "",
     save: Annotated[
         Path | None, typer.Option(metavar="FILE", help="write a report that opens offline, and serve nothing")
@@ -34,14 +43,21 @@ def dashboard(
     from workbench.project import Project
 
     with answering(as_json):
+        if checkpoint is not None and not model:
+            raise UsageError("--checkpoint: expected --model with it, the name of the model whose weights these are")
         Project.open(folder, database).close()  # what is wrong with it is said here, not in the browser
         if save is not None:
             from workbench.views.dashboard import Dashboard
 
             show({"report": str(Dashboard(folder, database).save(save))}, as_json, f"saved {folder}")
             return
+        from workbench.views.campaign import opened
+        from workbench.views.clicks import ClickModel
         from workbench.views.serving import Served, serve
 
+        clicks = ClickModel(model, _absolute(checkpoint), device, _absolute(embedding_cache))
+        if model:  # what is wrong with it, too; it stays in memory
+            clicks.load(opened(folder, database))
         served = Served(
             project=folder.resolve(),
             address=address,
@@ -51,5 +67,10 @@ def dashboard(
             origins=tuple(allow_origin or ()),
             prefix=prefix,
             database=database,
+            clicks=clicks,
         )
         serve(served, sorted(shipped("dashboards").glob("*.py")))
+
+
+def _absolute(path: Path | None) -> str:
+    return str(path.expanduser().resolve()) if path is not None else ""

@@ -12,12 +12,15 @@ from panel.io.resources import get_dist_path
 
 from workbench.views import layout
 from workbench.views.campaign import Campaign
+from workbench.views.clicks import ClickModel
 from workbench.views.latest import LOG
 from workbench.views.layout import PAGES
+from workbench.views.serving import asked_of
 from workbench.views.view import View, query_of
 
 __all__ = ["PAGES", "app", "view"]
 
+_START = "panel serve dashboards/*.py --index cycles --args PROJECT"
 _VIEWS = {
     "cycles": ("workbench.views.page_cycles", "CyclesView"),
     "review": ("workbench.views.page_review", "ReviewView"),
@@ -45,14 +48,18 @@ def app(name: str, place: str | None = None, database: str | None = None) -> Any
     place : folder of the project; None for the first argument of the command (`--args PROJECT`)
     """
     _before_anything()
-    place = place if place is not None else (sys.argv[1] if len(sys.argv) > 1 else None)
-    database = database or (sys.argv[2] if len(sys.argv) > 2 else None)
+    clicks = ClickModel()
+    if place is None:
+        try:
+            place, database, clicks = asked_of(sys.argv[1:])
+        except ValueError as error:
+            text = f"This server was started with arguments that it does not know ({error}). Start it with a project:"
+            return layout.frame(name, "workbench", layout.next_step("No project", text, _START))
     if place is None:
         text = "This server was started without a project. Start it with one:"
-        missing = layout.next_step("No project", text, "panel serve dashboards/*.py --index cycles --args PROJECT")
-        return layout.frame(name, "workbench", missing)
+        return layout.frame(name, "workbench", layout.next_step("No project", text, _START))
     pn.config.exception_handler = lambda error: LOG.error("a page met an error", exc_info=error)
-    campaign = Campaign(place, database)
+    campaign = Campaign(place, database, clicks)
     title = campaign.project.name if not campaign.problem else "workbench"
     main = view(name, campaign)
     return layout.frame(name, title, main, main.sidebar)

@@ -12,6 +12,7 @@ import param
 
 from workbench.images import ImageError
 from workbench.store.errors import StoreError
+from workbench.views.clicks import ClickModel
 from workbench.views.latest import LOG
 
 if TYPE_CHECKING:
@@ -31,11 +32,12 @@ class Campaign(param.Parameterized):
 
     place = param.String(doc="folder of the project")
     database = param.String(default=None, allow_None=True, doc="URL of a catalogue that is kept elsewhere")
+    clicks = param.ClassSelector(class_=ClickModel, default=ClickModel(), doc="model of the review page")
     problem = param.String(doc="what keeps the page from working, in words; empty when all is well")
     changed = param.Integer(doc="counts the changes of the project that were seen")
 
-    def __init__(self, place: str | Path, database: str | None = None) -> None:
-        super().__init__(place=str(place), database=database)  # type: ignore[no-untyped-call]
+    def __init__(self, place: str | Path, database: str | None = None, clicks: ClickModel = ClickModel()) -> None:
+        super().__init__(place=str(place), database=database, clicks=clicks)  # type: ignore[no-untyped-call]
         self._stamp: tuple[int, ...] | None = None
         self._identity: tuple[int, ...] | None = None
         self._project: Project | None = None

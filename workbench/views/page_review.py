@@ -15,7 +15,7 @@ from panel.custom import AnyWidgetComponent
 from workbench.tables.events import EventError, check_name
 from workbench.views import layout
 from workbench.views.view import View, login_name
-from workbench.widgets.annotator import STATIC, model_of
+from workbench.widgets.annotator import STATIC
 from workbench.widgets.session import Session
 
 
@@ -42,8 +42,8 @@ class _Read:
 
 
 _NO_CLICKS = (
-    "Clicks and boxes are not answered here: the model {model} is not part of the project. Polygon and brush work; in a "
-    "notebook, Annotator(project, ..., sam=model) takes any model."
+    "Clicks and boxes are not answered: the model {model} is not part of the project. Polygon and brush work. Whoever starts "
+    "the server can give a model: workbench dashboard DIR --model NAME --checkpoint FILE"
 )
 
 
@@ -109,7 +109,7 @@ class ReviewView(View):
             return
         project = self.campaign.project
         pane = self.pane = AnnotatorPane(sizing_mode="stretch_width", height=760)  # type: ignore[no-untyped-call]
-        sam = model_of(project, None)
+        sam = self.campaign.clicks.loader(project)
         self.session = Session(project, name, self._publish, sam=sam, later=self.on_page)
         pane.param.watch(lambda event: self._received(event.new), "outbox", onlychanged=False)
         pane.param.watch(lambda event: self._heard_page(event.new), "heard", onlychanged=False)

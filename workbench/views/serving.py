@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import ipaddress
 import os
@@ -10,8 +11,10 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from workbench.store.errors import StoreError
+from workbench.views.clicks import ClickModel
 
 LOOPBACK = "127.0.0.1"
 INDEX = "cycles"
@@ -26,6 +29,7 @@ class Served:
     address, port : where it listens; login : a password, or a JSON file of names and passwords; "" for none
     oauth : name of a provider that Panel knows; key and secret of it are read from PANEL_OAUTH_KEY and PANEL_OAUTH_SECRET
     origins : further hosts that pages may be opened from; prefix : folder of the address, behind a proxy
+    clicks : the model of the review page
     """
 
     project: Path
@@ -36,6 +40,7 @@ class Served:
     origins: tuple[str, ...] = ()
     prefix: str = ""
     database: str | None = None
+    clicks: ClickModel = dataclasses.field(default_factory=ClickModel)
 
     @property
     def url(self) -> str:
@@ -117,7 +122,36 @@ def arguments(served: Served, apps: Sequence[Path]) -> list[str]:
         given += ["--oauth-provider", served.oauth]
     if served.login or served.oauth:
         given += ["--cookie-secret", cookie_secret()]
-    return [*given, "--args", str(served.project), *([served.database] if served.database else [])]
+    asked = [str(served.project), *([served.database] if served.database else [])]
+    for option in dataclasses.fields(served.clicks):
+        value = getattr(served.clicks, option.name)
+        asked += [f"{_option(option.name)}={value}"] if value != option.default else []
+    return [*given, "--args", *asked]
+
+
+def asked_of(given: Sequence[str]) -> tuple[str | None, str | None, ClickModel]:
+    """Return what follows `--args` of `panel serve`: the project's folder, its catalogue's URL, the model of the review page.
+
+    Raises ValueError for arguments that are none.
+    """
+    reader = _Reader(add_help=False, allow_abbrev=False)
+    reader.add_argument("place", nargs="?")
+    reader.add_argument("database", nargs="?")
+    for option in dataclasses.fields(ClickModel):
+        reader.add_argument(_option(option.name), dest=option.name, default=option.default)
+    found = vars(reader.parse_args(given))
+    return found.pop("place"), found.pop("database"), ClickModel(**found)
+
+
+def _option(name: str) -> str:
+    return "--model" if name == "name" else f"--{name.replace('_', '-')}"
+
+
+class _Reader(argparse.ArgumentParser):
+    """Says in words what it cannot read, and ends no server."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
 
 
 def _hosts(address: str) -> list[str]:

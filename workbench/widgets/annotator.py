@@ -120,13 +120,14 @@ class Annotator(anywidget.AnyWidget):
                 self.set_trait(name, value)
 
 
-def model_of(project: Project, sam: Any) -> Any:
+def model_of(project: Project, sam: Any, **settings: Any) -> Any:
     """Return the model that answers clicks, or a function that loads it on first use; None where there is none.
 
     Parameters
     ----------
     sam : a model; None for the one that made the project's masks where it was trained here or is the bundled one, and
         for the bundled one where there are no masks yet; False for none
+    **settings : device and cache, as for `load_sam`, of a model that is loaded
     """
     if sam is False:
         return None
@@ -136,12 +137,12 @@ def model_of(project: Project, sam: Any) -> Any:
         return sam
     made_by = project.model_id
     if made_by is not None and made_by in project.models()["model_id"].tolist():
-        return functools.partial(project.load_model, made_by)
+        return functools.partial(project.load_model, made_by, **settings)
 
     def load() -> Any:
         from workbench.sam.load import load_sam
 
-        bundled = load_sam("bundled")
+        bundled = load_sam("bundled", **settings)
         return bundled if made_by in (None, bundled.model_id) else None
 
     return load if made_by is None or made_by.startswith("bundled-") else None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NO_MODEL = (
     "there is no model for clicks: the masks come from another model than the one that comes along; "
-    "give it as Annotator(project, sam=load_sam(...))"
+    "give it as Annotator(project, sam=load_sam(...)), or by workbench dashboard --model; polygon and brush work without"
 )
 STALE = (
     "another annotator has this image now; the gesture is kept in the journal as a late one, and changes nothing. "
