@@ -129,9 +129,9 @@ def test_prompt_losses__a_scene_beside_another_is_taught_as_alone():
         assert torch.equal(both[i, ..., :n], alone)
         assert not both[i, ..., n:].any()
     mask, iou, best = prompt_losses(logits, predicted, batch)
-    assert 0 <= float(best) < 0.5
-    assert float(mask) > 0
-    assert float(iou) > 0
+    assert 0 <= best.item() < 0.5
+    assert mask.item() > 0
+    assert iou.item() > 0
 
 
 def test_prompt_losses__nothing_asked_for_teaches_the_predicted_iou_alone():
@@ -142,8 +142,8 @@ def test_prompt_losses__nothing_asked_for_teaches_the_predicted_iou_alone():
         batch = collate([empty], [asked], np.zeros((1, 2), np.int64))
         logits = torch.zeros(1, 10, 4, 16, 16, requires_grad=True)
         mask, iou, best = prompt_losses(logits, torch.full((1, 10, 4), 0.5), batch)
-        assert float(mask) == 0
-        assert float(iou) == 0.25
+        assert mask.item() == 0
+        assert iou.item() == 0.25
         assert best.isnan()
 
 
@@ -178,6 +178,19 @@ def test_draw_questions__targets_are_what_lies_under_the_points():
         assert (q.boxes_xyxy >= 0).all()
         assert (q.boxes_xyxy <= 64).all()
         assert (q.targets[~q.pointed, 0] > 0).all()
+
+
+def test_draw_questions__of_several_points_the_first_lies_on_the_object():
+    scene = square_scene()
+    for seed in range(12):
+        q = draw_questions(scene, 20, np.random.default_rng(seed), points=3)
+        assert q.points_xy.shape == (20, 3, 2)
+        assert not q.pointed.any()
+        xy = q.points_xy.astype(int)
+        under = scene.owner[xy[..., 1], xy[..., 0]]
+        family = family_table(scene.parents)
+        assert np.array_equal(q.labels.astype(bool), family[q.targets[:, :1], under])
+        assert np.array_equal(under[:, 0], q.targets[:, 0])
 
 
 def test_pixels_of__lie_on_their_objects():

@@ -294,7 +294,8 @@ class Fit:
         parts: dict[str, dict[str, Tensor]] = {"trained": {}, "mean": {}, "best": {}, "optimiser": {}}
         for name, tensor in tensors.items():
             kind, _, rest = name.partition(" ")
-            parts[kind][rest] = tensor.to(device)
+            # the optimiser puts its own where it wants it: counts of steps on a GPU would be fetched for every parameter
+            parts[kind][rest] = tensor if kind == "optimiser" else tensor.to(device)
         if any(parts["trained"].get(name, p[..., :0]).shape != p.shape for name, p in self.parameters.items()):
             return False
         self._put(parts["trained"])
