@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -16,8 +17,12 @@ import workbench as wb
 from workbench.masks import rle
 from workbench.propose import score
 from workbench.propose.grid import Crop
+from workbench.sam.bundled import load_bundled
 from workbench.sam.cache import EmbeddingCache
+from workbench.sam.lessons import make_batch
 from workbench.sam.load import resolve_device
+from workbench.sam.pretrain import TOY, Run, export
+from workbench.sam.scenes import draw_scene
 from workbench.sam.segmenter import Embedding
 from workbench.train import fit as fitting
 from workbench.train.sample import TrainImage
@@ -289,3 +294,24 @@ def test_train__the_version_still_proposes(tmp_path) -> None:
         summary = project.propose(trained, floors, progress=False)
         assert (summary.done, summary.failures) == (4, {})
         assert summary.distinct > 0
+
+
+# ---- pretraining ------------------------------------------------------------------------------------------------------
+
+
+def test_pretrain__lowers_the_loss_and_its_weights_load_on_a_cpu(tmp_path) -> None:
+    run = Run(replace(TOY, steps=1000, learning_rate=2e-3, device=DEVICE), tmp_path)
+    scenes = [draw_scene(seed, 128) for seed in range(4)]
+    losses = []
+    for step in range(40):
+        run.step = step + 50
+        rng = np.random.default_rng(step)
+        dense, mask, iou, _ = run.train_step(make_batch(scenes, 16, rng), True, rng).tolist()
+        losses.append(dense + mask + iou)
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:3])
+    figures = run.check()
+    run.log({"recipe": asdict(run.recipe), "step": 0, "init_from": None})
+    run.log({"step": 1, "spent_s": 1.0})
+    run.log({"step": 1, **figures})
+    export(tmp_path, tmp_path / "made.safetensors")
+    assert all(torch.isfinite(p).all() for p in load_bundled(tmp_path / "made.safetensors").parameters())
