@@ -29,7 +29,7 @@ from workbench.calibrate.certify import certify_images, certify_pool
 from workbench.calibrate.recalibrate import fit
 from workbench.calibrate.reliability import exact_interval, undefined
 from workbench.formats import coco
-from workbench.loop.cycle import fitting_floors, fitting_triage
+from workbench.loop.cycle import first_triage, fitting_floors
 from workbench.loop.labelling import Labelled, label
 from workbench.project import Project
 from workbench.sam.load import load_sam
@@ -182,7 +182,7 @@ def labelled_masks(data: Path, home: Path, limit: int, points: int) -> Labelled:
         sam = load_sam("bundled", device="cpu")
         floors = fitting_floors(sam.model_id).replace(points_per_side=points, jitter_prompts=0)
         project.propose(sam, floors)
-        project.triage(fitting_triage(sam.model_id))
+        project.triage(first_triage(None, floors, sam.model_id))
         project.import_coco(data / "instances.json")
         return label(project, project.images()["image_id"].tolist())
 

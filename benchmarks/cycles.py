@@ -24,7 +24,7 @@ from benchmarks.watershed import otsu_watershed
 from workbench import images
 from workbench.config import ProposeConfig
 from workbench.formats import coco
-from workbench.loop.cycle import CycleConfig, fitting_floors, fitting_triage
+from workbench.loop.cycle import CycleConfig, first_triage, fitting_floors
 from workbench.loop.measuring import counts_of
 from workbench.masks import matching, rle
 from workbench.project import Project
@@ -93,7 +93,7 @@ def campaign(
                 train=batch, calibration=calibration, seed=seed, exhaustive=data.name not in NOT_EXHAUSTIVE
             ),
             floors=floors,
-            triage=fitting_triage(sam.model_id),
+            triage=first_triage(None, floors, sam.model_id),
             train=train.replace(seed=seed),
         )
         return table, found_last(project)

@@ -92,20 +92,16 @@ def fitting_floors(model_id: str) -> ProposeConfig:
     return preset_for(model_id).propose.replace(predicted_iou_floor=0.5, nms="box", nms_iou=0.7, pool="distinct")
 
 
-def fitting_triage(model_id: str) -> TriageConfig:
-    """Return the thresholds to start from: those of the preset that fits a model, on the same distinct masks."""
-    return preset_for(model_id).triage.replace(nms="box", nms_iou=0.7, pool="distinct")
-
-
 def first_triage(given: TriageConfig | None, floors: ProposeConfig, model_id: str) -> TriageConfig:
-    """Return the thresholds of the first cycle: those given, else those that fit the model, moved to where floors allow.
+    """Return the thresholds of the first cycle: those given, else the fitting preset's, moved to where the floors allow.
 
     Raises
     ------
     PoolError : a ValueError, for given ones below the floors, or with another NMS than rows are stored after
     """
     if given is None:
-        return fitted(fitting_triage(model_id), floors)
+        thresholds = preset_for(model_id).triage
+        return fitted(thresholds.replace(nms=floors.nms, nms_iou=floors.nms_iou, pool=floors.pool), floors)
     refuse_below(given, floors)
     return given
 
