@@ -11,11 +11,11 @@ import numpy as np
 
 from workbench import handing_out, recording
 from workbench.masks import rle
-from workbench.recording import Shown
 from workbench.report import Figures
 from workbench.review import agreement, audit, state
 from workbench.review.config import ReviewConfig
 from workbench.review.state import ImageReview
+from workbench.shown import Shown, Version
 from workbench.store import audits, journal
 from workbench.store.audits import Answer, AuditMask
 from workbench.store.errors import StoreError
@@ -253,7 +253,7 @@ def _as_they_stood(shown: Shown, run_id: int, image_ids: Sequence[str], wrong_io
             with shown.project.catalog.read() as connection:
                 events = journal.events(connection, [places[image_id].key]).get(image_id, [])
             before = [event for event in events if (event.sequence or 0) <= after]
-            version = recording.Version(frame.run_id, frame.triage_id)
+            version = Version(frame.run_id, frame.triage_id)
             review = recording.of_events(shown, places[image_id], before, version)
             if review.run_id == run_id:
                 stood[image_id] = _stood(review, drawn.get(image_id, []), wrong_iou)

@@ -14,8 +14,8 @@ import workbench
 from workbench import proposing, recording
 from workbench.config import ProposeConfig, TriageConfig, preset_for
 from workbench.images import ImageError
-from workbench.recording import Shown
 from workbench.report import TruthSummary
+from workbench.shown import Shown
 from workbench.store import runs, truth
 from workbench.store.errors import StoreError
 from workbench.store.runs import Run

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from workbench.recording import Shown, image_review
+from workbench.recording import image_review
 from workbench.review import queue as queueing
 from workbench.review import state, timing
 from workbench.review.config import ReviewConfig
 from workbench.review.queue import Queue
 from workbench.review.state import ImageReview
+from workbench.shown import Shown
 from workbench.store import claims, journal, runs
 from workbench.store.claims import Scope
 from workbench.store.errors import StoreError

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from workbench import auditing, quality, recording
-from workbench.recording import Shown
 from workbench.report import Figures
 from workbench.review import state, timing
 from workbench.review.config import ReviewConfig
 from workbench.review.state import ImageReview
+from workbench.shown import Shown
 from workbench.store import audits, journal
 from workbench.tables.events import Progress, ReviewEvent
 from workbench.tables.figures import Interval

@@ -2,113 +2,28 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING
 
-import numpy as np
 import sqlalchemy as sa
 
-import workbench
 from workbench import proposing
-from workbench.config import TriageConfig
 from workbench.images import ImageError
 from workbench.proposing import ChangedError
 from workbench.review import checking, state
 from workbench.review.state import ImageReview
+from workbench.shown import Shown, Version
 from workbench.store import audits, claims, journal, records, runs, truth
 from workbench.store.journal import Kept, Person, Place
 from workbench.store.schema.review import review_events
 from workbench.tables.events import LATER, Claim, EventError, Recorded, ReviewEvent, short
-from workbench.tables.outcomes import Triage
 from workbench.tables.proposals import Proposals
 
 if TYPE_CHECKING:
     from workbench.folder import ProjectFolder
 
-K = TypeVar("K")
-V = TypeVar("V")
-
-_KEPT_IMAGES = 16  # whose proposals stay in memory: people go back and forth between a few
 _PURPOSE_OF = {"audit": "audit", "second": "second"}  # a claim of any other kind is for review
-
-
-class Version(NamedTuple):
-    """A run and a version of its triage: what an image was shown with."""
-
-    run_id: int | None
-    triage_id: int | None
-
-
-class Shown:
-    """What people are shown of images: proposals and outcomes by run and version of triage, the last few kept."""
-
-    def __init__(self, project: ProjectFolder) -> None:
-        self.project = project
-        self._proposals: collections.OrderedDict[tuple[int, str], Proposals] = collections.OrderedDict()
-        self._triaged: collections.OrderedDict[tuple[int, int, str], Triage] = collections.OrderedDict()
-        self._configs: dict[int, tuple[int, TriageConfig]] = {}
-
-    def latest(self, run_id: int | None = None) -> Version:
-        """Return a run (None: worked on last) and its triage used last; thresholds nobody chose yet are kept as one."""
-        catalog = self.project.catalog
-        run = runs.find(catalog, run_id)
-        if run is None:
-            return Version(None, None)
-        kept = records.latest_triage(catalog, run.id)
-        if kept is not None:
-            return Version(run.id, kept.id)
-        config = self.project.triage_config(run.id)
-        blank = records.Version(0, run.id, config.digest, config.to_dict(), 0, {}, {})
-        return Version(run.id, records.keep_triage(catalog, blank, "", ""))
-
-    def proposals(self, run_id: int | None, image_id: str) -> Proposals:
-        """Return the proposals of a run on an image."""
-        if run_id is None:
-            return Proposals.empty()
-        found = self._proposals.get((run_id, image_id))
-        if found is None:
-            parts = [rows for _, rows in self.project.each([image_id], run_id)]
-            if not parts:  # not done yet: asked again the next time
-                return Proposals.empty()
-            found = _keep(self._proposals, (run_id, image_id), parts[0])
-        return found
-
-    def triaged(self, version: Version, image_id: str) -> tuple[Proposals, Triage]:
-        """Return the proposals of an image with their outcomes by a version of triage."""
-        rows = self.proposals(version.run_id, image_id)
-        if version.run_id is None or version.triage_id is None or not len(rows):
-            return Proposals.empty(), Triage(np.zeros(0), np.zeros(0))
-        key = (version.run_id, version.triage_id, image_id)
-        found = self._triaged.get(key)
-        if found is None or len(found) != len(rows):
-            config = self.config(version.triage_id)
-            found = _keep(self._triaged, key, workbench.triage(self.project.with_confidence(rows, config), config))
-        return rows, found
-
-    def config(self, triage_id: int) -> TriageConfig:
-        """Return the thresholds of a version of triage; they never change. Raises EventError for an unknown one."""
-        return self._config(triage_id)[1]
-
-    def run_of(self, triage_id: int) -> int:
-        """Return the run that a version of triage is of. Raises EventError for an unknown one."""
-        return self._config(triage_id)[0]
-
-    def _config(self, triage_id: int) -> tuple[int, TriageConfig]:
-        if triage_id not in self._configs:
-            kept = records.find_triage(self.project.catalog, triage_id)
-            if kept is None:
-                raise EventError(f"triage_id: expected a version in project.triages(), got {triage_id}")
-            self._configs[triage_id] = (kept.run_id, TriageConfig.from_dict(kept.settings))
-        return self._configs[triage_id]
-
-
-def _keep(kept: collections.OrderedDict[K, V], key: K, value: V) -> V:
-    kept[key] = value
-    while len(kept) > _KEPT_IMAGES:
-        kept.popitem(last=False)
-    return value
 
 
 # ---- images out of the journal --------------------------------------------------------------------------------------

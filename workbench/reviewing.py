@@ -15,6 +15,7 @@ from workbench.overview import QualityReport
 from workbench.review.config import ReviewConfig
 from workbench.review.queue import Queue
 from workbench.review.state import ImageReview
+from workbench.shown import Shown
 from workbench.store import audits, journal
 from workbench.store.catalog import Catalog
 from workbench.store.errors import StoreError
@@ -37,7 +38,7 @@ class Reviewing(ProjectFolder):
     def __init__(self, path: Path, catalog: Catalog) -> None:
         super().__init__(path, catalog)
         self.review_config = ReviewConfig()
-        self._shown = recording.Shown(self)
+        self._shown = Shown(self)
 
     # ---- people ---------------------------------------------------------------------------------------------------
 

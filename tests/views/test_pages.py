@@ -75,13 +75,13 @@ def test_thresholds__refusal_is_words_and_the_last_answer_stays(tmp_path):
 def test_thresholds__a_click_and_a_region_choose(tmp_path):
     with made_project(tmp_path, images=2, rows=40):
         view = apps.view("thresholds", Campaign(tmp_path / "project"))
-        view.tapped(0.8123, 0.9)
+        view.heat_map.tapped(0.8123, 0.9)
         assert (view.state.predicted_iou, view.state.jitter_stability) == (0.812, 0.9)
-        view.select(np.array([0.7, 1.0]), np.array([0.8, 1.0]))
-        assert "In the region" in view.chosen.object
-        assert view.use_region.visible
-        view.select(np.array([3.0, 4.0]), np.array([3.0, 4.0]))
-        assert not view.use_region.visible
+        view.heat_map.select(np.array([0.7, 1.0]), np.array([0.8, 1.0]))
+        assert "In the region" in view.heat_map.chosen.object
+        assert view.heat_map.use_region.visible
+        view.heat_map.select(np.array([3.0, 4.0]), np.array([3.0, 4.0]))
+        assert not view.heat_map.use_region.visible
 
 
 def test_thresholds__saving_writes_a_version_with_author_and_note(tmp_path):

@@ -14,7 +14,7 @@ import panel_material_ui as pmui
 
 from workbench.config import TriageConfig
 from workbench.triage.pool import DistinctPool
-from workbench.views import layout, pool_plots
+from workbench.views import layout
 from workbench.views.campaign import words
 from workbench.views.latest import Latest
 from workbench.views.pool_audits import PoolAudits, audits_of
@@ -23,6 +23,7 @@ from workbench.views.strip import pictures_of
 from workbench.views.threshold_counts import counted
 from workbench.views.threshold_experiments import Experiments
 from workbench.views.threshold_figures import LiveFigures
+from workbench.views.threshold_heat import HeatMap
 from workbench.views.threshold_saving import Saving
 from workbench.views.threshold_sliders import controls
 from workbench.views.thresholds import (
@@ -33,7 +34,6 @@ from workbench.views.thresholds import (
     Thresholds,
     answer,
     curves,
-    inside,
     moved,
 )
 from workbench.views.view import View, query_of
@@ -92,23 +92,15 @@ class ThresholdsView(View):
         self.progress = pmui.LinearProgress(value=0, visible=False, sizing_mode="stretch_width")
         self.counts = layout.words('<p role="status">Counting …</p>')
         self.refused = layout.words("")
-        self.shown = pmui.RadioButtonGroup(
-            label="heat map shows", options={"accepted": "accepted", "number": "number"}, value="accepted", size="small"
-        )
-        self.chosen, self.left_out = layout.words(""), layout.words("")
-        self.use_region = pmui.Button(
-            label="Accept from its lower left corner", size="small", variant="outlined", visible=False
-        )
         self.changes = layout.words("")
+        self.heat_map = HeatMap(self)
         self.figures = LiveFigures(self)
         self.sidebar = controls(self.state)
         self.saving = Saving(self)
         self.experiments = Experiments(self)
         self.state.param.watch(self._moved, [*SLIDERS, "by_jitter", "by_stability", "axis"])
         self.state.param.watch(self.guarded(lambda _: self._build()), "pool")
-        self.shown.param.watch(lambda _: self._draw(), "value")
-        self.use_region.on_click(self.guarded(lambda _: self._take_region()))
-        self._region: tuple[float, float] | None = None
+        self.heat_map.shown.param.watch(lambda _: self._draw(), "value")
 
     def useful(self) -> bool:
         """Whether the counts are there, or cannot be yet."""
@@ -218,7 +210,7 @@ class ThresholdsView(View):
         self.pooled = pooled
         self.audits, self._audits_for = None, (0, 0)
         self.known_curves = curves(pooled)
-        self._offer(pooled.comparison is not None)
+        self.heat_map.offer(pooled.comparison is not None)
         self._choose_axis(pooled)
         self._compare()
         self._moved()
@@ -231,12 +223,6 @@ class ThresholdsView(View):
             (other,) = set(AXES) - {self.state.axis}
             if np.isfinite(column(other)).any():
                 self.state.axis = other
-
-    def _offer(self, error: bool) -> None:
-        """Offer the map of errors where it is known."""
-        options = ["accepted", "number", *(["error"] if error else [])]
-        if list(self.shown.options) != options:
-            self.shown.options = dict(zip(options, options, strict=True))
 
     def _compare(self) -> None:
         """Count what the project's own triage gives, to show differences from it."""
@@ -289,10 +275,8 @@ class ThresholdsView(View):
     def _draw(self) -> None:
         if self.answer is None or self.pooled is None:
             return
-        self._offer(self.pooled.comparison is not None or self.answer.audited is not None)
-        left_out = self.answer.heat.left_out
-        name = pool_plots.NAMES[self.state.axis]
-        self.left_out.object = layout.small(f"{left_out:,} have no {name}, and are not in the map.") if left_out else ""
+        self.heat_map.offer(self.pooled.comparison is not None or self.answer.audited is not None)
+        self.heat_map.say_left_out(self.answer.heat.left_out)
         self.counts.object = counted(self.answer, self.before, self.pooled, self.reference_name)
         self.figures.send(self.answer)
 
@@ -332,51 +316,13 @@ class ThresholdsView(View):
 
         self.on_page(act)
 
-    # ---- the heat map ---------------------------------------------------------------------------------------------
-
-    def tapped(self, x: float | None, y: float | None) -> None:
-        """Put the thresholds where the heat map was clicked."""
-        if x is None or y is None or self.answer is None:
-            return
-        stability = {"jitter_stability": "by_jitter", "stability_score": "by_stability"}[self.state.axis]
-        self.state.param.update(
-            **{"predicted_iou": round(float(x), 3), self.state.axis: round(min(1.0, float(y)), 3), stability: True}
-        )
-
-    def select(self, xs: np.ndarray, ys: np.ndarray) -> None:
-        """Say what lies in a region of the heat map, a box or a lasso."""
-        found = inside(self.answer.heat, xs, ys) if self.answer is not None else None
-        self.use_region.visible = found is not None
-        if found is None:
-            self.chosen.object = ""
-            return
-        self._region = (found.x_low, found.y_low)
-        parts = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in found.counts.items() if n) or "none"
-        self.chosen.object = (
-            f'<p role="status">In the region: {layout.escape(parts)}. Its lower left corner: predicted IoU '
-            f"{found.x_low:.3f}, {layout.escape(pool_plots.NAMES[self.state.axis])} {found.y_low:.3f}.</p>"
-        )
-
-    def _take_region(self) -> None:
-        if self._region is not None:
-            self.tapped(*self._region)
-
     def _lay_out(self) -> None:
         figures = self.figures
-        heat = layout.card(
-            "Where proposals lie",
-            pn.Row(self.shown, self.axis_choice(), sizing_mode="stretch_width", height=72),
-            figures.heat,
-            self.left_out,
-            self.chosen,
-            self.use_region,
-            text="A click puts both thresholds there. A box or a lasso says what lies within.",
-        )
         self.body.objects = [
             pn.Column(self.status, self.progress, self.refused, sizing_mode="stretch_width"),
             layout.grid(
                 layout.card("What these thresholds give", self.counts, wide=True),
-                heat,
+                self.heat_map.card(figures.heat),
                 layout.card("Predicted IoU by outcome", figures.histogram),
                 layout.card("Precision and recall", figures.precision_recall, text=_PR),
                 layout.card("Risk and coverage", figures.risk_coverage, text=_RC),
@@ -385,16 +331,6 @@ class ThresholdsView(View):
                 self.saving.card(),
             ),
         ]
-
-    def axis_choice(self) -> Any:
-        """Return the choice of what the heat map has upwards."""
-        return pmui.Select.from_param(
-            self.state.param.axis,
-            label="upwards",
-            options={pool_plots.NAMES[a]: a for a in self.state.param.axis.objects},
-            size="small",
-            width=190,
-        )
 
 
 def _search(query: dict[str, Any]) -> str:

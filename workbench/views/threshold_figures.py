@@ -73,7 +73,7 @@ class LiveFigures:
         lines = hv.DynamicMap(self._lines, streams=[self._pipes["lines"]])
         tap, bounds = hv.streams.Tap(source=heat), hv.streams.BoundsXY(source=heat, bounds=None)
         lasso = hv.streams.Lasso(source=heat)
-        tap.add_subscriber(view.guarded(lambda x, y, **_: view.tapped(x, y)))
+        tap.add_subscriber(view.guarded(lambda x, y, **_: view.heat_map.tapped(x, y)))
         bounds.add_subscriber(view.guarded(lambda bounds, **_: self._bounds(bounds)))
         lasso.add_subscriber(view.guarded(lambda geometry, **_: self._lasso(geometry)))
         self._streams = [tap, bounds, lasso]
@@ -98,9 +98,9 @@ class LiveFigures:
     def _heat(self, data: Answer) -> hv.Image:
         view = self._view
         error = None
-        if view.shown.value == "error" and view.pooled is not None:
+        if view.heat_map.shown.value == "error" and view.pooled is not None:
             error = error_map(view.pooled, data.heat, view.state.axis, view.audits)[0]
-        return pool_plots.heat_map(data.heat, view.shown.value, view.state.axis, error)
+        return pool_plots.heat_map(data.heat, view.heat_map.shown.value, view.state.axis, error)
 
     def _lines(self, data: Answer) -> hv.Overlay:
         return pool_plots.cross(data.config.predicted_iou, getattr(data.config, self._view.state.axis))
@@ -111,8 +111,8 @@ class LiveFigures:
     def _bounds(self, bounds: tuple[float, float, float, float] | None) -> None:
         if bounds is not None:
             x0, y0, x1, y1 = bounds
-            self._view.select(np.array([x0, x1]), np.array([y0, y1]))
+            self._view.heat_map.select(np.array([x0, x1]), np.array([y0, y1]))
 
     def _lasso(self, geometry: np.ndarray | None) -> None:
         if geometry is not None and len(geometry) > 2:
-            self._view.select(np.asarray(geometry)[:, 0], np.asarray(geometry)[:, 1])
+            self._view.heat_map.select(np.asarray(geometry)[:, 0], np.asarray(geometry)[:, 1])
