@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.bundled_sam import WRONG_IOU, covered, distinct
+from benchmarks.bundled_sam import WRONG_IOU, Sample, covered, distinct, within_reach
 from benchmarks.measuring import commit, processor
 from workbench.config import preset
 from workbench.masks import rle
@@ -25,6 +25,7 @@ from workbench.sam.scenes import draw_scene
 FIRST_SCENE = 1_200_000_000
 NMS = (0.5, 0.6, 0.7)
 FLOORS = np.round(np.arange(0.2, 0.61, 0.05), 2)
+GRIDS, MOST_PROMPTS = (24, 32, 40, 48, 64), 2_500
 THRESHOLDS = np.round(np.arange(0.5, 0.96, 0.01), 2)
 LEAST_LABELS = 59  # the fewest with which an error of 5 % can be excluded at 95 %
 ALLOWED_WRONG, WORTH_A_LOOK = 0.05, 0.25
@@ -71,9 +72,22 @@ def gather(scenes: int) -> dict[float, Pool]:
     }
 
 
+def ceilings(scenes: int) -> dict[str, float]:
+    """Return the share of true masks that each grid and the area limits allow to be found."""
+    chosen = preset("bundled")
+    limits = (chosen.triage.min_area_px, chosen.triage.max_area_share)
+    drawn = [draw_scene(FIRST_SCENE + i) for i in range(scenes)]
+    samples = [Sample(scene.kind, scene.image, rle.encode(scene.masks)) for scene in drawn]
+    return {
+        str(n): round(float(np.concatenate([within_reach(s, chosen.propose.replace(points_per_side=n), *limits) for s in samples]).mean()), 4)
+        for n in GRIDS
+    }  # fmt: skip
+
+
 def choose(pools: dict[float, Pool]) -> dict[str, object]:
     """Read the settings off.
 
+    points_per_side : not fitted: the finest grid of at most 2,500 prompts; what each grid could meet is told
     nms_iou : of the highest recall at the lowest floor
     predicted_iou_floor : the highest that keeps 98 % of that recall
     predicted_iou : the lowest above which at most 5 % of at least 59 are wrong; the seed's 0.88 when there is none
@@ -95,6 +109,7 @@ def choose(pools: dict[float, Pool]) -> dict[str, object]:
     steady = pool.jitter[pool.right & (pool.score > flagged) & np.isfinite(pool.jitter)]
     low, lowest = np.quantile(steady, [0.05, 0.01]) if len(steady) else (0.92, 0.85)
     return {
+        "points_per_side": max(n for n in GRIDS if n * n <= MOST_PROMPTS),
         "nms_iou": nms,
         "predicted_iou_floor": floor,
         "predicted_iou": accepted,
@@ -113,7 +128,10 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=60)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    told = {"scenes": given.scenes, "commit": commit(), "device": processor(), **choose(gather(given.scenes))}
+    told = {
+        "scenes": given.scenes, "commit": commit(), "device": processor(), "ceiling_by_grid": ceilings(given.scenes),
+        **choose(gather(given.scenes)),
+    }  # fmt: skip
     print(json.dumps(told, indent=1))
     if given.json is not None:
         given.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
