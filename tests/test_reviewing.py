@@ -12,6 +12,8 @@ import stub_sam
 from desk import event
 
 import workbench as wb
+from workbench.review.config import ReviewConfig
+from workbench.store import review_settings
 from workbench.store.errors import StoreError
 from workbench.tables.events import EventError
 from workbench.tables.outcomes import Outcome
@@ -398,6 +400,46 @@ def test_quality_report__of_nothing(project):
     assert (report.masks, report.overlaps, report.gestures) == (0, (), 0)
     assert "not known" in str(report)
     json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_review_config__is_kept_in_the_project_and_in_force_at_once(project):
+    other = wb.Project.open(project.path)
+    assert project.review_config == ReviewConfig()
+    project.review_config = ReviewConfig(overlap_warning=0.3, coverage_rule="share")
+    with other:
+        assert other.review_config == project.review_config
+    with wb.Project.open(project.path) as later:
+        assert later.review_config.overlap_warning == 0.3
+    with pytest.raises(TypeError, match="expected a ReviewConfig, got dict"):
+        project.review_config = {"overlap_warning": 0.2}
+    with project.catalog.read() as connection:
+        assert len(review_settings.history(connection)) == 1
+    project.review_config = project.review_config.replace()
+    with project.catalog.read() as connection:
+        assert len(review_settings.history(connection)) == 1, "nothing has changed"
+
+
+def test_quality_report__tells_answers_of_dialogs_by_the_settings_they_were_given_under(project, image):
+    def answer(choice):
+        project.record(event("answer", image, dialog="overlap", choice=choice))
+
+    assert project.quality_report().dialogs_under == {}
+    answer("asked")
+    answer("undo")
+    project.review_config = project.review_config.replace(overlap_warning=0.3)
+    project.review_config = project.review_config.replace(overlap_warning=0.2)
+    answer("asked")
+    project.review_config = project.review_config.replace(claim_s=60)  # no setting of a dialog
+    answer("keep")
+    report = project.quality_report()
+    assert report.dialogs["overlap"] == {"asked": 2, "keep": 1, "undo": 1}
+    found = [(when, told["overlap_warning"], told["overlap"]) for when, told in report.dialogs_under.items()]
+    assert found == [
+        ("from event 1 on", 0.5, {"asked": 1, "undo": 1}),
+        ("from event 3 on", 0.2, {"asked": 1, "keep": 1}),
+    ]
+    assert report.settings == project.review_config.to_dict()
+    assert "overlap_warning: 0.2" in str(report)
 
 
 # ---- bad input --------------------------------------------------------------------------------------------------------

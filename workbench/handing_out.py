@@ -81,7 +81,9 @@ class _Desk:
                 [(image, queueing.priorities(*self.shown.triaged(version, image))) for image in part],
             )
 
-    def take(self, annotator: str, image: str | None, other_than: Sequence[str] = ()) -> Claim | None:
+    def take(
+        self, annotator: str, image: str | None, other_than: Sequence[str], window: str | None, resume: bool
+    ) -> Claim | None:
         """Take an image, or the next one."""
         catalog = self.shown.project.catalog
         with catalog.read() as connection:
@@ -92,7 +94,7 @@ class _Desk:
             if len(found) != 1:
                 raise StoreError(f"image: expected one readable image, {image!r} means {len(found)}; give an id")
             image_id = found.pop()
-        return claims.claim(catalog, by, self.scope, self.claim_s, image_id, other_than)
+        return claims.claim(catalog, by, self.scope, self.claim_s, image_id, other_than, window, resume)
 
     def renew(self, claim: Claim) -> Claim:
         """Let a claim hold for another while."""
@@ -101,6 +103,10 @@ class _Desk:
     def release(self, claim: Claim) -> bool:
         """Give an image back."""
         return claims.release(self.shown.project.catalog, claim)
+
+    def whereabouts(self, claim: Claim) -> str:
+        """Tell where the image of a claim is."""
+        return claims.whereabouts(self.shown.project.catalog, claim)
 
     def progress(self) -> Progress:
         """Count what is done."""

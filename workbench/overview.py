@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import collections
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,8 @@ from workbench.review import state, timing
 from workbench.review.config import ReviewConfig
 from workbench.review.state import ImageReview
 from workbench.shown import Shown
-from workbench.store import audits, journal
+from workbench.store import audits, journal, review_settings
+from workbench.store.review_settings import InForce
 from workbench.tables.events import Progress, ReviewEvent
 from workbench.tables.figures import Interval
 from workbench.tables.intervals import bootstrap
@@ -48,7 +50,9 @@ class QualityReport(Figures):
         nothing measured; masks and hours are those of this source
     gestures, late : events in the journal, and those that came under a lost claim
     dialogs : how often R5 and R6 asked, and each answer
+    dialogs_under : the same for each time that settings of the dialogs held in, with these settings
     audits : for each audit masks, answered, wrong, and the estimated share of wrong masks among those it stands for
+    settings : of review, as they are now; what is not a dialog is counted by them, whatever held before
     """
 
     name: str
@@ -75,7 +79,9 @@ class QualityReport(Figures):
     gestures: int
     late: int
     dialogs: Mapping[str, Mapping[str, int]]
+    dialogs_under: Mapping[str, Mapping[str, Any]]
     audits: Mapping[str, Mapping[str, Any]]
+    settings: Mapping[str, Any]
 
 
 class _Counted(NamedTuple):
@@ -96,6 +102,7 @@ def quality_report(shown: Shown, config: ReviewConfig, progress: Progress, rng: 
     with shown.project.catalog.read() as connection:
         events = [event for found in journal.events(connection).values() for event in found]
         numbers = audits.numbers(connection)
+        kept = review_settings.history(connection)
     sources = sum((c.sources for c in counted), collections.Counter[str]())
     source, active, by_it = _time(events, config)
     drawn = sum(len(c.drawn & by_it) for c in counted)
@@ -127,7 +134,9 @@ def quality_report(shown: Shown, config: ReviewConfig, progress: Progress, rng: 
         gestures=len(events),
         late=sum(event.stale for event in events),
         dialogs=state.count_answers(events),
+        dialogs_under=_dialogs_under(events, kept or [InForce(0, config.to_dict())]),
         audits={str(number): auditing.found_by(shown, config, number, rng)._asdict() for number in numbers},
+        settings=config.to_dict(),
     )
 
 
@@ -149,6 +158,25 @@ def _counted(review: ImageReview, config: ReviewConfig) -> _Counted:
     covered = quality.coverage(final, review.size_hw)
     looked_at, rejected = int(review.looked_at.sum()), int(review.rejected.sum())
     return _Counted(sources, covered, pairs, rejected, looked_at, reasons, drawn)
+
+
+def _dialogs_under(events: Sequence[ReviewEvent], kept: Sequence[InForce]) -> dict[str, dict[str, Any]]:
+    """Return the answers of dialogs by the settings they were asked under; times without an answer are left out."""
+    of_dialogs = [{name: held.settings.get(name) for name in _OF_DIALOGS} for held in kept]
+    starts = [k for k, settings in enumerate(of_dialogs) if k == 0 or settings != of_dialogs[k - 1]]
+    first = [kept[k].after_sequence for k in starts]
+    by_time: list[list[ReviewEvent]] = [[] for _ in starts]
+    for event in events:
+        if event.kind == "answer" and event.sequence is not None:
+            by_time[max(0, bisect.bisect_left(first, event.sequence) - 1)].append(event)
+    return {
+        f"from event {after + 1} on": {**of_dialogs[k], **state.count_answers(answers)}
+        for k, after, answers in zip(starts, first, by_time, strict=True)
+        if answers
+    }
+
+
+_OF_DIALOGS = ("coverage_share", "coverage_rule", "coverage_overlap", "overlap_warning")
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -16,7 +16,7 @@ from workbench.review.config import ReviewConfig
 from workbench.review.queue import Queue
 from workbench.review.state import ImageReview
 from workbench.shown import Shown
-from workbench.store import audits, journal
+from workbench.store import audits, journal, review_settings
 from workbench.store.catalog import Catalog
 from workbench.store.errors import StoreError
 from workbench.store.journal import Person
@@ -32,13 +32,30 @@ class Reviewing(ProjectFolder):
 
     Attributes
     ----------
-    review_config : settings of claims, dialogs, audits and the quality report; another one may be put in its place
+    review_config : settings of claims, dialogs, audits and the quality report, see `ReviewConfig`
     """
 
     def __init__(self, path: Path, catalog: Catalog) -> None:
         super().__init__(path, catalog)
-        self.review_config = ReviewConfig()
         self._shown = Shown(self)
+
+    # ---- settings -------------------------------------------------------------------------------------------------
+
+    @property
+    def review_config(self) -> ReviewConfig:
+        """Settings of claims, dialogs, audits and the quality report, for all who work on the project.
+
+        Put another one in its place to change them: it is kept in the project, and in force at once, in windows that are
+        open too. The quality report tells which answers of dialogs were given under which settings.
+        """
+        kept = review_settings.latest(self.catalog)
+        return ReviewConfig() if kept is None else ReviewConfig.from_dict(kept)
+
+    @review_config.setter
+    def review_config(self, config: ReviewConfig) -> None:
+        if not isinstance(config, ReviewConfig):
+            raise TypeError(f"review_config: expected a ReviewConfig, got {type(config).__name__}")
+        review_settings.keep(self.catalog, config.to_dict(), ReviewConfig().to_dict())
 
     # ---- people ---------------------------------------------------------------------------------------------------
 

@@ -97,6 +97,30 @@ def test_claim__goes_back_when_released_and_is_resumed_first(project):
     assert queue.claim("a").image_id == held.image_id  # goes on where one left off
 
 
+def test_claim__of_another_window_is_passed_over_taken_over_or_told(project):
+    queue = project.queue()
+    one = queue.claim("a", window="one")
+    assert (queue.whereabouts(one), one.window) == ("here", "one")
+    two = queue.claim("a", window="two", resume=False)
+    assert two.image_id != one.image_id
+    assert queue.claim("a", window="one", resume=False).image_id == one.image_id, "its own comes first"
+    assert queue.claim("a", image=one.image_id, window="two", resume=False).token == one.token
+    assert (queue.whereabouts(one), queue.whereabouts(two)) == ("window", "here")
+    assert not queue.release(one), "the other window has it"
+    assert queue.claim("b").image_id not in (one.image_id, two.image_id)
+    assert queue.release(queue.claim("a", image=one.image_id, window="two"))
+    assert queue.whereabouts(one) == "back"
+    queue.claim("b", image=one.image_id)
+    assert queue.whereabouts(one) == "gone"
+
+
+def test_claim__of_another_window_that_expired_is_handed_out(project):
+    quick = project.queue(claim_s=0.01)
+    one = quick.claim("a", window="one")
+    time.sleep(0.05)
+    assert quick.claim("a", window="two", resume=False).image_id == one.image_id
+
+
 def test_claim__expired_goes_to_another_and_renewed_does_not(project):
     quick = project.queue(claim_s=0.05)
     claim = quick.claim("a")

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -48,6 +49,25 @@ def test_migrate__twice_changes_nothing(opened):
     catalog.migrate(opened)
     with opened.read() as connection:
         assert connection.execute(sa.select(schema.image_roots.c.path)).scalars().all() == ["a"]
+
+
+def test_migrate__a_claim_of_the_version_before_windows_stays(tmp_path):
+    config = Config()
+    config.set_main_option("script_location", "workbench/store/migrations")
+    config.set_main_option("path_separator", "os")
+    made = catalog.connect(tmp_path)
+    row = "INSERT INTO review_images (image_key, status, token, expires_at, kind) VALUES (1, 'open', 7, 0, 'flagged')"
+    with made.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0005")
+        connection.execute(root("a"))
+        connection.execute(sa.insert(schema.images).values(root_id=1, path="a.png", domain=""))
+        connection.execute(sa.text(row))
+    catalog.migrate(made)
+    with made.read() as connection:
+        table = schema.review.review_images
+        assert connection.execute(sa.select(table.c.token, table.c.held_in)).all() == [(7, None)]
+    made.close()
 
 
 def test_migrate__newer_version_is_refused(opened):

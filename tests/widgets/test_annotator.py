@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import workbench as wb
+from workbench.review.config import ReviewConfig
 from workbench.widgets.annotator import STATIC, Annotator, model_of
 
 
@@ -76,6 +77,15 @@ def test_model__that_was_trained_here_is_loaded(project, monkeypatch):
     monkeypatch.setattr(project, "models", lambda: pd.DataFrame({"model_id": [project.model_id]}))
     monkeypatch.setattr(project, "load_model", lambda model_id: f"loaded {model_id}")
     assert model_of(project, None)() == "loaded stub-0123"
+
+
+def test_review__is_kept_in_the_project(project):
+    made = wb.Annotator(project, sam=False, review=ReviewConfig(overlap_warning=0.25))
+    assert made.view["settings"]["overlap"] == 0.25
+    made.close()
+    again = wb.Annotator(project, sam=False)
+    assert again.view["settings"]["overlap"] == 0.25
+    again.close()
 
 
 def test_display__gives_a_view_and_no_state(widget):

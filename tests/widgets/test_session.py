@@ -302,10 +302,53 @@ def test_two_windows__of_one_annotator_both_work(project):
     assert not project.journal()["stale"].any()
 
 
-def test_two_windows__work_in_the_first_takes_back_what_the_second_gave_away(project):
+def test_two_windows__the_first_is_told_when_it_next_acts_and_has_its_image_again(project):
     one, two = Window(project, client="one"), Window(project, client="two")
-    two.send("open", which="next")  # gives the image back that the first still shows
+    assert one.view["image"] == two.view["image"], "a window may be the one that comes after a restart"
+    first, second, third = ids(one, "flagged")[:3]
+    reply = one.send("verdict", mask=first, verdict="accept")
+    assert reply["ok"]
+    assert reply["changes"][first]["verdict"] == "accept"
+    assert "another window" in reply["message"]
+    assert "message" not in one.send("verdict", mask=second, verdict="accept"), "told once"
+    assert "another window" in two.send("prompt", prompt_id="p1", points=[[5, 5, 1]], box=None, mask=None)["message"]
+    assert "another window" in one.send("renew")["message"]
     assert one.send("renew") is None
+    assert two.send("verdict", mask=third, verdict="reject")["ok"]
+    assert not project.journal()["stale"].any()
+
+
+def test_two_windows__get_an_image_each_when_they_go_on(project):
+    one, two = Window(project, client="one"), Window(project, client="two")
+    names = [one.view["image"]["name"]]
+    assert one.send("open", which="next")["ok"]
+    two.send("verdict", mask=ids(two, "flagged")[0], verdict="accept")  # theirs is the first image now
+    assert two.send("open", which="next")["ok"]
+    names += [one.view["image"]["name"], two.view["image"]["name"]]
+    assert len(set(names)) == 3
+    for window in (one, two):
+        assert "message" not in window.send("complete", confirmed=True)
+        assert window.view["image"] is None or window.view["image"]["name"] == names[0]
+
+
+def test_two_windows__what_the_first_leaves_stays_with_the_second(project):
+    one, two = Window(project, client="one"), Window(project, client="two")
+    assert one.send("open", which="next")["ok"]
+    assert Window(project, annotator="bob", images=["1-cells.png"]).view["image"] is None
+    assert "message" not in two.send("verdict", mask=ids(two, "flagged")[0], verdict="accept")
+
+
+def test_two_windows__an_image_asked_for_by_name_is_taken_over(project):
+    one, two = Window(project, client="one"), Window(project, client="two", images=["3-fluorescence.png"])
+    assert two.send("open", which="image", image="1-cells.png")["ok"]
+    assert "another window" in one.send("renew")["message"]
+
+
+@pytest.mark.parametrize("leaving", ["open", "complete"])
+def test_two_windows__work_in_the_first_takes_back_what_the_second_left(project, leaving):
+    one, two = Window(project, client="one"), Window(project, client="two")
+    two.send(leaving, **({"which": "next"} if leaving == "open" else {"confirmed": True}))
+    assert "you have left this image in another window" in one.send("renew")["message"]
     assert Window(project, annotator="bob").view["image"]["name"] == "3-fluorescence.png"
     assert one.send("verdict", mask=ids(one, "flagged")[0], verdict="accept")["ok"]
     assert not project.journal()["stale"].any()

@@ -15,7 +15,9 @@ from workbench.tables.proposals import Proposals
 class Desk(Protocol):
     """Where claims are kept: the store behind a queue."""
 
-    def take(self, annotator: str, image: str | None, other_than: Sequence[str] = ()) -> Claim | None:
+    def take(
+        self, annotator: str, image: str | None, other_than: Sequence[str], window: str | None, resume: bool
+    ) -> Claim | None:
         """Take an image, or the next one."""
 
     def renew(self, claim: Claim) -> Claim:
@@ -23,6 +25,9 @@ class Desk(Protocol):
 
     def release(self, claim: Claim) -> bool:
         """Give an image back."""
+
+    def whereabouts(self, claim: Claim) -> str:
+        """Tell where the image of a claim is."""
 
     def progress(self) -> Progress:
         """Count what is done."""
@@ -40,7 +45,15 @@ class Queue:
     def __repr__(self) -> str:
         return f"<Queue {self.strategy}: {self.progress()}>"
 
-    def claim(self, annotator: str, image: str | None = None, *, other_than: Sequence[str] = ()) -> Claim | None:
+    def claim(
+        self,
+        annotator: str,
+        image: str | None = None,
+        *,
+        other_than: Sequence[str] = (),
+        window: str | None = None,
+        resume: bool = True,
+    ) -> Claim | None:
         """Return an image that is the annotator's for a while; None when there is nothing left for them.
 
         The image they hold already comes first, then the one they had last, then images with flagged masks, audits
@@ -50,20 +63,31 @@ class Queue:
         ----------
         image : id or path of the image to take; None for the next one. None comes back when somebody else has it.
         other_than : ids of images to pass over
+        window : name of the annotator's window that asks, where they may have several
+        resume : False passes over an image that another window of theirs has open; True takes it over. An image that is
+            asked for by name is always taken over
 
         Raises
         ------
         StoreError : for an unknown annotator or image
         """
-        return self._desk.take(annotator, image, other_than)
+        return self._desk.take(annotator, image, other_than, window, resume)
 
     def renew(self, claim: Claim) -> Claim:
         """Return the claim with a later end. Raises StoreError when the image has gone to another."""
         return self._desk.renew(claim)
 
     def release(self, claim: Claim) -> bool:
-        """Give an image back; False when it had gone to another already."""
+        """Give an image back; False when it had gone to another already, or to another window of the annotator's."""
         return self._desk.release(claim)
+
+    def whereabouts(self, claim: Claim) -> str:
+        """Return where the image of a claim is.
+
+        here; window, when another window of the annotator's took it over; back, when it was given back or left for good;
+        gone, when it has gone to another annotator
+        """
+        return self._desk.whereabouts(claim)
 
     def progress(self) -> Progress:
         """Return how many images are complete or skipped, of how many, and the same of masks."""

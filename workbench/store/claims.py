@@ -98,6 +98,8 @@ def claim(
     claim_s: float,
     image_id: str | None = None,
     other_than: Sequence[str] = (),
+    window: str | None = None,
+    resume: bool = True,
 ) -> Claim | None:
     """Take a free image for a person, in one statement; None when there is none for them.
 
@@ -109,6 +111,8 @@ def claim(
     claim_s : seconds that it holds
     image_id : the image to take; None for the next one
     other_than : ids of images to pass over
+    window : of the person's, that takes the image
+    resume : go on with an image that another window of theirs holds, which then has it no more; False leaves it there
     """
     clock = _clock(catalog.is_sqlite)
     kind = _kind(by, scope)
@@ -126,6 +130,8 @@ def claim(
         query = query.where(_among(scope.keys))
     if other_than:
         query = query.where(images.c.image_id.not_in(other_than))
+    if image_id is None and not resume:
+        query = query.where(~(own & (review_images.c.expires_at > clock) & ~_in(window)))
     held = sa.case((own, 0), (review_images.c.last_by == by.id, 1), else_=2)
     chosen = query.order_by(held, *_order(scope, kind)).limit(1).with_for_update(of=review_images, skip_locked=True)
     taken: dict[str, Any] = {
@@ -134,13 +140,14 @@ def claim(
         "expires_at": clock + claim_s,
         "token": sa.case((own | theirs_last, review_images.c.token), else_=review_images.c.token + 1),
         "kind": _taken_kind(by, scope),
+        "held_in": window,
     }
     statement = sa.update(review_images).where(review_images.c.image_key == chosen.scalar_subquery()).values(taken)
     with catalog.write(alone=False) as connection:
         row = connection.execute(statement.returning(*_RETURNED)).first()
         if row is None:
             return None
-        return Claim(_image_id(connection, row.image_key), by.name, row.token, row.expires_at, row.kind)
+        return Claim(_image_id(connection, row.image_key), by.name, row.token, row.expires_at, row.kind, window)
 
 
 _RETURNED = (review_images.c.image_key, review_images.c.token, review_images.c.expires_at, review_images.c.kind)
@@ -270,10 +277,27 @@ def renew(catalog: Catalog, held: Claim, claim_s: float) -> Claim:
 
 
 def release(catalog: Catalog, held: Claim) -> bool:
-    """Give an image back; False when the claim was lost already."""
-    statement = sa.update(review_images).where(_still(held)).values(claimed_by=None, expires_at=0.0)
+    """Give an image back; False when the claim was lost already, or another window of the person's has the image."""
+    statement = sa.update(review_images).where(_still(held) & _in(held.window))
+    statement = statement.values(claimed_by=None, expires_at=0.0, held_in=None)
     with catalog.write(alone=False) as connection:
         return bool(connection.execute(statement).rowcount)
+
+
+def whereabouts(catalog: Catalog, held: Claim) -> str:
+    """Return where an image is: here, window (another one of the same person's), back (given back), or gone."""
+    query = sa.select(review_images.c.claimed_by.is_(None), _in(held.window)).where(_still(held))
+    query = query.where(review_images.c.last_by == _person_id(held.annotator))
+    with catalog.read() as connection:
+        row = connection.execute(query).first()
+    if row is None:
+        return "gone"
+    back, in_window = row
+    return "back" if back else "here" if in_window else "window"
+
+
+def _in(window: str | None) -> sa.ColumnElement[bool]:
+    return review_images.c.held_in.is_not_distinct_from(window)
 
 
 def _still(held: Claim) -> sa.ColumnElement[bool]:
@@ -302,17 +326,19 @@ def touch(catalog: Catalog, connection: sa.Connection, held: Claim, claim_s: flo
         renews it where it is still held: a gesture that comes after the image was given back takes nothing from others
     """
     touching = _touching(catalog.is_sqlite, left)
-    connection.execute(touching, {**_of(held), "seconds": claim_s} if not left else _of(held))
+    more = {} if left else {"seconds": claim_s} if left is None else {"seconds": claim_s, "window": held.window}
+    connection.execute(touching, {**_of(held), **more})
 
 
 @functools.cache  # each gesture does this: to put the statement together takes as long as to run it
 def _touching(sqlite: bool, left: bool | None) -> sa.Update:
     statement = sa.update(review_images).where(_SAME)
     if left:
-        return statement.values(claimed_by=None, expires_at=0.0)
+        return statement.values(claimed_by=None, expires_at=0.0, held_in=None)
+    held = statement.values(claimed_by=_BY, expires_at=_clock(sqlite) + sa.bindparam("seconds", type_=sa.Float))
     if left is None:
-        statement = statement.where(review_images.c.claimed_by == _BY)
-    return statement.values(claimed_by=_BY, expires_at=_clock(sqlite) + sa.bindparam("seconds", type_=sa.Float))
+        return held.where(review_images.c.claimed_by == _BY)
+    return held.values(held_in=sa.bindparam("window", type_=sa.String))
 
 
 _BY = sa.select(annotators.c.id).where(annotators.c.name == sa.bindparam("of_name")).scalar_subquery()

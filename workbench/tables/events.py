@@ -170,6 +170,7 @@ class Claim:
 
     token : fencing number; it grows whenever the image changes hands, and events under an older one are stale
     expires_at : seconds of the database's clock since 1970; kind : flagged, audit, complete or second
+    window : of the annotator's that it was made in; None for one made elsewhere
     """
 
     image_id: str
@@ -177,6 +178,7 @@ class Claim:
     token: int
     expires_at: float
     kind: str
+    window: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

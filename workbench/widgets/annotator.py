@@ -51,7 +51,7 @@ class Annotator(anywidget.AnyWidget):
     labels : names that masks can be given, by the keys 1, 2, ...
     images : ids or paths of the images to work on; None for all; or a table with image_id and mask_id, such as
         `project.disagreements()`: these images are opened one after another, complete ones too, with the mask chosen
-    review : settings of claims and dialogs, put in the place of `project.review_config`; None leaves them as they are
+    review : settings of claims and dialogs, kept in the project as `project.review_config`; None leaves them as they are
 
     Raises
     ------

@@ -29,6 +29,10 @@ STALE = (
 )
 ANEW = "the masks of this image were proposed or triaged anew; they are shown as they are now: look again, then complete it"
 GONE = "another annotator has this image now; what you do on it is kept, but changes nothing. Open the next image"
+MOVED = {  # where the open image was meanwhile, see Desk.take_back
+    "window": "you have opened this image in another window too; it is this window's again, and what you did there counts",
+    "back": "you have left this image in another window; it is open here again, and what you did there counts",
+}
 NO_OTHER = "there is no other image left; this one is the last that is open"
 ALL_DONE = "all images are done"
 

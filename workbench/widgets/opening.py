@@ -11,7 +11,6 @@ import numpy as np
 
 from workbench.images import ImageError
 from workbench.proposing import ChangedError
-from workbench.store.errors import StoreError
 from workbench.tables.events import Claim
 from workbench.widgets.board import Board
 
@@ -121,13 +120,15 @@ class Desk:
         self._kinds: dict[str, str] = {}  # what images of the trail were opened for
         self.place = -1  # in the trail
         self.opened: Opened | None = None
+        self.window = secrets.token_hex(8)  # tells claims of this desk from those of the same annotator elsewhere
 
-    def next(self, beside: bool = False) -> tuple[Opened | None, str]:
+    def next(self, beside: bool = False, resume: bool = False) -> tuple[Opened | None, str]:
         """Open the next image of the queue, or of the trail after going back; return it and words for people.
 
         Parameters
         ----------
         beside : leave the image that is open as it is, and take another one
+        resume : go on with the image that the annotator has open elsewhere, in a window that may be gone
         """
         if self._walk is not None:
             return self._further()
@@ -138,10 +139,11 @@ class Desk:
         lost: list[str] = []
         while len(lost) < MOST_LOST:
             passed = [*lost, *(self.trail if beside else [])]
-            claim = self.queue.claim(self.annotator, other_than=passed)
+            asked: dict[str, Any] = {"other_than": passed, "window": self.window, "resume": resume}
+            claim = self.queue.claim(self.annotator, **asked)
             if claim is None:
                 self.queue.refresh()  # images may have been proposed or triaged since
-                claim = self.queue.claim(self.annotator, other_than=passed)
+                claim = self.queue.claim(self.annotator, **asked)
             if claim is None:
                 break
             opened, words = self._open(claim)
@@ -171,7 +173,7 @@ class Desk:
 
     def named(self, image: str) -> tuple[Opened | None, str]:
         """Open an image by id or path; None, with the reason in words, when it cannot be had."""
-        claim = self.queue.claim(self.annotator, image)
+        claim = self.queue.claim(self.annotator, image, window=self.window)
         if claim is None:
             return None, "another annotator has this image now, or it is not to be annotated a second time"
         kind = self._kinds.get(claim.image_id, "")
@@ -215,20 +217,26 @@ class Desk:
             self.opened = None
 
     def renew(self) -> None:
-        """Let the claim on the open image hold for another while. Raises StoreError when it has gone to another.
+        """Let the claim on the open image hold for another while. Raises StoreError when it has gone to another."""
+        if self.opened is not None:
+            self.opened.claim = self.queue.renew(self.opened.claim)
 
-        An image that was given back, by another window of this annotator say, is taken again while it is free.
+    def take_back(self) -> str:
+        """Take the open image back from another window of this annotator, which opened it or gave it back meanwhile.
+
+        Returns where it was, window or back; "" when it is here, or has gone to another annotator.
         """
         held = self.opened
         if held is None:
-            return
-        try:
-            held.claim = self.queue.renew(held.claim)
-        except StoreError:
-            claim = self.queue.claim(self.annotator, held.image_id)
-            if claim is None or purpose_of(claim) != held.purpose:
-                raise
-            held.claim = claim
+            return ""
+        found = self.queue.whereabouts(held.claim)
+        if found not in ("window", "back"):
+            return ""
+        claim = self.queue.claim(self.annotator, held.image_id, window=self.window)
+        if claim is None or purpose_of(claim) != held.purpose:
+            return ""  # somebody was faster: what is done under the old claim is told to be late
+        held.claim = claim
+        return found
 
     def _path(self, image_id: str) -> str:
         files = self.project._chosen([image_id], None)

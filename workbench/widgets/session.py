@@ -62,7 +62,8 @@ class Session:
         self.project, self.annotator = project, check_name(annotator)
         self._publish, self._later = publish, later or (lambda call: call())
         self.labels = checked_labels(labels)
-        self._enter(project, self.annotator)
+        if self.annotator not in set(project.annotators()["name"]):
+            project.add_annotator(self.annotator)
         self.desk = desk_of(project, self.annotator, queue, images)
         self._prompter = Prompter(_loader(sam), self._answered, asking.NO_MODEL)
         self._lock = threading.RLock()  # JupyterLab hands messages over on a thread of their own
@@ -70,17 +71,12 @@ class Session:
         self._fault = ""
         self._progress: dict[str, int] = {}
 
-    @staticmethod
-    def _enter(project: Project, annotator: str) -> None:
-        if annotator not in set(project.annotators()["name"]):
-            project.add_annotator(annotator)
-
     # ---- the page's side ------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Open the image that the annotator was at, or the next one, and show it."""
         with self._lock:
-            self._show(*self.desk.next())
+            self._show(*self.desk.next(resume=True))
 
     def close(self) -> None:
         """Give the open image back and end the thread of the prompts; what was recorded stays."""
@@ -148,6 +144,11 @@ class Session:
     def _handle(self, message: Message) -> dict[str, Any] | None:
         opened = self.desk.opened
         current = opened if opened is not None and opened.token == message.token else None
+        moved = self.desk.take_back() if current and message.kind != "open" else ""
+        reply = self._answer(message, current)
+        return {"ok": True, "message": asking.MOVED[moved], **(reply or {})} if moved else reply
+
+    def _answer(self, message: Message, current: Opened | None) -> dict[str, Any] | None:
         if message.kind in UNRECORDED:
             told: dict[str, Any] | None = getattr(self, f"_{message.kind}")(message, current)
             return told

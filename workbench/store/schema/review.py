@@ -1,4 +1,4 @@
-"""Tables of review: annotators, journal, claims, audits."""
+"""Tables of review: annotators, journal, claims, audits, settings."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ review_images = Table(  # where each image stands; everything but the claims can
     Column("expires_at", Float, nullable=False),  # seconds of the database's clock
     Column("kind", String(16), nullable=False),  # of the claim: flagged, audit, complete or second
     Column("last_by", ForeignKey("annotators.id")),  # who had it last, to go on there
+    Column("held_in", String(16)),  # the window of theirs that has it; null where it is none of an annotator's
     Index(None, "status", "claimed_by"),
 )
 
@@ -94,4 +95,13 @@ audit_masks = Table(
     Column("width", Integer, nullable=False),
     Column("sequence", Integer),  # of the event that answered it; null as long as none has
     Index(None, "image_key", "sequence"),
+)
+
+review_settings = Table(  # the last row is in force; rows are only ever added
+    "review_settings",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("settings", JSON, nullable=False),
+    Column("after_sequence", Integer, nullable=False),  # of the journal: they hold for events that come later
+    Column("made_at", Text, nullable=False),
 )
