@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from workbench.sam.asking import focal_and_dice
+from workbench.sam.asking import deserved, focal_and_dice
 from workbench.sam.questions import Questions
-from workbench.train.losses import cells, deserved, iou_with_truth, view_losses
+from workbench.train.losses import cells, iou_with_truth, view_losses
 from workbench.train.settings import TrainConfig
 
 

@@ -11,6 +11,9 @@ from torch.nn import functional as F
 from workbench.sam.bundled import STRIDE_PX
 from workbench.sam.questions import Questions
 
+OTHERS = 0.03  # how much of the loss of the hypotheses that are not the best is taught, so that none dies
+SECOND = 0.7  # weight of the second of two objects at one point
+
 
 def answer(sam: Sam, embedding: Tensor, questions: Questions, window: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Return the decoder's logits (P, 4, H, W) at a quarter of the input's resolution and predicted IoUs (P, 4).
@@ -63,3 +66,32 @@ def focal_and_dice(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     focal = focal + torch.bmm(entropy + 2 * p * z, t.square()) - torch.bmm(z, t**3)
     dice = 1 - (2 * torch.bmm(p, t) + 1) / (square.sum(dim=-1, keepdim=True) + t.square().sum(dim=1)[:, None] + 1)
     return focal, dice
+
+
+def best_of_three(losses: Tensor, targets: Tensor, pointed: Tensor) -> Tensor:
+    """Return the mean loss of prompts on objects: of the best of three hypotheses for each target, and of the single answer.
+
+    Parameters
+    ----------
+    losses : (P, 4, 2) of every answer, the single one first, against both targets; P is at least 1
+    targets : (P, 2) int, 0 for none; pointed : (P,) bool, ambiguous: the single answer cannot know which object is meant
+    """
+    best = losses[:, 1:].amin(dim=1) + OTHERS * losses[:, 1:].mean(dim=1)
+    each = (targets > 0).float() * losses.new_tensor([1.0, SECOND])
+    single = losses[:, 0, 0] * (1 - 0.7 * pointed.float())
+    return (best * each).sum() / len(losses) + single.mean()
+
+
+def deserved(overlap: Tensor, targets: Tensor, pointed: Tensor) -> Tensor:
+    """Return (P, 4) the IoU that each answer should predict: with the nearest true mask, or with the one asked for.
+
+    Parameters
+    ----------
+    overlap : (P, 4, N) IoU with every true mask; targets : (P, 2), numbered from 1; pointed : (P,) bool, ambiguous
+    """
+    if not overlap.shape[2]:
+        return overlap.new_zeros(overlap.shape[:2])
+    wanted = overlap.amax(dim=2)
+    clear = torch.nonzero(~pointed & (targets[:, 0] > 0)).flatten()
+    wanted[clear, 0] = overlap[clear, 0, targets[clear, 0] - 1]
+    return wanted

@@ -11,13 +11,12 @@ from segment_anything.modeling import MaskDecoder, Sam
 from torch import Tensor
 from torch.nn import functional as F
 
-from workbench.sam.asking import focal_and_dice
+from workbench.sam.asking import best_of_three, deserved, focal_and_dice
 from workbench.sam.bundled import STRIDE_PX
 from workbench.sam.lessons import Batch
 
 CELL_PX = 4
 FOCAL_WEIGHT, DICE_WEIGHT = 1.0, 1.0
-SECOND, OTHERS = 0.7, 0.03  # weight of a point's second target, and of the hypotheses that are not the best
 
 
 def normalised(sam: Sam, images: Tensor) -> Tensor:
@@ -129,15 +128,13 @@ def true_iou(logits: Tensor, owners: Tensor, family: Tensor) -> Tensor:
 def prompt_losses(logits: Tensor, predicted: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """Return (mask loss, IoU loss) of a batch's prompts, and the mean IoU of the best of three where there is a target."""
     overlap = true_iou(logits, batch.owners, batch.family)
+    wanted = deserved(overlap.flatten(0, 1), batch.targets.flatten(0, 1), batch.pointed.flatten()).view_as(predicted)
+    iou = F.mse_loss(predicted, wanted)
     scenes, prompts = (batch.targets[..., 0] > 0).nonzero(as_tuple=True)
-    targets, pointed = batch.targets[scenes, prompts], batch.pointed[scenes, prompts]
-    deserved = overlap.amax(dim=3) if overlap.shape[3] else torch.zeros_like(predicted)
     if not len(scenes):
-        return logits.sum() * 0, F.mse_loss(predicted, deserved), logits.new_full((), torch.nan)
+        return logits.sum() * 0, iou, logits.new_full((), torch.nan)
+    targets, pointed = batch.targets[scenes, prompts], batch.pointed[scenes, prompts]
     losses = mask_losses(logits[scenes, prompts], truth_cells(batch, scenes, targets))
-    best = losses[:, 1:].amin(dim=1) + OTHERS * losses[:, 1:].mean(dim=1)
-    each = (targets > 0) * best.new_tensor([1.0, SECOND])
-    mask = (best * each).sum() / len(scenes) + (losses[:, 0, 0] * (1 - 0.7 * pointed.float())).mean()
-    asked = overlap[scenes, prompts].gather(2, (targets[:, :1, None] - 1).expand(-1, overlap.shape[2], 1))[..., 0]
-    deserved[scenes, prompts, 0] = torch.where(pointed, deserved[scenes, prompts, 0], asked[:, 0])
-    return mask, F.mse_loss(predicted, deserved), asked[:, 1:].amax(dim=1).mean()
+    asked = (targets[:, :1, None] - 1).expand(-1, 3, 1)
+    best = overlap[scenes, prompts, 1:].gather(2, asked).amax(dim=(1, 2))
+    return best_of_three(losses, targets, pointed), iou, best.mean()

@@ -8,12 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from workbench.sam.asking import focal_and_dice
+from workbench.sam.asking import best_of_three, deserved, focal_and_dice
 from workbench.sam.questions import Questions
 from workbench.train.settings import TrainConfig
-
-OTHERS = 0.03  # how much of the loss of the hypotheses that are not the best is taught, so that none dies
-SECOND = 0.7  # weight of the larger of two objects at one point
 
 
 class Losses(NamedTuple):
@@ -45,29 +42,11 @@ def view_losses(logits: Tensor, predicted: Tensor, masks: Tensor, questions: Que
         truth = cells(masks, targets[some], logits.shape[-1])
         focal, dice = focal_and_dice(logits[some], truth)
         losses = config.focal_weight * focal / logits[0, 0].numel() + config.dice_weight * dice
-        best = losses[:, 1:].amin(dim=1) + OTHERS * losses[:, 1:].mean(dim=1)
-        each = (targets[some] > 0).float() * losses.new_tensor([1.0, SECOND])
-        single = losses[:, 0, 0] * (1 - 0.7 * pointed[some].float())  # it cannot know which of several is meant
-        mask = (best * each).sum() / len(best) + single.mean()
-        rows = torch.arange(len(best), device=logits.device)
+        mask = best_of_three(losses, targets[some], pointed[some])
+        rows = torch.arange(len(losses), device=logits.device)
         best_iou = overlap[some][rows, 1:, targets[some, 0] - 1].amax(dim=1).mean()
     iou = F.mse_loss(predicted, deserved(overlap, targets, pointed))
     return Losses(mask + config.iou_weight * iou, mask, iou, best_iou)
-
-
-def deserved(overlap: Tensor, targets: Tensor, pointed: Tensor) -> Tensor:
-    """Return (P, 4) the IoU that each answer should predict: with the nearest true mask, or with the one asked for.
-
-    Parameters
-    ----------
-    overlap : (P, 4, N) IoU with every true mask; targets : (P, 2), numbered from 1; pointed : (P,) bool, ambiguous
-    """
-    if not overlap.shape[2]:
-        return overlap.new_zeros(overlap.shape[:2])
-    wanted = overlap.amax(dim=2)
-    clear = torch.nonzero(~pointed & (targets[:, 0] > 0)).flatten()
-    wanted[clear, 0] = overlap[clear, 0, targets[clear, 0] - 1]
-    return wanted
 
 
 @torch.no_grad()
