@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +15,10 @@ from workbench.store.catalog import Catalog
 from workbench.store.errors import StoreError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from workbench.calibrate.recalibrate import Features
     from workbench.loop.adoption import Adopted, Promise
     from workbench.sam.segmenter import Segmenter
     from workbench.tables.outcomes import Triage
@@ -145,6 +149,31 @@ class Adopting(Calibrating):
             values = embedding.of_image(self, number, str(proposals.image_id[0]), proposals, model.reduction)
         return proposals.replace(confidence=model.confidence(proposals, values))
 
+    def keep_confidence(self, model: Adopted, settings: Mapping[str, object], images: Iterable[str]) -> int:
+        """Keep a model of confidence with why and on which images it was fitted; return the number that triage names it by.
+
+        The same once more, for the same run, has the same number.
+        """
+        values, names = model.to_dict(), list(images)
+        kept = calibrations.latest(self.catalog, "adoption", self._run_id())
+        if kept is not None and (kept.settings, kept.images, kept.result) == (dict(settings), names, values):
+            return int(kept.id)
+        return self._keep("adoption", dict(settings), names, values)
+
+    def confidence_of(self, number: int, features: Features) -> NDArray[np.float64]:
+        """Return (N,) p(right) by a recalibration that was kept, from features that are there already.
+
+        Raises
+        ------
+        StoreError : when the number is not that of a recalibration of this project
+        """
+        from workbench.calibrate.recalibrate import Recalibration
+
+        model = self._adopted(number).model
+        if not isinstance(model, Recalibration):
+            raise StoreError(f"confidence_of: expected record {number} to be a recalibration, it is a verifier")
+        return model.predict(features)
+
     # ---- what the above share -------------------------------------------------------------------------------------
 
     def _thresholds_of(self, kept: Record) -> TriageConfig:
@@ -170,7 +199,7 @@ class Adopting(Calibrating):
         if rule == "decides" and base.pool == "exact":
             raise StoreError("adopt: a certificate needs pool='distinct'; triage so, then calibrate and certify again")
         settings = {"rule": rule, "confidence": confidence, kept.kind: kept.id, "author": author, "note": note}
-        number = self._keep("adoption", settings, kept.images, model.to_dict())
+        number = self.keep_confidence(model, settings, kept.images)
         if before is not None:
             before(number)
         return self.triage(config.replace(confidence_model=number), author=author, note=note)

@@ -8,16 +8,21 @@ from desk import event
 from disc_project import disc_project
 from random_sams import random_sam
 
+from workbench.calibrate.recalibrate import Recalibration
 from workbench.config import ProposeConfig, preset
+from workbench.loop import thresholds
+from workbench.loop.adoption import Adopted
 from workbench.loop.comparison import Comparison
 from workbench.loop.cycle import CycleConfig
 from workbench.loop.oracle import Oracle, OracleConfig
 from workbench.loop.teaching import TrainingError
 from workbench.sam.load import load_sam
-from workbench.store import campaigns, files
+from workbench.store import calibrations, campaigns, files
 from workbench.store.campaigns import STEPS
 from workbench.store.errors import StoreError
+from workbench.tables.outcomes import Outcome
 from workbench.train.settings import TrainConfig
+from workbench.triage.rules import triage
 
 FLOORS = ProposeConfig(points_per_side=3, predicted_iou_floor=-5, pool="distinct", jitter_prompts=0, features=False)
 TOY = {
@@ -172,6 +177,34 @@ def test_run_cycles__thresholds_that_fit_the_floors_where_none_are_given(tmp_pat
         table = run(project, sam, 1, floors=FLOORS.replace(predicted_iou_floor=0.9, nms_iou=0.5))
         assert table.rows[0].thresholds["predicted_iou"] == 0.9
         assert project.triage_config().nms_iou == 0.5
+
+
+@pytest.mark.parametrize(("confidence", "share"), [(0.0, 1.0), (0.9, 0.0)])
+def test_run_cycles__confidence_decides_where_it_accepts_more(tmp_path, sam, monkeypatch, confidence, share):
+    """Figures on the test images are of what the project's triage accepts there, by the recalibration that was kept."""
+
+    def sure(base, rows, features, judge, most_wrong, floors):
+        model = Recalibration("platt", features.names, {"slope": np.array([0.0]), "offset": np.array([0.0])})
+        config = base.replace(
+            predicted_iou=-5.0, predicted_iou_margin=0.0, **dict.fromkeys(thresholds.SETTING.values())
+        )
+        return thresholds.Calibrated(config.replace(confidence=confidence), "calibrated", "", (), 9, 10**6, model)
+
+    monkeypatch.setattr(thresholds, "confident", sure)
+    with made(tmp_path) as project:
+        row = run(project, sam, cycles=1).rows[-1]
+        assert row.thresholds["confidence"] == confidence
+        assert row.figures["auto_accept_rate"].value == share
+        config, frame = project.triage_config(), project.images().set_index("path")["image_id"]
+        test = dict(project.each(frame[["7.png", "8.png"]].tolist(), config=config))
+        assert len(test) == 2
+        assert {float(p) for rows in test.values() for p in rows.confidence} == {0.5}
+        outcomes = np.concatenate([triage(rows, config).outcome for rows in test.values()])
+        assert set(outcomes) == {Outcome.auto_accepted if share else Outcome.flagged}
+        number = config.confidence_model
+        kept = calibrations.find(project.catalog, number, "adoption")
+        model = Adopted.from_dict(kept.result)
+        assert project.keep_confidence(model, kept.settings, kept.images) == number  # as after a kill between the two
 
 
 def test_run_cycles__one_image_only(tmp_path, sam):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from workbench.calibrate.recalibrate import Features
 from workbench.config import ProposeConfig, TriageConfig, preset
-from workbench.loop.thresholds import calibrated
+from workbench.loop.comparison import Comparison
+from workbench.loop.thresholds import calibrated, confident
 from workbench.masks import rle
 from workbench.tables.proposals import Proposals
 from workbench.triage.limits import PoolError, refuse_below
@@ -27,10 +29,15 @@ def rows_of(scores) -> Proposals:
     )  # fmt: skip
 
 
+def judge_by(wrong):
+    """Judge every mask by itself, as where none is near another."""
+    return lambda chosen: (chosen & ~wrong, chosen & wrong)
+
+
 def test_calibrated__lowest_threshold_that_is_right_enough():
     scores = np.linspace(0.99, 0.6, 40)
     wrong = scores < 0.7
-    found = calibrated(BASE, rows_of(scores), ~wrong, wrong, 0.05)
+    found = calibrated(BASE, rows_of(scores), judge_by(wrong), 0.05)
     assert found.kind == "calibrated"
     outcome = triage(rows_of(scores), found.config)
     accepted = outcome.auto_accepted
@@ -43,18 +50,18 @@ def test_calibrated__lowest_threshold_that_is_right_enough():
 def test_calibrated__never_below_the_floors_of_the_run():
     floors = ProposeConfig(predicted_iou_floor=0.5, pool="distinct")
     rows, wrong = rows_of(np.linspace(0.99, 0.5004, 60)), np.arange(60) >= 30  # the lowest score lies just above
-    found = calibrated(BASE, rows, ~wrong, wrong, 0.05, floors)
+    found = calibrated(BASE, rows, judge_by(wrong), 0.05, floors)
     assert found.kind == "calibrated"
     refuse_below(found.config, floors)
     assert triage(rows, found.config).outcome.min() > 0  # all the others are flagged down to the floor
     with pytest.raises(PoolError):
-        refuse_below(calibrated(BASE, rows, ~wrong, wrong, 0.05).config, floors)
+        refuse_below(calibrated(BASE, rows, judge_by(wrong), 0.05).config, floors)
 
 
 def test_calibrated__equal_scores_go_together():
     scores = np.array([0.9] * 30 + [0.8] * 30)
     wrong = np.arange(60) >= 50
-    found = calibrated(BASE, rows_of(scores), ~wrong, wrong, 0.05)
+    found = calibrated(BASE, rows_of(scores), judge_by(wrong), 0.05)
     assert 0.8 <= found.config.predicted_iou < 0.9
 
 
@@ -64,7 +71,7 @@ def test_calibrated__equal_scores_go_together():
     ids=["all wrong", "too few", "none"],
 )
 def test_calibrated__keeps_the_given_thresholds_where_labels_allow_none(wrong, why):
-    found = calibrated(BASE, rows_of(np.linspace(0.9, 0.5, len(wrong))), ~wrong, wrong, 0.05)
+    found = calibrated(BASE, rows_of(np.linspace(0.9, 0.5, len(wrong))), judge_by(wrong), 0.05)
     assert (found.kind, found.config) == ("preset", BASE)
     assert why in found.note
 
@@ -72,14 +79,14 @@ def test_calibrated__keeps_the_given_thresholds_where_labels_allow_none(wrong, w
 def test_calibrated__all_right_accepts_all():
     wrong = np.zeros(40, bool)
     rows = rows_of(np.linspace(0.9, 0.5, 40))
-    found = calibrated(BASE, rows, ~wrong, wrong, 0.05)
+    found = calibrated(BASE, rows, judge_by(wrong), 0.05)
     assert triage(rows, found.config).auto_accepted.all()
 
 
 def test_calibrated__scores_that_are_missing_are_left_out():
     scores = np.r_[np.linspace(0.9, 0.6, 30), [np.nan] * 5]
     wrong = np.isnan(scores)
-    found = calibrated(BASE, rows_of(scores), ~wrong, wrong, 0.05)
+    found = calibrated(BASE, rows_of(scores), judge_by(wrong), 0.05)
     assert found.kind == "calibrated"
     assert found.labels == 30
     assert not triage(rows_of(scores), found.config).auto_accepted[30:].any()
@@ -91,6 +98,66 @@ def test_calibrated__a_reason_that_means_nothing_is_switched_off(harmless):
     base = BASE.replace(border_px=0)
     scores = np.linspace(0.95, 0.6, 60)
     wrong = np.zeros(60, bool) if harmless else np.arange(60) % 3 == 0
-    found = calibrated(base, rows_of(scores), ~wrong, wrong, 0.05)
+    found = calibrated(base, rows_of(scores), judge_by(wrong), 0.05)
     assert ("border_px" in found.switched_off) == harmless
     assert isinstance(found.config, TriageConfig)
+
+
+def test_calibrated__a_mask_that_stays_out_takes_no_truth_from_one_that_goes_in():
+    """Each object has two masks: the better scored one is accepted, the other fits a little better and is flagged."""
+    whole, most = np.zeros((2, 40, 40), bool)
+    whole[:20, :20], most[:20, :19] = True, True
+    images = [f"i{k}" for k in range(40)]
+    rows = Proposals.make(
+        rles=rle.encode(np.stack([most, whole])) * 40, image_id=np.repeat(images, 2), sizes_hw=(40, 40),
+        area_px=np.tile([380, 400], 40), boxes_xyxy=np.tile([[0, 0, 19, 20], [0, 0, 20, 20]], (40, 1)),
+        predicted_iou=np.tile(np.float32([0.95, 0.9]), 40),
+    )  # fmt: skip
+    truth = Proposals.make(
+        rles=rle.encode(whole[None]) * 40, image_id=images, sizes_hw=(40, 40), area_px=400,
+        boxes_xyxy=(0, 0, 20, 20), predicted_iou=np.float32(1),
+    )  # fmt: skip
+    comparison, at = Comparison.of_tables(rows, truth, images)
+    assert comparison.verdicts(np.ones(80, bool)).wrong.reshape(40, 2)[:, 0].all()
+    base = BASE.replace(overlap=0.5, nms_iou=1.0, pool="distinct")
+    found = calibrated(base, rows.select(at), comparison.verdicts, 0.05)
+    assert (found.kind, found.accepted) == ("calibrated", 40)
+    assert triage(rows, found.config).auto_accepted.reshape(40, 2).tolist() == [[True, False]] * 40
+
+
+def told_by_jitter(n, seed=0):
+    """Masks whose predicted IoU says nothing, and whose jitter stability says everything; 8 an image."""
+    rng = np.random.default_rng(seed)
+    rows = rows_of(rng.uniform(0.6, 0.95, n))
+    wrong = rng.random(n) < 0.4
+    steady = np.where(wrong, rng.uniform(0.3, 0.6, n), rng.uniform(0.7, 1.0, n))
+    rows = rows.replace(image_id=np.array([f"i{k // 8}" for k in range(n)], object))
+    return rows, Features.of(predicted_iou=rows.predicted_iou, jitter_stability=steady), wrong
+
+
+def test_confident__accepts_what_predicted_iou_cannot_tell():
+    rows, features, wrong = told_by_jitter(240)
+    base = BASE.replace(overlap=None, nms_iou=1.0)  # all lie in one place
+    assert calibrated(base, rows, judge_by(wrong), 0.05).accepted < 40
+    found = confident(base, rows, features, judge_by(wrong), 0.05)
+    assert found is not None
+    assert found.recalibration is not None
+    assert found.accepted > 0.9 * (~wrong).sum()
+    others, theirs, theirs_wrong = told_by_jitter(400, seed=1)
+    config = found.config.replace(confidence_model=1)
+    accepted = triage(others.replace(confidence=found.recalibration.predict(theirs)), config).auto_accepted
+    assert accepted.sum() > 0.9 * (~theirs_wrong).sum()
+    assert theirs_wrong[accepted].mean() <= 0.05
+
+
+def test_confident__asks_for_labels_first():
+    rows, features, wrong = told_by_jitter(64)
+    assert confident(BASE, rows, features, judge_by(wrong), 0.05) is None
+    nothing = np.zeros(0, bool)
+    assert confident(BASE, rows.select(np.zeros(0, int)), features.select(slice(0)), judge_by(nothing), 0.05) is None
+
+
+def test_confident__says_nothing_where_nothing_tells():
+    rows, features, _ = told_by_jitter(160)
+    wrong = np.random.default_rng(5).random(160) < 0.5
+    assert confident(BASE.replace(overlap=None, nms_iou=1.0), rows, features, judge_by(wrong), 0.05) is None

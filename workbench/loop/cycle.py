@@ -13,6 +13,7 @@ import numpy as np
 
 from workbench.config import ProposeConfig, TriageConfig, preset_for
 from workbench.loop import batches, measuring, thresholds
+from workbench.loop.adoption import Adopted
 from workbench.loop.labelling import truths
 from workbench.loop.oracle import Annotator
 from workbench.settings import Settings, setting, settings
@@ -172,8 +173,9 @@ class Campaigning:
             )
         proposed: dict[str, Proposals] = {}
         threshold = self.plan.triage.predicted_iou
-        if taken:  # as of the cycle before
-            threshold = max(taken, key=lambda c: c.number).state["thresholds"]["settings"]["predicted_iou"]
+        used = max(taken, key=lambda c: c.number).state["thresholds"]["settings"] if taken else {}
+        if used and used.get("confidence") is None:  # as of the cycle before
+            threshold = used["predicted_iou"]
         if config.strategy != "random":
             summary = self.project.propose(self._load(model_id), self.plan.floors, images=train, progress=self.progress)
             done = dict(self.project.each(train, summary.run_id))
@@ -214,9 +216,14 @@ class Campaigning:
         """Sort by thresholds that calibration images of the cycles before give, or by those given in the plan."""
         found = self._thresholds(cycle)
         self._hold(cycle)
-        self.project.triage(found.config, note=f"cycle {cycle.number}: {found.kind}", author="cycles")
+        config = found.config
+        if found.recalibration is not None:
+            model = Adopted(found.recalibration, self.plan.pooled, None, cycle.model_id)
+            why = {"rule": config.confidence_rule, "confidence": config.confidence, "cycle": cycle.number}
+            config = config.replace(confidence_model=self.project.keep_confidence(model, why, self._calibration(cycle)))
+        self.project.triage(config, note=f"cycle {cycle.number}: {found.kind}", author="cycles")
         told = {
-            "settings": found.config.to_dict(),
+            "settings": config.to_dict(),
             "kind": found.kind,
             "note": found.note,
             "off": list(found.switched_off),
@@ -228,15 +235,22 @@ class Campaigning:
         base, most = fitted(self.plan.triage, self.plan.floors), self.plan.cycle.most_wrong
         if not self.plan.cycle.exhaustive:
             return thresholds.Calibrated(base, "preset", "truth leaves masks out, so wrong ones are not known")
-        images = [i for c in self._until(cycle)[:-1] for i in c.calibration]
-        labelled = self._judged(cycle, images, final=True)
+        labelled = self._judged(cycle, self._calibration(cycle), final=True)
         if labelled is None:
             return thresholds.Calibrated(base, "preset", "no labelled calibration images yet")
-        found = thresholds.calibrated(base, labelled.rows, labelled.right, labelled.wrong, most, self.plan.floors)
+        rows, judge = labelled.rows, labelled.comparison.verdicts
+        found = thresholds.calibrated(base, rows, judge, most, self.plan.floors)
+        sure = thresholds.confident(base, rows, labelled.features, judge, most, self.plan.floors)
+        if sure is not None and sure.accepted > found.accepted:
+            found = sure
         if not labelled.unseen:
             return found
         unseen = f"{labelled.unseen:,} final masks that nobody looked at one by one are no labels"
         return found._replace(note="; ".join(filter(None, (found.note, unseen))))
+
+    def _calibration(self, cycle: Cycle) -> list[str]:
+        """Return the calibration images of the cycles before."""
+        return [image for c in self._until(cycle)[:-1] for image in c.calibration]
 
     def _hold(self, cycle: Cycle) -> None:
         """Make the cycle's run the latest again: others may have proposed since."""
@@ -267,10 +281,12 @@ class Campaigning:
         if test is not None:
             rng = np.random.default_rng([self.plan.cycle.seed, 0])  # every cycle draws the test images alike
             config = TriageConfig.from_dict(cycle.state["thresholds"]["settings"])
+            if config.confidence_model is not None:
+                confidence = self.project.confidence_of(config.confidence_model, test.features)
+                test = test._replace(rows=test.rows.replace(confidence=confidence))
             found, seed, counts = measuring.figures(test, config, self.plan.cycle.exhaustive, rng)
             if self.plan.cycle.exhaustive:
-                earlier = [i for c in self._until(cycle)[:-1] for i in c.calibration]
-                choice = measuring.recalibration(self._judged(cycle, earlier, final=True))
+                choice = measuring.recalibration(self._judged(cycle, self._calibration(cycle), final=True))
                 auto = triage(test.rows, config).auto_accepted
                 found |= measuring.calibration_figures(test, auto, choice, rng)
                 told["calibration_note"] = choice.note if choice else "no labelled calibration images yet"
@@ -363,6 +379,7 @@ def _row(cycle: Cycle, changes: dict[str, Any], held_out: int) -> CycleRow:
             "kind": used["kind"],
             "predicted_iou": used["settings"]["predicted_iou"],
             "jitter_stability": used["settings"]["jitter_stability"],
+            "confidence": used["settings"].get("confidence"),
             "labels": used["labels"],
             "switched_off": ", ".join(used["off"]),
         },

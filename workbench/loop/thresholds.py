@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.calibrate.recalibrate import Features, Recalibration, choose
 from workbench.config import ProposeConfig, TriageConfig
 from workbench.tables.outcomes import Outcome, Reason
 from workbench.tables.proposals import Proposals
 from workbench.triage.limits import fitted
 from workbench.triage.rules import triage
 
+Flags = NDArray[np.bool_]
+
 LEAST_OF_A_REASON = 10  # labelled masks, before a reason can be found to mean nothing
+LEAST_FOR_TREES = 100  # labelled masks, before their confidence is asked for
 # how each reason is switched off
-_SETTING: dict[Reason, str] = {
+SETTING: dict[Reason, str] = {
     Reason.unusual_shape: "unusual_solidity",
     Reason.unusual_size: "unusual_size_z",
     Reason.overlaps: "overlap",
@@ -32,6 +37,8 @@ class Calibrated(NamedTuple):
 
     kind : "calibrated", or "preset" where the labels allow none and the given thresholds stay; note : why
     switched_off : settings whose reason did not tell wrong masks from right ones; labels : masks looked at
+    accepted : labelled masks that these thresholds accept
+    recalibration : whose p(right) the settings' `confidence` is a threshold of; None where predicted IoU does as well
     """
 
     config: TriageConfig
@@ -39,15 +46,19 @@ class Calibrated(NamedTuple):
     note: str
     switched_off: tuple[str, ...] = ()
     labels: int = 0
+    accepted: int = 0
+    recalibration: Recalibration | None = None
+
+
+Judge = Callable[[Flags], tuple[Flags, Flags]]
+"""Which of chosen rows are right and which are wrong when these alone are matched with the truth, (N,) bool each.
+
+A mask that stays out of what is accepted takes no true mask from one that goes in: `fp_rate` is counted in this way.
+"""
 
 
 def calibrated(
-    base: TriageConfig,
-    rows: Proposals,
-    right: NDArray[np.bool_],
-    wrong: NDArray[np.bool_],
-    most_wrong: float,
-    floors: ProposeConfig | None = None,
+    base: TriageConfig, rows: Proposals, judge: Judge, most_wrong: float, floors: ProposeConfig | None = None
 ) -> Calibrated:
     """Return the lowest threshold of predicted IoU whose auto-accepted masks are as right as asked.
 
@@ -57,58 +68,121 @@ def calibrated(
     Parameters
     ----------
     base : thresholds to start from; its area limits and margins stay
-    rows : proposals of calibration images; right, wrong : (N,) bool, neither for those that do not count
+    rows : proposals of calibration images; judge : of them, as `Comparison.verdicts`
     most_wrong : share of auto-accepted masks that may be wrong
     floors : of the run, below which no threshold may lie; None for none
     """
-    labelled = (right | wrong) & np.isfinite(rows.predicted_iou)
-    labels = int(labelled.sum())
+    labels, lowest, floor = _lowest_settings(base, rows, judge)
     if not labels:
         return Calibrated(base, "preset", "no labelled calibration images yet")
-    floor = float(np.min(rows.predicted_iou[labelled])) - 1e-3
-    lowest = base.replace(predicted_iou=max(floor, -10.0), predicted_iou_margin=0.0)
-    start = _lowest(rows, labelled & _passes(rows, lowest, doubts=False), wrong, most_wrong)
-    if start is None:
-        return Calibrated(base, "preset", f"no threshold gives {most_wrong:.0%} wrong or fewer", labels=labels)
-    off: dict[str, Any] = {}
-    sorted_out = triage(rows, lowest).reasons
-    above = labelled & (rows.predicted_iou > np.float32(start)) & _passes(rows, lowest, doubts=False)
-    for reason, name in _SETTING.items():
-        some = above & (sorted_out & int(reason) != 0)
+    kept = Calibrated(base, "preset", f"no threshold gives {most_wrong:.0%} wrong or fewer", labels=labels)
+    off = _meaningless(lowest, rows, judge, most_wrong)
+    config = lowest.replace(**dict.fromkeys(off))
+    found = _lowest(rows.predicted_iou, _passes(rows, config), judge, most_wrong)
+    if found is None:
+        return kept
+    margin = min(max(found.threshold - floor, 0.0), 10.0)
+    config = config.replace(predicted_iou=found.threshold, predicted_iou_margin=margin)
+    config = config if floors is None else fitted(config, floors)
+    return Calibrated(config, "calibrated", "", off, labels, found.accepted)
+
+
+def confident(
+    base: TriageConfig,
+    rows: Proposals,
+    features: Features,
+    judge: Judge,
+    most_wrong: float,
+    floors: ProposeConfig | None = None,
+) -> Calibrated | None:
+    """Return a threshold of p(right) instead: of what gives no reason for doubt, what a recalibration is sure of.
+
+    Boosted trees see more than predicted IoU, and put masks in another order; the other recalibrations do not. The
+    threshold is read off p(right) by fits that have not seen the image. None where labels allow neither.
+
+    Parameters
+    ----------
+    features : of the rows; the rest as in `calibrated`
+    """
+    labels, lowest, _ = _lowest_settings(base, rows, judge)
+    if not labels:
+        return None
+    off = _meaningless(lowest, rows, judge, most_wrong)
+    config = lowest.replace(**dict.fromkeys(off))
+    passing = _passes(rows, config)
+    right, wrong = judge(passing)
+    known = np.flatnonzero(passing & (right | wrong))
+    if len(known) < LEAST_FOR_TREES:
+        return None
+    choice = choose(features.select(known), right[known], rows.image_id[known], methods=("trees",))
+    if choice.chosen is None or choice.chosen.method != "trees":
+        return None
+    p = np.full(len(rows), np.nan)
+    p[known] = choice.held_out
+    found = _lowest(p, passing, judge, most_wrong)
+    if found is None:
+        return None
+    config = config if floors is None else fitted(config, floors)
+    config = config.replace(confidence=float(np.clip(found.threshold, 0, 1)), confidence_rule="doubts")
+    return Calibrated(config, "calibrated", "", off, labels, found.accepted, choice.chosen)
+
+
+def _lowest_settings(base: TriageConfig, rows: Proposals, judge: Judge) -> tuple[int, TriageConfig, float]:
+    """Return the number of labelled masks, the settings that let predicted IoU decide nothing, and the lowest score."""
+    right, wrong = judge(np.ones(len(rows), bool))
+    labelled = (right | wrong) & np.isfinite(rows.predicted_iou)
+    floor = float(np.min(rows.predicted_iou[labelled], initial=np.inf)) - 1e-3
+    if not labelled.any():
+        return 0, base, floor
+    return int(labelled.sum()), base.replace(predicted_iou=max(floor, -10.0), predicted_iou_margin=0.0), floor
+
+
+def _meaningless(lowest: TriageConfig, rows: Proposals, judge: Judge, most_wrong: float) -> tuple[str, ...]:
+    """Return the settings whose reason does not tell wrong masks from right ones, above the first threshold that would do.
+
+    They are tested on masks that overlap no better one, since of two masks of one object only one can be right.
+    """
+    alone = lowest.replace(**{name: None for name in SETTING.values() if name != "overlap"})
+    apart, whole = _passes(rows, alone), _passes(rows, alone.replace(overlap=None))
+    starts = [_lowest(rows.predicted_iou, some, judge, most_wrong) for some in (apart, _passes(rows, lowest))]
+    thresholds = [start.threshold for start in starts if start is not None]
+    if not thresholds:
+        return ()
+    above = rows.predicted_iou > np.float32(min(thresholds))
+    reasons, off = triage(rows, lowest).reasons, []
+    for reason, name in SETTING.items():
+        tested = above & (whole if reason is Reason.overlaps else apart)
+        right, wrong = judge(tested)
+        some = tested & (right | wrong) & (reasons & int(reason) != 0)
         if some.sum() >= LEAST_OF_A_REASON and wrong[some].mean() <= most_wrong:
-            off[name] = None
-    config = lowest.replace(**off)
-    threshold = _lowest(rows, labelled & _passes(rows, config), wrong, most_wrong)
-    if threshold is None:
-        return Calibrated(base, "preset", f"no threshold gives {most_wrong:.0%} wrong or fewer", labels=labels)
-    margin = min(max(threshold - floor, 0.0), 10.0)
-    config = config.replace(predicted_iou=threshold, predicted_iou_margin=margin)
-    return Calibrated(config if floors is None else fitted(config, floors), "calibrated", "", tuple(off), labels)
+            off.append(name)
+    return tuple(off)
 
 
-def _passes(rows: Proposals, config: TriageConfig, doubts: bool = True) -> NDArray[np.bool_]:
-    """Return which rows would be auto-accepted but for their predicted IoU; without `doubts`, whatever reasons they have."""
-    sorted_out = triage(rows, config)
-    if doubts:
-        return np.asarray(sorted_out.outcome == Outcome.auto_accepted)
-    small = sorted_out.reasons & int(Reason.too_small | Reason.too_large) != 0
-    return np.asarray(sorted_out.distinct & ~small)
+def _passes(rows: Proposals, config: TriageConfig) -> Flags:
+    """Return which rows would be auto-accepted but for their predicted IoU."""
+    return np.asarray(triage(rows, config).outcome == Outcome.auto_accepted)
 
 
-def _lowest(
-    rows: Proposals, taking_part: NDArray[np.bool_], wrong: NDArray[np.bool_], most_wrong: float
-) -> float | None:
+class _Found(NamedTuple):
+    threshold: float
+    accepted: int
+
+
+def _lowest(score: NDArray[np.floating[Any]], taking_part: Flags, judge: Judge, most_wrong: float) -> _Found | None:
     """Return the lowest threshold at which at most this share is wrong, halfway to the next lower score; None for none."""
-    chosen = np.flatnonzero(taking_part)
+    right, wrong = judge(taking_part)
+    chosen = np.flatnonzero(taking_part & (right | wrong) & np.isfinite(score))
     if not len(chosen):
         return None
-    score = rows.predicted_iou[chosen].astype(np.float64)
-    order = np.argsort(-score, kind="stable")
-    score, errors = score[order], np.cumsum(wrong[chosen][order])
-    counts = np.arange(1, len(score) + 1)
-    last_of_equals = np.append(score[:-1] > score[1:], True)
+    values = score[chosen].astype(np.float64)
+    order = np.argsort(-values, kind="stable")
+    values, errors = values[order], np.cumsum(wrong[chosen][order])
+    counts = np.arange(1, len(values) + 1)
+    last_of_equals = np.append(values[:-1] > values[1:], True)
     fits = np.flatnonzero(((errors + 1) / (counts + 1) <= most_wrong) & last_of_equals)
     if not len(fits):
         return None
     k = int(fits[-1])
-    return float((score[k] + score[k + 1]) / 2 if k + 1 < len(score) else score[k] - 1e-3)
+    threshold = float((values[k] + values[k + 1]) / 2 if k + 1 < len(values) else values[k] - 1e-3)
+    return _Found(threshold, k + 1)

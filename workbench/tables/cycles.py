@@ -23,7 +23,8 @@ class CycleRow:
     cycle : from 1; closing : no work, only the model that came out of the last cycle
     model_id : proposed; trained_id : came out of it, "" for none
     train, calibration, test : numbers of images
-    thresholds : of triage: predicted_iou, jitter_stability, and `kind`, "preset" or "calibrated" (never certified)
+    thresholds : of triage: predicted_iou, jitter_stability, confidence (None where no recalibration is asked), and `kind`,
+        "preset" or "calibrated" (never certified)
     figures : of METRICS, and distinct_per_image, confidence, hypothesis_spread (mean over distinct masks of 1 − IoU with the
         other hypotheses of their prompt), share_by_hand; ece, smooth_ece, brier_skill and auroc after recalibration,
         before it (`_before`), of auto-accepted masks (`_auto`, `_auto_before`), and of a perfect model (`_perfect`)
