@@ -53,7 +53,8 @@ class Looping(Adopting):
 
         With people it returns as soon as images wait for them (`.awaited`), and goes on when it is called again in the
         same words, days later if need be; with an oracle it runs through. Every step is durable: after a kill the same
-        call goes on with the step that was not finished. After the last cycle a closing row measures its model.
+        call goes on with the step that was not finished. After the last cycle a closing row measures its model. Thresholds
+        of later cycles are read off the calibration images of those before, see `workbench.loop.thresholds`.
 
         Parameters
         ----------
