@@ -8,7 +8,6 @@ gestures in the page are from the event until its frame is drawn into the canvas
 from __future__ import annotations
 
 import argparse
-import base64
 import functools
 import http.server
 import json
@@ -39,18 +38,20 @@ HOST = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><d
 <script type="module">
 import annotator from "./annotator.js";
 const values = {outbox: [], heard: {}, replies: [], acked: {}, fault: "", view: {}}, calls = {}, dirty = new Set();
-const bytes = (text) => new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
-const take = (told) => {
-  for (const [name, value] of Object.entries(told)) values[name] = value && value.bytes !== undefined ? bytes(value.bytes) : value;
+const bytes = async (from) => new DataView(await (await fetch(from)).arrayBuffer()); // as notebooks do: never as text
+const taken = async (told) => {
+  for (const [name, value] of Object.entries(told)) values[name] = value?.bytes ? await bytes(value.bytes) : value;
   for (const name of Object.keys(told)) for (const call of calls[name] ?? []) call();
 };
+let last = Promise.resolve();
+const take = (told) => (last = last.then(() => taken(told)));
 const model = {
   get: (name) => values[name],
   set: (name, value) => { values[name] = value; dirty.add(name); },
   save_changes: async () => {
     const told = Object.fromEntries([...dirty].map((name) => [name, values[name]]));
     dirty.clear();
-    take(JSON.parse(await window.kernel(JSON.stringify(told))));
+    await take(JSON.parse(await window.kernel(JSON.stringify(told))));
   },
   on: (name, call) => (calls[name.slice(7)] ??= []).push(call),
   off: () => {},
@@ -133,6 +134,7 @@ class Kernel:
         self.acked_ms: list[float] = []
         self.told_ms: list[float] = []
         self._acked_at = 0.0
+        self.bytes: dict[str, bytes] = {}  # traits that are bytes, by the path that the page fetches them from
         self.session = Session(project, "bench", self._publish, sam=sam)  # type: ignore[arg-type]
 
     def _publish(self, told: Mapping[str, Any]) -> None:
@@ -155,11 +157,14 @@ class Kernel:
         return self.take()
 
     def take(self) -> str:
-        """Return what has changed since the last call, bytes as base64."""
+        """Return what has changed since the last call; bytes are fetched by themselves."""
         changed = dict(self.changed)
         self.changed.clear()
-        plain = {n: {"bytes": base64.b64encode(v).decode()} if isinstance(v, bytes) else v for n, v in changed.items()}
-        return json.dumps(plain)
+        for name, value in changed.items():
+            if isinstance(value, bytes):
+                self.bytes[f"/bytes/{name}"] = value
+                changed[name] = {"bytes": f"/bytes/{name}"}
+        return json.dumps(changed)
 
 
 @contextmanager
@@ -167,7 +172,7 @@ def page_of(kernel: Kernel, folder: Path) -> Iterator[Page]:
     """Yield a page that holds the module and speaks to the kernel; nothing is shown yet."""
     shutil.copy(STATIC / "annotator.js", folder)
     (folder / "index.html").write_text(HOST, "utf-8")
-    handler = functools.partial(_Quiet, directory=str(folder))
+    handler = functools.partial(_Files, directory=str(folder), made=kernel.bytes)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
@@ -182,7 +187,24 @@ def page_of(kernel: Kernel, folder: Path) -> Iterator[Page]:
     server.shutdown()
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
+class _Files(http.server.SimpleHTTPRequestHandler):
+    """Serves the files of a folder, and bytes that were made."""
+
+    def __init__(self, *args: Any, made: Mapping[str, bytes], **given: Any) -> None:
+        self.made = made
+        super().__init__(*args, **given)
+
+    def do_GET(self) -> None:
+        """Answer with a file, or with bytes."""
+        found = self.made.get(self.path)
+        if found is None:
+            return super().do_GET()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(found)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(found)
+
     def log_message(self, *args: object) -> None:
         """Say nothing."""
 
@@ -190,8 +212,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 def first_paint(page: Page, kernel: Kernel) -> list[float]:
     """Open the image; return ms from data in the page until all masks are painted."""
     kernel.session.start()
-    page.evaluate("told => { host.render(); window.told = JSON.parse(told); }", kernel.take())
-    page.evaluate("() => host.take(window.told)")
+    page.evaluate("told => { host.render(); return host.take(JSON.parse(told)); }", kernel.take())
     page.wait_for_function("performance.getEntriesByName('workbench:painted').length", timeout=60_000)
     at = "name => performance.getEntriesByName(name)[0].startTime"
     return [page.evaluate(at, "workbench:painted") - page.evaluate(at, "workbench:data")]

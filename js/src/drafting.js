@@ -119,6 +119,7 @@ export class Drafting {
       return false;
     }
     app.draft = null;
+    app.say(""); // what was said about the drawing
     app.actions.saveDraft(draft);
     this.changed();
     return true;
@@ -126,6 +127,7 @@ export class Drafting {
 
   drop() {
     this.app.draft = null;
+    this.app.say("");
     this.saves = false;
     this.changed();
   }

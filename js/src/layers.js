@@ -2,6 +2,7 @@
 //
 // Showing, hiding and opacity are left to the compositor. While the camera moves, the canvases move with it as they are;
 // they are drawn afresh in slices of a few milliseconds and exchanged when complete, so that no frame waits for 1,000 masks.
+// A canvas is as large as the stage, and the browser holds it more than once: what shows nothing has none.
 
 import { pathOf } from "./paths.js";
 import { GROUPS, groupOf } from "./session.js";
@@ -138,7 +139,7 @@ export class Layers {
     const until = performance.now() + budget;
     while (job.groups.length) {
       const { group, masks } = job.groups[0];
-      if (job.at === 0) this.#size(this.scratch, job.view);
+      if (job.at === 0 && masks.length) this.#size(this.scratch, job.view);
       const [fill, line] = this.scratch.map((c) => this.#context(c, job.view));
       while (job.at < masks.length) {
         this.#draw(fill, line, group, masks[job.at++], job.view.scale);
@@ -147,23 +148,27 @@ export class Layers {
           return;
         }
       }
-      this.#exchange(group, job.view);
+      this.#exchange(group, masks.length > 0, job.view);
       job.groups.shift();
       job.at = 0;
     }
     this.job = null;
+    empty(this.scratch);
     this.slice_ms = SLICE_MS;
     this.onDone();
   }
 
-  #exchange(group, view) {
+  #exchange(group, any, view) {
     const sheet = this.sheets[group];
-    this.#size([sheet.fill, sheet.line], view);
-    [sheet.fill, sheet.line].forEach((canvas, i) => {
-      const context = canvas.getContext("2d");
-      context.setTransform(1, 0, 0, 1, 0, 0);
-      context.drawImage(this.scratch[i], 0, 0);
-    });
+    if (any) {
+      const pairs = [[sheet.line, this.scratch[1]], ...(STYLES[group].fills ? [[sheet.fill, this.scratch[0]]] : [])];
+      this.#size(pairs.map(([canvas]) => canvas), view);
+      for (const [canvas, drawn] of pairs) {
+        const context = canvas.getContext("2d");
+        context.setTransform(1, 0, 0, 1, 0, 0);
+        context.drawImage(drawn, 0, 0);
+      }
+    } else empty([sheet.fill, sheet.line]);
     sheet.drawn = view;
     sheet.stale = false;
     this.#place(sheet);
@@ -205,6 +210,11 @@ export class Layers {
     const box = [x0 - margin, y0 - margin, x1 + margin, y1 + margin];
     const masks = [...this.session.index.within(box)].filter((m) => groupOf(m) === group);
     const canvases = STYLES[group].fills ? [sheet.line, sheet.fill] : [sheet.line];
+    if (!sheet.line.width) {
+      if (!masks.length) return;
+      this.#size(canvases, sheet.drawn); // the first mask of its group in sight
+      this.#place(sheet);
+    }
     const contexts = canvases.map((canvas) => this.#context(canvas, sheet.drawn));
     for (const context of contexts) {
       context.save();
@@ -216,4 +226,9 @@ export class Layers {
     for (const mask of masks) this.#draw(contexts[1], contexts[0], group, mask, sheet.drawn.scale);
     for (const context of contexts) context.restore();
   }
+}
+
+/** Give the pixels of canvases back. */
+function empty(canvases) {
+  for (const canvas of canvases) canvas.width = canvas.height = 0;
 }

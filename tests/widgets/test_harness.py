@@ -302,6 +302,23 @@ def test_view__zoom_is_kept_when_anything_toggles(annotator):
     assert annotator.state("camera") != before
 
 
+# pixels of each canvas that a group of masks is drawn on: fills and lines of every group
+PIXELS = """[...document.querySelectorAll(".wb-sheets canvas")].map((canvas) => canvas.width
+  && new Uint32Array(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer).filter(Boolean).length)"""
+
+
+def test_canvases__only_groups_that_show_a_mask_hold_pixels(annotator):
+    annotator.open()
+    annotator.page.wait_for_function(f"() => {PIXELS}.filter(Boolean).length >= 4")  # to review and accepted
+    assert sum(pixels > 0 for pixels in annotator.page.evaluate(PIXELS)) == 4
+    annotator.press("n", "r")
+    annotator.page.wait_for_function(f"() => {PIXELS}.filter(Boolean).length === 5")  # rejected masks are lines only
+    annotator.press("Control+z")
+    annotator.page.mouse.move(*annotator.place(400, 400))
+    annotator.page.mouse.wheel(0, -300)  # drawn afresh
+    annotator.page.wait_for_function(f"() => {PIXELS}.filter(Boolean).length === 4")
+
+
 def test_reload__goes_on_where_the_kernel_did_not_answer(annotator):
     annotator.open()
     annotator.page.evaluate("window.harness.kernel.dead = true")

@@ -286,10 +286,8 @@ def release(catalog: Catalog, held: Claim) -> bool:
 
 def whereabouts(catalog: Catalog, held: Claim) -> str:
     """Return where an image is: here, window (another one of the same person's), back (given back), or gone."""
-    query = sa.select(review_images.c.claimed_by.is_(None), _in(held.window)).where(_still(held))
-    query = query.where(review_images.c.last_by == _person_id(held.annotator))
     with catalog.read() as connection:
-        row = connection.execute(query).first()
+        row = connection.execute(_WHEREABOUTS, {**_of(held), "of_window": held.window}).first()
     if row is None:
         return "gone"
     back, in_window = row
@@ -348,6 +346,10 @@ _SAME = (
 ) & (review_images.c.token == sa.bindparam("of_token"))
 # a number alone can be made up: the one who comes with it has to be who the image was given to
 _HELD = sa.select(review_images.c.token).where(_SAME & (review_images.c.last_by == _BY))
+_WHEREABOUTS = sa.select(
+    review_images.c.claimed_by.is_(None),
+    review_images.c.held_in.is_not_distinct_from(sa.bindparam("of_window", type_=sa.String)),
+).where(_SAME & (review_images.c.last_by == _BY))
 
 
 def _of(held: Claim) -> dict[str, Any]:
