@@ -92,6 +92,7 @@ class Watched:
         """Open a page and wait until a text is on it."""
         self.page.goto(self.server.page(name, query), timeout=PATIENCE_MS)
         self.page.get_by_text(until).first.wait_for()
+        self.page.wait_for_function("!document.getElementById('first')")
         self.page.wait_for_function("!document.body.classList.contains('pn-loading')")
 
     def is_clean(self) -> None:

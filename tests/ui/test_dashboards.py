@@ -30,7 +30,7 @@ from workbench.views.apps import _VIEWS
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 PAGES = list(_VIEWS)
-EVIL = "<img src=x onerror=alert(1)>"
+EVIL = '"><img src=x onerror=alert(1)>'
 # a text that is on each page when it has something to show, and when it has not
 SHOWN = {
     "cycles": "Where the campaign stands",
@@ -83,6 +83,15 @@ def test_page__of_a_small_project_is_clean(small, page, name):
     watched.open(name, until=SHOWN[name])
     page.wait_for_load_state("networkidle")
     watched.is_clean()
+
+
+def test_page__can_be_read_before_its_scripts_have_come(small, page):
+    page.route("**/*.js*", lambda route: route.abort())
+    page.goto(small[0].page("cycles"), wait_until="commit")
+    page.locator("#first .tile", has_text="distinct proposals").wait_for()
+    assert page.locator("#first nav a").count() == len(PAGES)
+    with wb.Project.open(small[1]) as project:
+        assert tile(page, "auto-accepted") == project.report().auto_accepted
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -13,6 +13,7 @@ from panel.io.resources import get_dist_path
 from workbench.views import layout
 from workbench.views.campaign import Campaign
 from workbench.views.clicks import ClickModel
+from workbench.views.first_words import TEMPLATE, put_first
 from workbench.views.latest import LOG
 from workbench.views.layout import PAGES
 from workbench.views.serving import asked_of
@@ -62,7 +63,8 @@ def app(name: str, place: str | None = None, database: str | None = None) -> Any
     campaign = Campaign(place, database, clicks)
     title = campaign.project.name if not campaign.problem else "workbench"
     main = view(name, campaign)
-    return layout.frame(name, title, main, main.sidebar)
+    put_first(name, title, main, bool(main.sidebar))
+    return layout.frame(name, title, main, main.sidebar, TEMPLATE)
 
 
 class Address(Location):

@@ -31,7 +31,7 @@ _ACCENT = {
 }
 # the same in the dark, where the accent is too light for white words
 _HEADER = {"& .MuiAppBar-root": {"backgroundColor": "#0b5c8f", "backgroundImage": "none", "color": "#fff"}}
-_NAV = """
+NAV = """
 nav { display: flex; flex-wrap: wrap; gap: .25rem; }
 a { color: #fff; text-decoration: none; padding: .35rem .8rem; border-radius: 6px; font: 500 .95rem/1.4 Roboto, sans-serif; }
 a:hover { background: #fff3; } a:focus-visible { outline: 3px solid #fff; outline-offset: 1px; }
@@ -146,6 +146,11 @@ def card(title: str, *objects: Any, text: str = "", wide: bool = False) -> pn.Co
     return pn.Column(head, *objects, sizing_mode="stretch_width", margin=0, styles=styles, min_height=least)
 
 
+def is_card(part: Any) -> bool:
+    """Return whether something is a card."""
+    return isinstance(part, pn.Column) and "border" in (part.styles or {})
+
+
 def figure(plot: Any, height: int) -> Any:
     """Return a HoloViews figure as wide as its card; the height is said, so that the card knows."""
     return pn.pane.HoloViews(plot, sizing_mode="stretch_width", height=height, linked_axes=False)
@@ -232,21 +237,27 @@ def saves(frame: Callable[[], pd.DataFrame], name: str) -> pn.Row:
     return pn.Row(*buttons)
 
 
-def navigation(current: str) -> pn.pane.HTML:
-    """Return the links between the pages; they keep to the folder they are served from."""
-    links = "".join(
+def links(current: str) -> str:
+    """Return the links between the pages, as markup; they keep to the folder they are served from."""
+    found = "".join(
         f'<a href="./{name}"{" aria-current=page" if name == current else ""}>{title}</a>'
         for name, title in PAGES.items()
     )
-    return pn.pane.HTML(f'<nav aria-label="pages">{links}</nav>', stylesheets=[_NAV], margin=(0, 8))
+    return f'<nav aria-label="pages">{found}</nav>'
 
 
-def frame(current: str, project_name: str, main: Any, sidebar: Sequence[Any] = ()) -> Any:
+def navigation(current: str) -> pn.pane.HTML:
+    """Return the links between the pages."""
+    return pn.pane.HTML(links(current), stylesheets=[NAV], margin=(0, 8))
+
+
+def frame(current: str, project_name: str, main: Any, sidebar: Sequence[Any] = (), template: Any = None) -> Any:
     """Return a whole page: header with links and light or dark, sidebar where there is one, and the main part."""
     page: Any = pmui.Page  # type: ignore[attr-defined]
     made = page(
         title=project_name[:60],
-        meta_title=f"{PAGES[current]} · {project_name}",
+        meta_title=escape(f"{PAGES[current]} · {project_name}"),  # it is put into an attribute as it is
+        template=template,
         header=[navigation(current)],
         main=[main],
         sidebar=list(sidebar),

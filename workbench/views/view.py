@@ -20,7 +20,7 @@ from workbench.views.latest import LOG, Latest
 
 POLL_MS = 2_000
 AGAIN_MS = 1_000
-FIRST_S = 0.4  # a page that is read within this time is sent whole; else it is sent empty, and filled when it is read
+FIRST_S = 1.0  # a page that is read within this time is sent with its words; else without, and filled when it is read
 
 pn.extension("tabulator", inline=True, notifications=False)
 
