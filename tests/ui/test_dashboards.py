@@ -87,8 +87,12 @@ def test_page__of_a_small_project_is_clean(small, page, name):
 
 def test_page__can_be_read_before_its_scripts_have_come(small, page):
     page.route("**/*.js*", lambda route: route.abort())
-    page.goto(small[0].page("cycles"), wait_until="commit")
-    page.locator("#first .tile", has_text="distinct proposals").wait_for()
+    first = page.locator("#first .tile", has_text="distinct proposals")
+    for _ in range(20):  # a server that was just started, or is busy, may send a page without
+        page.goto(small[0].page("cycles"))
+        if first.count():
+            break
+    assert first.count() == 1
     assert page.locator("#first nav a").count() == len(PAGES)
     with wb.Project.open(small[1]) as project:
         assert tile(page, "auto-accepted") == project.report().auto_accepted

@@ -33,7 +33,7 @@ def put_first(current: str, project_name: str, main: Any, beside: bool) -> None:
 
 def _inside(rules: str) -> str:
     """Return rules for what lies in the first words: those of a pane speak of its host."""
-    return f"#first {{ {rules.replace(':host', '&')} }}"
+    return f"#first {{ {rules.replace(':host', 'main')} }}"
 
 
 def _first(part: Any) -> str:
