@@ -191,7 +191,7 @@ def _left(report: QualityReport) -> str:
 def _time_text(report: QualityReport) -> str:
     total = sum(report.active_s.values())
     plan = "/".join(f"{100 * share:.0f}" for share in report.planned_share.values())
-    return f"{total / 3600:.1f} active hours ({report.seconds_source}); the plan is {plan} %."
+    return f"{total / 3600:.1f} active hours ({report.seconds_source}); in grey the plan of {plan} %."
 
 
 def _agreement(found: Agreement) -> list[Any]:

@@ -92,7 +92,7 @@ def _counts(table: ReliabilityTable) -> Any:
     bars = hv.Bars(
         rows, hv.Dimension("confidence", label="mean confidence of the bin"), hv.Dimension("n", label="masks")
     )
-    return bars.opts(color=GREY, line_width=0, width=520, height=150, title="Masks in each bin", xrotation=60)
+    return bars.opts(color=GREY, line_width=0, width=520, height=150, title="Masks in each bin", xrotation=60, yticks=3)
 
 
 def _figures_in_words(table: ReliabilityTable) -> str:
