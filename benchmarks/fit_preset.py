@@ -25,7 +25,7 @@ from workbench.sam.scenes import draw_scene
 FIRST_SCENE = 1_200_000_000
 NMS = (0.5, 0.6, 0.7)
 FLOORS = np.round(np.arange(0.2, 0.61, 0.05), 2)
-GRIDS, MOST_PROMPTS = (24, 32, 40, 48, 64), 2_500
+GRIDS = (24, 32, 40, 48, 64)
 THRESHOLDS = np.round(np.arange(0.5, 0.96, 0.01), 2)
 LEAST_LABELS = 59  # the fewest with which an error of 5 % can be excluded at 95 %
 ALLOWED_WRONG, WORTH_A_LOOK = 0.05, 0.25
@@ -87,7 +87,6 @@ def ceilings(scenes: int) -> dict[str, float]:
 def choose(pools: dict[float, Pool]) -> dict[str, object]:
     """Read the settings off.
 
-    points_per_side : not fitted: the finest grid of at most 2,500 prompts; what each grid could meet is told
     nms_iou : of the highest recall at the lowest floor
     predicted_iou_floor : the highest that keeps 98 % of that recall
     predicted_iou : the lowest above which at most 5 % of at least 59 are wrong; the seed's 0.88 when there is none
@@ -109,7 +108,6 @@ def choose(pools: dict[float, Pool]) -> dict[str, object]:
     steady = pool.jitter[pool.right & (pool.score > flagged) & np.isfinite(pool.jitter)]
     low, lowest = np.quantile(steady, [0.05, 0.01]) if len(steady) else (0.92, 0.85)
     return {
-        "points_per_side": max(n for n in GRIDS if n * n <= MOST_PROMPTS),
         "nms_iou": nms,
         "predicted_iou_floor": floor,
         "predicted_iou": accepted,
