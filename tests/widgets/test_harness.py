@@ -302,9 +302,14 @@ def test_view__zoom_is_kept_when_anything_toggles(annotator):
     assert annotator.state("camera") != before
 
 
-# pixels of each canvas that a group of masks is drawn on: fills and lines of every group
-PIXELS = """[...document.querySelectorAll(".wb-sheets canvas")].map((canvas) => canvas.width
-  && new Uint32Array(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer).filter(Boolean).length)"""
+# pixels of each canvas that a group of masks is drawn on, fills and lines of every group; read from a copy
+PIXELS = """[...document.querySelectorAll(".wb-sheets canvas")].map((canvas) => {
+  if (!canvas.width) return 0;
+  const copy = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
+  const context = copy.getContext("2d", { willReadFrequently: true });
+  context.drawImage(canvas, 0, 0);
+  return new Uint32Array(context.getImageData(0, 0, copy.width, copy.height).data.buffer).filter(Boolean).length;
+})"""
 
 
 def test_canvases__only_groups_that_show_a_mask_hold_pixels(annotator):
@@ -317,6 +322,8 @@ def test_canvases__only_groups_that_show_a_mask_hold_pixels(annotator):
     annotator.page.mouse.move(*annotator.place(400, 400))
     annotator.page.mouse.wheel(0, -300)  # drawn afresh
     annotator.page.wait_for_function(f"() => {PIXELS}.filter(Boolean).length === 4")
+    sizes = "[...document.querySelectorAll('.wb-sheets canvas')].filter((canvas) => canvas.width).length"
+    annotator.page.wait_for_function(f"() => {sizes} === 4")  # what shows nothing holds none
 
 
 def test_reload__goes_on_where_the_kernel_did_not_answer(annotator):
