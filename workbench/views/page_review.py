@@ -119,8 +119,7 @@ class ReviewView(View):
         self.body.objects = [
             layout.words(f'<p class="note">Reviewing as {layout.escape(name)}</p>'),
             *([] if sam else [layout.note(_NO_CLICKS.format(model=project.model_id))]),
-            self.place,
-            self.progress,
+            self.place,  # the annotator tells the progress itself
         ]
 
     def _publish(self, traits: Mapping[str, Any]) -> None:
