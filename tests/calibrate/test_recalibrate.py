@@ -53,6 +53,28 @@ def test_isotonic__gives_what_scikit_learn_gives():
     assert np.allclose(fit("isotonic", features, right).predict(other), expected, rtol=0, atol=1e-12)
 
 
+def test_logistic__gives_what_scikit_learn_gives_on_columns_of_unit_deviation():
+    from sklearn.linear_model import LogisticRegression
+
+    features, right, _ = drawn()
+    other, _, _ = drawn(seed=1)
+    middle, spread = features.values.mean(axis=0), features.values.std(axis=0)
+    model = LogisticRegression(C=0.3, max_iter=2000).fit((features.values - middle) / spread, right)
+    expected = model.predict_proba((other.values - middle) / spread)[:, 1]
+    assert np.allclose(fit("logistic", features, right).predict(other), expected, rtol=0, atol=1e-9)
+
+
+def test_logistic__columns_that_are_missing_or_do_not_vary():
+    features, right, _ = drawn()
+    values = features.values.copy()
+    values[::3, 1] = np.nan
+    gappy = Features(features.names, values)
+    constant = Features((*features.names, "same"), np.c_[values, np.full(len(values), 7.0)])
+    p, q = (fit("logistic", some, right).predict(some) for some in (gappy, constant))
+    assert np.isfinite(p).all()
+    assert np.allclose(p, q)
+
+
 def test_temperature__finds_the_one_that_was_put_in():
     rng = np.random.default_rng(0)
     score = rng.uniform(0.01, 0.99, 20_000)
