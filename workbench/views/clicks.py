@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from workbench.project import Project
@@ -58,8 +58,11 @@ def _loaded(model: ClickModel, project: Project | None, model_id: str | None) ->
     from workbench.widgets.annotator import model_of
 
     cache = EmbeddingCache(model.embedding_cache) if model.embedding_cache else None
+    found: Any  # a `Predictor` names its prompts, which a protocol of positions cannot say
     if project is None:
-        return load_sam(model.name, checkpoint=model.checkpoint or None, device=model.device, cache=cache)
-    load = model_of(project, None, device=model.device, cache=cache)
-    found: Asked | None = load() if load is not None else None
-    return found
+        found = load_sam(model.name, checkpoint=model.checkpoint or None, device=model.device, cache=cache)
+    else:
+        load = model_of(project, None, device=model.device, cache=cache)
+        found = load() if load is not None else None
+    answering: Asked | None = found
+    return answering
