@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.calibrate.reliability import undefined
 
 METHODS = ("temperature", "platt", "isotonic", "logistic", "trees")  # from the simplest on
-SEES_ALL = ("logistic", "trees")  # look at more than the score, so they put masks in another order
 LEAST_IMAGES, LEAST_OF_A_CLASS = 2, 2
 _CLIP = 1e-6
 _LITTLE = 0.3  # inverse strength of the ridge, on columns of unit deviation

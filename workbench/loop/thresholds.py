@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.calibrate.recalibrate import SEES_ALL, Features, Recalibration, choose
+from workbench.calibrate.recalibrate import Features, Recalibration, choose
 from workbench.config import ProposeConfig, TriageConfig
 from workbench.tables.outcomes import Outcome, Reason
 from workbench.tables.proposals import Proposals
@@ -97,8 +97,8 @@ def confident(
 ) -> Calibrated | None:
     """Return a threshold of p(right) instead: of what gives no reason for doubt, what a recalibration is sure of.
 
-    Of the recalibrations that see more than predicted IoU, the one that accepts more. The threshold is read off p(right)
-    by fits that have not seen the image. None where labels allow none.
+    The logistic one: it sees more than predicted IoU, and from a few images trees learn those images. The threshold is
+    read off p(right) by fits that have not seen the image. None where labels allow none.
 
     Parameters
     ----------
@@ -114,19 +114,17 @@ def confident(
     known = np.flatnonzero(passing & (right | wrong))
     if len(known) < LEAST_FOR_CONFIDENCE:
         return None
+    choice = choose(features.select(known), right[known], rows.image_id[known], methods=("logistic",))
+    if choice.chosen is None or choice.chosen.method != "logistic":
+        return None
+    p = np.full(len(rows), np.nan)
+    p[known] = choice.held_out
+    found = _lowest(p, passing, judge, most_wrong)
+    if found is None:
+        return None
     config = config if floors is None else fitted(config, floors)
-    best = None
-    for method in SEES_ALL:
-        choice = choose(features.select(known), right[known], rows.image_id[known], methods=(method,))
-        if choice.chosen is None or choice.chosen.method != method:
-            continue
-        p = np.full(len(rows), np.nan)
-        p[known] = choice.held_out
-        found = _lowest(p, passing, judge, most_wrong)
-        if found is not None and (best is None or found.accepted > best.accepted):
-            asked = config.replace(confidence=float(np.clip(found.threshold, 0, 1)), confidence_rule="doubts")
-            best = Calibrated(asked, "calibrated", "", off, labels, found.accepted, choice.chosen)
-    return best
+    config = config.replace(confidence=float(np.clip(found.threshold, 0, 1)), confidence_rule="doubts")
+    return Calibrated(config, "calibrated", "", off, labels, found.accepted, choice.chosen)
 
 
 def _lowest_settings(base: TriageConfig, rows: Proposals, judge: Judge) -> tuple[int, TriageConfig, float]:
