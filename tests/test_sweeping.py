@@ -116,7 +116,7 @@ def test_sweep__exact_pool(project):
         ({"metrics": ["fp_rate"], "exhaustive": True}, ValueError, "needs truth, and none"),
         ({"grid": {}}, SettingError, "at least one threshold"),
         ({"grid": {"predicted_io": [1]}}, SettingError, "did you mean 'predicted_iou'"),
-        ({"grid": {"predicted_iou": [0.5]}}, PoolError, "predicted_iou_floor=0.35"),
+        ({"grid": {"predicted_iou": [0.5]}}, PoolError, "predicted_iou_floor=0.4"),
         ({"role": "tests"}, ValueError, "train, calibration, test"),
         ({"images": []}, StoreError, "none of the 0 chosen"),
         ({"images": ["image99.png"]}, StoreError, "image99"),

@@ -228,11 +228,11 @@ def test_thresholds_page__follows_the_answers_of_an_audit(project):
 
     view = apps.view("thresholds", Campaign(project.path))
     assert "audited masks" not in view.counts.object
-    assert "error" not in view.shown.options
+    assert "error" not in view.heat_map.shown.options
     project.draw_audit(seed=1)
     answer(project)
     view.campaign.poll()
     assert f"by {view.answer.audited.n} audited masks" in view.counts.object
-    assert "error" in view.shown.options
-    view.shown.value = "error"
+    assert "error" in view.heat_map.shown.options
+    view.heat_map.shown.value = "error"
     assert view.banner.object == ""
