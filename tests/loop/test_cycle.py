@@ -183,14 +183,14 @@ def test_run_cycles__thresholds_that_fit_the_floors_where_none_are_given(tmp_pat
 def test_run_cycles__confidence_decides_where_it_accepts_more(tmp_path, sam, monkeypatch, confidence, share):
     """Figures on the test images are of what the project's triage accepts there, by the recalibration that was kept."""
 
-    def sure(base, rows, features, judge, most_wrong, floors):
+    def sure(base, rows, judge, most_wrong, floors, features):
         model = Recalibration("platt", features.names, {"slope": np.array([0.0]), "offset": np.array([0.0])})
         config = base.replace(
             predicted_iou=-5.0, predicted_iou_margin=0.0, **dict.fromkeys(thresholds.SETTING.values())
         )
         return thresholds.Calibrated(config.replace(confidence=confidence), "calibrated", "", (), 9, 10**6, model)
 
-    monkeypatch.setattr(thresholds, "confident", sure)
+    monkeypatch.setattr(thresholds, "calibrated", sure)
     with made(tmp_path) as project:
         row = run(project, sam, cycles=1).rows[-1]
         assert row.thresholds["confidence"] == confidence

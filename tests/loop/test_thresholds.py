@@ -8,7 +8,7 @@ import pytest
 from workbench.calibrate.recalibrate import Features
 from workbench.config import ProposeConfig, TriageConfig, preset
 from workbench.loop.comparison import Comparison
-from workbench.loop.thresholds import calibrated, confident
+from workbench.loop.thresholds import calibrated
 from workbench.masks import rle
 from workbench.tables.proposals import Proposals
 from workbench.triage.limits import PoolError, refuse_below
@@ -135,12 +135,11 @@ def told_by_jitter(n, seed=0):
     return rows, Features.of(predicted_iou=rows.predicted_iou, jitter_stability=steady), wrong
 
 
-def test_confident__accepts_what_predicted_iou_cannot_tell():
+def test_calibrated__confidence_accepts_what_predicted_iou_cannot_tell():
     rows, features, wrong = told_by_jitter(240)
     base = BASE.replace(overlap=None, nms_iou=1.0)  # all lie in one place
     assert calibrated(base, rows, judge_by(wrong), 0.05).accepted < 40
-    found = confident(base, rows, features, judge_by(wrong), 0.05)
-    assert found is not None
+    found = calibrated(base, rows, judge_by(wrong), 0.05, features=features)
     assert found.recalibration is not None
     assert found.accepted > 0.9 * (~wrong).sum()
     others, theirs, theirs_wrong = told_by_jitter(400, seed=1)
@@ -150,14 +149,18 @@ def test_confident__accepts_what_predicted_iou_cannot_tell():
     assert theirs_wrong[accepted].mean() <= 0.05
 
 
-def test_confident__asks_for_labels_first():
+def test_calibrated__confidence_asks_for_labels_first():
     rows, features, wrong = told_by_jitter(64)
-    assert confident(BASE, rows, features, judge_by(wrong), 0.05) is None
-    nothing = np.zeros(0, bool)
-    assert confident(BASE, rows.select(np.zeros(0, int)), features.select(slice(0)), judge_by(nothing), 0.05) is None
+    base = BASE.replace(overlap=None, nms_iou=1.0)
+    assert calibrated(base, rows, judge_by(wrong), 0.05, features=features) == calibrated(
+        base, rows, judge_by(wrong), 0.05
+    )
+    none, nothing = rows.select(np.zeros(0, int)), np.zeros(0, bool)
+    assert calibrated(base, none, judge_by(nothing), 0.05, features=features.select(slice(0))).kind == "preset"
 
 
-def test_confident__says_nothing_where_nothing_tells():
+def test_calibrated__confidence_says_nothing_where_nothing_tells():
     rows, features, _ = told_by_jitter(160)
     wrong = np.random.default_rng(5).random(160) < 0.5
-    assert confident(BASE.replace(overlap=None, nms_iou=1.0), rows, features, judge_by(wrong), 0.05) is None
+    found = calibrated(BASE.replace(overlap=None, nms_iou=1.0), rows, judge_by(wrong), 0.05, features=features)
+    assert (found.kind, found.recalibration) == ("preset", None)

@@ -238,11 +238,8 @@ class Campaigning:
         labelled = self._judged(cycle, self._calibration(cycle), final=True)
         if labelled is None:
             return thresholds.Calibrated(base, "preset", "no labelled calibration images yet")
-        rows, judge = labelled.rows, labelled.comparison.verdicts
-        found = thresholds.calibrated(base, rows, judge, most, self.plan.floors)
-        sure = thresholds.confident(base, rows, labelled.features, judge, most, self.plan.floors)
-        if sure is not None and sure.accepted > found.accepted:
-            found = sure
+        judge = labelled.comparison.verdicts
+        found = thresholds.calibrated(base, labelled.rows, judge, most, self.plan.floors, labelled.features)
         if not labelled.unseen:
             return found
         unseen = f"{labelled.unseen:,} final masks that nobody looked at one by one are no labels"

@@ -58,12 +58,18 @@ A mask that stays out of what is accepted takes no true mask from one that goes 
 
 
 def calibrated(
-    base: TriageConfig, rows: Proposals, judge: Judge, most_wrong: float, floors: ProposeConfig | None = None
+    base: TriageConfig,
+    rows: Proposals,
+    judge: Judge,
+    most_wrong: float,
+    floors: ProposeConfig | None = None,
+    features: Features | None = None,
 ) -> Calibrated:
-    """Return the lowest threshold of predicted IoU whose auto-accepted masks are as right as asked.
+    """Return the thresholds that accept most of calibration images' masks, and these as right as asked.
 
-    First, reasons for doubt are put to the test: one whose masks are as right as asked is switched off. Then the
-    threshold is lowered as long as (wrong + 1) ÷ (accepted + 1) stays at most `most_wrong`.
+    First, reasons for doubt are put to the test: one whose masks are as right as asked is switched off. Then a threshold
+    is lowered as long as (wrong + 1) ÷ (accepted + 1) stays at most `most_wrong`: of predicted IoU, or, where features are
+    given and it accepts more, of the confidence of a recalibration.
 
     Parameters
     ----------
@@ -71,60 +77,46 @@ def calibrated(
     rows : proposals of calibration images; judge : of them, as `Comparison.verdicts`
     most_wrong : share of auto-accepted masks that may be wrong
     floors : of the run, below which no threshold may lie; None for none
+    features : of the rows, that the recalibration looks at; None asks none
     """
     labels, lowest, floor = _lowest_settings(base, rows, judge)
     if not labels:
         return Calibrated(base, "preset", "no labelled calibration images yet")
-    kept = Calibrated(base, "preset", f"no threshold gives {most_wrong:.0%} wrong or fewer", labels=labels)
-    off = _meaningless(lowest, rows, judge, most_wrong)
-    config = lowest.replace(**dict.fromkeys(off))
-    found = _lowest(rows.predicted_iou, _passes(rows, config), judge, most_wrong)
-    if found is None:
-        return kept
-    margin = min(max(found.threshold - floor, 0.0), 10.0)
-    config = config.replace(predicted_iou=found.threshold, predicted_iou_margin=margin)
-    config = config if floors is None else fitted(config, floors)
-    return Calibrated(config, "calibrated", "", off, labels, found.accepted)
-
-
-def confident(
-    base: TriageConfig,
-    rows: Proposals,
-    features: Features,
-    judge: Judge,
-    most_wrong: float,
-    floors: ProposeConfig | None = None,
-) -> Calibrated | None:
-    """Return a threshold of p(right) instead: of what gives no reason for doubt, what a recalibration is sure of.
-
-    The logistic one: it sees more than predicted IoU, and from a few images trees learn those images. The threshold is
-    read off p(right) by fits that have not seen the image. None where labels allow none.
-
-    Parameters
-    ----------
-    features : of the rows; the rest as in `calibrated`
-    """
-    labels, lowest, _ = _lowest_settings(base, rows, judge)
-    if not labels:
-        return None
     off = _meaningless(lowest, rows, judge, most_wrong)
     config = lowest.replace(**dict.fromkeys(off))
     passing = _passes(rows, config)
+    by_score = _lowest(rows.predicted_iou, passing, judge, most_wrong)
+    sure, model = (None, None) if features is None else _by_confidence(rows, features, passing, judge, most_wrong)
+    best = max((found for found in (by_score, sure) if found is not None), key=lambda f: f.accepted, default=None)
+    if best is None:
+        return Calibrated(base, "preset", f"no threshold gives {most_wrong:.0%} wrong or fewer", labels=labels)
+    if best is by_score:
+        margin, model = min(max(best.threshold - floor, 0.0), 10.0), None
+        config = config.replace(predicted_iou=best.threshold, predicted_iou_margin=margin)
+    config = config if floors is None else fitted(config, floors)
+    if model is not None:
+        config = config.replace(confidence=float(np.clip(best.threshold, 0, 1)), confidence_rule="doubts")
+    return Calibrated(config, "calibrated", "", off, labels, best.accepted, model)
+
+
+def _by_confidence(
+    rows: Proposals, features: Features, passing: Flags, judge: Judge, most_wrong: float
+) -> tuple[_Found | None, Recalibration | None]:
+    """Return a threshold of p(right) on the masks that give no reason for doubt, and the recalibration that says p.
+
+    The logistic one: it sees more than predicted IoU, and from a few images trees learn those images. The threshold is
+    read off p(right) by fits that have not seen the image.
+    """
     right, wrong = judge(passing)
     known = np.flatnonzero(passing & (right | wrong))
     if len(known) < LEAST_FOR_CONFIDENCE:
-        return None
+        return None, None
     choice = choose(features.select(known), right[known], rows.image_id[known], methods=("logistic",))
     if choice.chosen is None or choice.chosen.method != "logistic":
-        return None
+        return None, None
     p = np.full(len(rows), np.nan)
     p[known] = choice.held_out
-    found = _lowest(p, passing, judge, most_wrong)
-    if found is None:
-        return None
-    config = config if floors is None else fitted(config, floors)
-    config = config.replace(confidence=float(np.clip(found.threshold, 0, 1)), confidence_rule="doubts")
-    return Calibrated(config, "calibrated", "", off, labels, found.accepted, choice.chosen)
+    return _lowest(p, passing, judge, most_wrong), choice.chosen
 
 
 def _lowest_settings(base: TriageConfig, rows: Proposals, judge: Judge) -> tuple[int, TriageConfig, float]:

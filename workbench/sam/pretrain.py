@@ -93,11 +93,14 @@ class Recipe:
         """Windows of a step that were not used before."""
         return math.ceil(self.windows / 4)
 
-    def lessons(self, size_px: int, first_seed: int) -> Lessons:
-        """Return what is asked on windows or on whole frames."""
-        if size_px == self.frame_px and self.frame_px != self.window_px:
-            return Lessons(size_px, self.frames, math.ceil(self.frames / 4), self.prompts, self.kept // 4, first_seed)
-        return Lessons(size_px, self.windows, self.new, self.prompts, self.kept, first_seed)
+    def on_windows(self, first_seed: int) -> Lessons:
+        """Return what is asked on windows."""
+        return Lessons(self.window_px, self.windows, self.new, self.prompts, self.kept, first_seed)
+
+    def on_frames(self, first_seed: int) -> Lessons:
+        """Return what is asked on whole frames."""
+        new = math.ceil(self.frames / 4)
+        return Lessons(self.frame_px, self.frames, new, self.prompts, max(1, self.kept // 4), first_seed)
 
 
 TOY = Recipe(
@@ -258,8 +261,8 @@ def train_share(recipe: Recipe, out: Path, resume: bool, init_from: Path | None,
         run.resume()
     run.log({"recipe": asdict(recipe), "step": run.step, "init_from": init_from.name if init_from else None})
     first = recipe.first_scene + 100_000_000 * team.rank + run.step * recipe.new
-    windows = drawn_ahead(recipe.lessons(recipe.window_px, first), recipe.workers)
-    frames = drawn_ahead(recipe.lessons(recipe.frame_px, 50_000_000 + first), recipe.workers)
+    windows = drawn_ahead(recipe.on_windows(first), recipe.workers)
+    frames = drawn_ahead(recipe.on_frames(50_000_000 + first), recipe.workers)
     loop(run, windows, frames)
     return run
 
