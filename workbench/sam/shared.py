@@ -21,6 +21,9 @@ from torch.nn import functional as F
 
 from workbench.sam.segmenter import Answers
 
+# positions upscaled at once on a CPU: what is made of them stays in its cache
+IN_CACHE = 1024
+
 
 def is_shareable(sam: Sam) -> bool:
     """Return whether a model's decoder is built as the published one, so that it can be computed in this order."""
@@ -144,17 +147,23 @@ class SharedDecoder:
         """
         mlps = self._decoder.output_hypernetworks_mlps
         hyper = torch.stack([mlps[m + 1](tokens[:, m]) for m in range(tokens.shape[1])], dim=1)
-        masks = self._finest(keys) @ hyper.mT  # (K, HW·16, 3)
         (height, width), count = self._hw, tokens.shape[1]
-        masks = masks.view(-1, height, width, 2, 2, 2, 2, count).permute(0, 7, 1, 3, 5, 2, 4, 6)
+        if keys.device.type == "cpu":
+            masks = keys.new_empty(len(keys), count, height * width * 16)
+            for image, weight, mask in zip(keys, hyper, masks, strict=True):
+                for places, part in zip(image.split(IN_CACHE), mask.split(IN_CACHE * 16, dim=1), strict=True):
+                    torch.mm(weight, self._finest(places).mT, out=part)
+        else:
+            masks = hyper @ self._finest(keys).mT
+        masks = masks.view(-1, count, height, width, 2, 2, 2, 2).permute(0, 1, 2, 4, 6, 3, 5, 7)
         return masks.reshape(-1, count, 4 * height, 4 * width)
 
-    def _finest(self, keys: Tensor) -> Tensor:
-        """Return (K, HW·16, C/8), the pixels of each position together."""
+    def _finest(self, places: Tensor) -> Tensor:
+        """Return (..., N·16, C/8) of (..., N, C), the pixels of each position together."""
         first, norm, activation, second, last = self._decoder.output_upscaling
-        fine = F.layer_norm(_quadruple(first, keys), (norm.weight.shape[0],), norm.weight, norm.bias, norm.eps)
+        fine = F.layer_norm(_quadruple(first, places), (norm.weight.shape[0],), norm.weight, norm.bias, norm.eps)
         finest: Tensor = last(_quadruple(second, activation(fine)))
-        return finest.flatten(1, 3)
+        return finest.flatten(-4, -2)
 
 
 def _quadruple(convolution: nn.ConvTranspose2d, x: Tensor) -> Tensor:
