@@ -1,9 +1,11 @@
 """Live triage while a slider moves: `python -m benchmarks.pool --data ../shared/data --json F [--rows N]`.
 
-Exact pools of one and ten million rows (before NMS), a distinct pool of six million (after it). A trace of 2,000 moves
-drags predicted IoU, stability, area and NMS, ten moves a time; a move is timed until the mask of kept rows and the
-counts are there. Beside it, in the same run: torchvision's NMS image by image, and DuckDB and polars where they are
-installed (`pip install duckdb polars`). Answers are compared with theirs and, on a sample of images, with `triage`.
+Exact pools of one and ten million rows (before NMS), a distinct pool of six million (after it). A recorded trace of 2,000
+moves (`moves.csv`) drags predicted IoU, stability, area and NMS, ten moves a time; a move is timed until the mask of kept
+rows and the counts are there. Beside it, in the same run: thresholds and torchvision's NMS image by image, which is how
+micro-sam's `generate` answers other thresholds for its one image (it also copies and draws the masks, which is left out
+here), and DuckDB and polars where they are installed (`pip install duckdb polars`). Answers are compared with theirs (kept
+rows; counts and every cell of the heat map) and, on a sample of images, with `triage`.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ BASE = TriageConfig(
 AIMS_MS = {1: (15.0, 30.0), 10: (120.0, 300.0)}  # p50 and p99 by millions of rows
 SAMPLE_ROWS = 20_000  # compared with triage
 BINS = 100
+CELL = ("outcome", "kx", "ky", "n")  # columns of the answers of DuckDB and polars: a row for each cell with rows
+Cells = tuple[np.ndarray, ...]
 
 
 def main(given: Sequence[str] | None = None) -> None:
@@ -220,7 +224,10 @@ def distinct_pool(images: list[Proposals], n: int, moves: int) -> list[Row]:
 
 
 def _engines_beside(name: str, pool: DistinctPool, ask: Callable[[TriageConfig], Any], base: TriageConfig) -> list[Row]:
-    """The same heat map by outcome in DuckDB and polars over the same columns, thresholds moving."""
+    """The same heat map by outcome in DuckDB and polars over the same columns, thresholds moving.
+
+    The counts are sums over its cells, as no row lies outside.
+    """
     x, y = (pool.column(c) for c in ("predicted_iou", "stability_score"))
     columns = {"x": x, "y": y, "area": pool.column("area_px"), "flagged": _doubts(pool, base)}
     x_edges = pool.heat_map("predicted_iou", "stability_score", BINS, base)
@@ -234,7 +241,7 @@ def _engines_beside(name: str, pool: DistinctPool, ask: Callable[[TriageConfig],
             continue
         query = prepare(columns, (low_x, step_x, low_y, step_y))
         for config in configs[:2]:
-            if query(config) != list(ask(config)[0].values())[1:]:
+            if not np.array_equal(_mapped(query(config)), ask(config)[1]):
                 raise AssertionError(f"{engine} counts other rows at {config}")
         turn = [0, 0]
 
@@ -265,7 +272,7 @@ def _cuts(config: TriageConfig) -> tuple[float, float, float, int]:
 
 def _duckdb(
     columns: dict[str, np.ndarray], grid: tuple[float, float, float, float]
-) -> Callable[[TriageConfig], list[int]]:
+) -> Callable[[TriageConfig], Cells]:
     import duckdb
     import pyarrow as pa
 
@@ -280,7 +287,7 @@ def _duckdb(
                      least(floor((x - $x0) / $dx), 99) AS kx, least(floor((y - $y0) / $dy), 99) AS ky, count(*) AS n
               FROM rows GROUP BY ALL"""
 
-    def query(config: TriageConfig) -> list[int]:
+    def query(config: TriageConfig) -> Cells:
         fail, passed, stable, least = _cuts(config)
         x0, dx, y0, dy = map(float, grid)
         values = {
@@ -294,20 +301,20 @@ def _duckdb(
             "dy": dy,
         }
         found = connection.execute(text, values).fetchnumpy()
-        return _counted(np.asarray(found["outcome"]), np.asarray(found["n"]))
+        return tuple(np.asarray(found[name]) for name in CELL)
 
     return query
 
 
 def _polars(
     columns: dict[str, np.ndarray], grid: tuple[float, float, float, float]
-) -> Callable[[TriageConfig], list[int]]:
+) -> Callable[[TriageConfig], Cells]:
     import polars as pl
 
     frame = pl.DataFrame(columns).lazy()
     x0, dx, y0, dy = map(float, grid)
 
-    def query(config: TriageConfig) -> list[int]:
+    def query(config: TriageConfig) -> Cells:
         fail, passed, stable, least = _cuts(config)
         x, y = pl.col("x"), pl.col("y")
         kept = (x > fail) & (y >= stable) & (pl.col("area") >= least)
@@ -317,14 +324,17 @@ def _polars(
             ((y - y0) / dy).floor().clip(upper_bound=BINS - 1).cast(pl.Int16).alias("ky"),
         ]
         found = frame.group_by([outcome.alias("outcome"), *cells]).agg(pl.len().alias("n")).collect()
-        return _counted(found["outcome"].to_numpy(), found["n"].to_numpy())
+        return tuple(found[name].to_numpy() for name in CELL)
 
     return query
 
 
-def _counted(outcome: np.ndarray, n: np.ndarray) -> list[int]:
-    """Auto-accepted, flagged and discarded, in the order of `DistinctPool.counts`."""
-    return [int(n[outcome == code].sum()) for code in (2, 1, 0)]
+def _mapped(cells: Cells) -> np.ndarray:
+    """Counts by outcome and cell, as `DistinctPool.heat_map` has them."""
+    outcome, kx, ky, n = cells
+    counts = np.zeros((3, BINS, BINS), np.int64)
+    counts[outcome.astype(int), ky.astype(int), kx.astype(int)] = n
+    return counts
 
 
 if __name__ == "__main__":

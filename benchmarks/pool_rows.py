@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import functools
 import itertools
 import json
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from workbench.tables.proposals import Proposals
 
 SETS = ("nuclei", "facades")
 PART_ROWS = 2**17
+MOVES = Path(__file__).parent / "moves.csv"
 _NO_MASK = b"0"  # no pool reads masks here: triage is asked without the reason overlaps
 
 
@@ -124,27 +127,23 @@ def _with_noise(parts: list[tuple[int, Proposals]], rng: np.random.Generator) ->
     )
 
 
-def trace(base: TriageConfig, moves: int, seed: int = 2, exact: bool = True) -> list[tuple[str, TriageConfig]]:
-    """Return the settings after each move of a slider, with its name; the same for the same seed.
+def trace(base: TriageConfig, moves: int, exact: bool = True) -> list[tuple[str, TriageConfig]]:
+    """Return the settings after each of the recorded moves of a slider, with its name; from the start again at the end.
 
     A slider is dragged ten moves long, then the next one, so that each has an equal part; NMS stays on a distinct pool.
     """
-    rng = np.random.default_rng(seed)
-    sliders = {
-        "predicted_iou": lambda: float(rng.uniform(0.58, 0.98)),
-        "stability_score": lambda: float(rng.uniform(0.7, 0.99)),
-        "min_area_px": lambda: float(rng.uniform(0, 500)),
-        "nms_iou": lambda: float(rng.uniform(0.5, 0.9)),
-    }
-    if not exact:
-        del sliders["nms_iou"]
-    found, config = list[tuple[str, TriageConfig]](), base.replace(stability_score=0.9)
-    for name in itertools.cycle(sliders):
-        start, end = sliders[name](), sliders[name]()
-        for step in np.linspace(start, end, 10):
-            if len(found) == moves:
-                return found
-            value = int(step) if name == "min_area_px" else round(float(step), 3)
-            config = config.replace(**{name: value})
-            found.append((name, config))
+    config, found = base.replace(stability_score=0.9), list[tuple[str, TriageConfig]]()
+    for slider, value in itertools.cycle(recorded()):
+        if len(found) == moves:
+            return found
+        if exact or slider != "nms_iou":
+            config = config.replace(**{slider: value})
+            found.append((slider, config))
     raise AssertionError("a cycle does not end")
+
+
+@functools.cache
+def recorded() -> list[tuple[str, float]]:
+    """Return the 2,000 recorded moves: sliders and where they were moved to."""
+    with MOVES.open(encoding="ascii", newline="") as file:
+        return [(row["slider"], float(row["value"])) for row in csv.DictReader(file)]
