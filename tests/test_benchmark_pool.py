@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import itertools
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def test_trace__equal_parts_by_slider():
     assert collections.Counter(slider for slider, _ in moves) == dict.fromkeys(
         ("predicted_iou", "stability_score", "min_area_px", "nms_iou"), 500
     )
-    for (_, before), (slider, config) in zip(moves, moves[1:], strict=False):
+    for (_, before), (slider, config) in itertools.pairwise(moves):
         moved = {name for name, value in config.to_dict().items() if value != before.to_dict()[name]}
         assert moved <= {slider}
     distinct = pool_rows.trace(pool.BASE, 2000, exact=False)
