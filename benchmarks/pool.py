@@ -270,9 +270,7 @@ def _cuts(config: TriageConfig) -> tuple[float, float, float, int]:
     return float(fail), float(passed), float(np.float32(config.stability_score or 0)), config.min_area_px
 
 
-def _duckdb(
-    columns: dict[str, np.ndarray], grid: tuple[float, float, float, float]
-) -> Callable[[TriageConfig], Cells]:
+def _duckdb(columns: dict[str, np.ndarray], grid: tuple[float, float, float, float]) -> Callable[[TriageConfig], Cells]:
     import duckdb
     import pyarrow as pa
 
@@ -306,9 +304,7 @@ def _duckdb(
     return query
 
 
-def _polars(
-    columns: dict[str, np.ndarray], grid: tuple[float, float, float, float]
-) -> Callable[[TriageConfig], Cells]:
+def _polars(columns: dict[str, np.ndarray], grid: tuple[float, float, float, float]) -> Callable[[TriageConfig], Cells]:
     import polars as pl
 
     frame = pl.DataFrame(columns).lazy()
