@@ -13,9 +13,10 @@ exact; the mean over test images, which has the noise of few images on top).
 from __future__ import annotations
 
 import argparse
+import functools
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -190,25 +191,30 @@ def labelled_masks(data: Path, home: Path, limit: int, points: int) -> Labelled:
 def on_real_splits(rng: np.random.Generator, rows: Labelled, n: int, labels: int) -> list[Row]:
     """Return abstentions and broken promises over random splits by image: a third each to fit, to certify, to test."""
     use = rows.known & rows.within
-    features, right = rows.features.select(use), rows.right[use]
+    features, distinct = rows.features.select(use), rows.right[use]
     image = np.unique(rows.image[use].astype(str), return_inverse=True)[1].reshape(-1)
     images = int(image.max(initial=-1)) + 1
     granted = {(kind, alpha): np.zeros(n, bool) for kind in ("pool", "images") for alpha in REAL_ALPHAS}
     broken = {key: np.zeros(n, bool) for key in granted}
     for k in range(n):
         part = rng.permutation(images)[image] * 3 // max(images, 1)
-        if undefined(right[part == 0]):  # one class only: nothing can be fitted, so nothing is promised
+        if undefined(distinct[part == 0]):  # one class only: nothing can be fitted, so nothing is promised
             continue
-        p = fit("platt", features.select(part == 0), right[part == 0]).predict(features)
+        p = fit("platt", features.select(part == 0), distinct[part == 0]).predict(features)
+        right = right_above(rows, use, p)
         pool, own, test = part > 0, part == 1, part == 2
         drawn = rng.choice(np.flatnonzero(pool), min(labels, int(pool.sum())), replace=False)
         for alpha in REAL_ALPHAS:
-            of_pool = certify_pool(p[drawn], right[drawn], p[pool], alpha, DELTA, bounds=False)
-            coming = certify_images(p[own], right[own], image[own], rng, alpha, DELTA, bounds=False)
+            of_pool = certify_pool(p[drawn], of(right, drawn), p[pool], alpha, DELTA, bounds=False)
+            coming = certify_images(p[own], of(right, own), image[own], rng, alpha, DELTA, bounds=False)
             granted["pool", alpha][k], granted["images", alpha][k] = of_pool.granted, coming.granted
-            broken["pool", alpha][k] = of_pool.granted and (~right[pool & (p > of_pool.threshold)]).mean() > alpha
-            some = test & (p > coming.threshold) if coming.granted else np.zeros(len(p), bool)
-            shares = np.bincount(image[some], ~right[some], images)[np.unique(image[some])]
+            if of_pool.granted:
+                some = pool & (p > of_pool.threshold)
+                broken["pool", alpha][k] = (~right(of_pool.threshold)[some]).mean() > alpha
+            if not coming.granted:
+                continue
+            some = test & (p > coming.threshold)
+            shares = np.bincount(image[some], ~right(coming.threshold)[some], images)[np.unique(image[some])]
             shares = shares / np.bincount(image[some], minlength=images)[np.unique(image[some])]
             broken["images", alpha][k] = len(shares) > 0 and shares.mean() > alpha
     found = []
@@ -217,6 +223,23 @@ def on_real_splits(rng: np.random.Generator, rows: Labelled, n: int, labels: int
         found.append(plain_share(f"abstentions: {name}", ~given))
         found.append(plain_share(f"violations: {name}", broken[kind, alpha]))
     return found
+
+
+def right_above(rows: Labelled, use: np.ndarray, p: np.ndarray) -> Callable[[float], np.ndarray]:
+    """Return which of the rows in use are right when those above a threshold are matched alone, as `fp_rate` counts."""
+
+    @functools.cache
+    def right(threshold: float) -> np.ndarray:
+        accepted = np.zeros(len(use), bool)
+        accepted[use] = p > threshold
+        return rows.comparison.verdicts(accepted).right[use]
+
+    return right
+
+
+def of(right: Callable[[float], np.ndarray], some: np.ndarray) -> Callable[[float], np.ndarray]:
+    """Return the labels of some rows only."""
+    return lambda threshold: right(threshold)[some]
 
 
 def plain_share(name: str, given: np.ndarray) -> Row:

@@ -130,6 +130,8 @@ def cycle_rows(lead: str, table: CycleTable) -> Iterator[Row]:
                 yield Row(
                     f"{name}.work.{metric}", float(found.work[metric]), "1", None, found.work["images"], None, ">="
                 )
+        if (confidence := found.thresholds["confidence"]) is not None:
+            yield Row(f"{name}.threshold of confidence", confidence, "1", None, found.thresholds["labels"], None, ">=")
         threshold = found.thresholds["predicted_iou"]
         yield Row(
             f"{name}.threshold ({found.thresholds['kind']})",
@@ -155,7 +157,8 @@ def aim_rows(lead: str, table: CycleTable, found: Found, watershed: dict[str, np
     rates = [r.figures["auto_accept_rate"].value for r in table.rows]
     n = last.test
     gain = change["auto_accept_rate"]
-    yield of(f"{lead}.auto_accept_rate last - first", gain)
+    for metric, difference_of in change.items():  # paired over the test images
+        yield of(f"{lead}.{metric} last - first", difference_of)
     yield Row(f"{lead}.auto_accept_rate last - first, lower bound", gain.low, "1", None, n, 0.0, ">=")
     steps = np.nan_to_num(np.diff(rates), nan=-1.0)
     yield Row(f"{lead}.auto_accept_rate largest step down", float(max(0.0, -steps.min())), "1", None, n, 0.02, "<=")

@@ -15,13 +15,16 @@ def labelled(images=120, masks=20, error=0.02, seed=0):
     n = images * masks
     score = rng.uniform(0.5, 1, n)
     right = rng.random(n) >= 2 * error * (1 - score) * 2
-    return types.SimpleNamespace(
+    found = types.SimpleNamespace(
         known=np.ones(n, bool),
         within=np.ones(n, bool),
         features=Features.of(predicted_iou=score),
         right=right,
         image=np.repeat(np.arange(images), masks).astype(object),
     )
+    verdicts = lambda accepted: types.SimpleNamespace(right=accepted & found.right)  # noqa: E731 each object once
+    found.comparison = types.SimpleNamespace(verdicts=verdicts)
+    return found
 
 
 def values(rows):

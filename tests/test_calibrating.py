@@ -355,6 +355,12 @@ def test_cli__tables_for_people_and_wrong_use(project):
     assert "The gate is shut" in run("gate", project.path).output
     assert run("gate", project.path, "--declare", "consistency").exit_code == 2
     assert run("gate", project.path, "--set", "recall=2").exit_code == 2
+    for words in (["--share", 2], ["--alpha", 0], ["--delta", 1]):
+        wrong = run("calibrate", project.path, *words)
+        assert (wrong.exit_code, f"{words[0]}: expected a number above 0" in wrong.stderr) == (2, True)
+    wrong = run("annotate", project.path, "--override", " ", "--json")
+    assert wrong.exit_code == 2
+    assert "expected a reason" in json.loads(wrong.stdout)["error"]
     assert "a trial" in run("annotate", project.path, "--override", "a trial").output
 
 

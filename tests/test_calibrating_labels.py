@@ -8,6 +8,7 @@ import pytest
 from desk import event
 
 from workbench.loop.labelling import label, truths
+from workbench.masks import rle
 from workbench.tables.outcomes import Outcome
 from workbench.tables.proposals import Proposals
 
@@ -20,6 +21,19 @@ def accepted_are_wrong(image, always=None):
     cells = rng.permutation(len(judged.CELLS))[:9]
     scores = np.r_[rng.uniform(0.82, 1, 5), rng.uniform(0.73, 0.79, 2), rng.uniform(0.5, 0.6, 2)]
     return cells, scores, np.r_[np.zeros(5, bool), np.ones(2, bool), np.zeros(2, bool)]
+
+
+def two_of_each(image, segmenter, config=None, *, image_id=None):
+    """Eight objects, each with a mask of high confidence that has a tail, and with an exact one that triage discards."""
+    places = [k for k, (_, x) in enumerate(judged.CELLS) if x in (0, 16)]
+    exact = rle.decode(judged.blocks(places, [6] * 8), judged.SIZE)
+    tailed = exact.copy()
+    for mask, (y, x) in zip(tailed, (judged.CELLS[k] for k in places), strict=True):
+        mask[y, x + 6 : x + 12] = True
+    scores = np.random.default_rng(int(image.astype(np.int64).sum())).uniform(0.85, 1, 8)
+    rles = rle.encode(np.concatenate([tailed, exact]))
+    own = {"predicted_iou": np.r_[scores, np.full(8, 0.55)], "model_id": segmenter.model_id}
+    return judged.table(rles, image_id, **own)
 
 
 def review_flagged(project, images=None, auto=None):
@@ -123,3 +137,49 @@ def test_calibrate__truth_with_gaps_says_of_no_mask_that_it_is_wrong(project):
     project.certify(labels=40)
     frame = project.masks_to_verify()
     assert set(frame["image_id"][frame["label"] != ""]) <= set(ids[:8])
+
+
+def test_certify__a_mask_that_stays_out_takes_no_true_mask_from_one_that_is_accepted(tmp_path, monkeypatch):
+    from workbench.calibrate.recalibrate import Recalibration
+
+    places = [k for k, (_, x) in enumerate(judged.CELLS) if x in (0, 16)]
+    monkeypatch.setattr(judged, "propose", two_of_each)
+    monkeypatch.setattr(judged, "truth_of", lambda _image, i, _always: judged.table(judged.blocks(places, [6] * 8), i))
+    monkeypatch.setattr(Recalibration, "predict", lambda _, features: features.score)
+    with judged.make(tmp_path, monkeypatch, roles=(0.0, 1.0, 0.0)) as project:
+        found = project.calibrate(draws=5)
+        assert found.before["auroc"].value == 0  # among all distinct ones the exact masks are right
+        assert "right" in found.before_auto.note  # of the accepted ones all are
+        both = project.certify(alpha=0.2)
+        for certificate in (both.pool, both.images):
+            assert certificate.granted
+            assert (certificate.threshold, certificate.wrong) == (
+                0.555,
+                0,
+            )  # above the exact masks: 0.55 in float32 is more
+        assert not set(project.masks_to_verify()["label"]) - {"right", "wrong"}
+        made = project.annotate_automatically(override="a trial", sample=50)
+        assert (made.verified.labelled, made.verified.wrong) == (50, 0)
+        assert project.verify_annotation() == made.verified
+
+
+def test_certify__masks_in_a_crowd_are_neither_right_nor_wrong(tmp_path, monkeypatch):
+    with judged.make(tmp_path, monkeypatch, roles=(0.0, 1.0, 0.0)) as project:
+        ids = project.images()["image_id"].tolist()
+        project.calibrate(draws=5)
+        crowd = np.zeros((1, *judged.SIZE), bool)
+        crowd[0, :, :20] = True
+        (region,) = rle.encode(crowd)
+        parts = [judged.truth_of(project.image(i), i) for i in ids]
+        regions = [judged.table([region], i) for i in ids]
+        masks = Proposals.concat([*parts, *regions])
+        words = {"crowd": np.arange(len(masks)) >= len(masks) - len(ids)}
+        project.import_truth(masks, images=ids, **words)
+        both = project.certify(alpha=0.2)
+        labels = project.masks_to_verify()["label"]
+        assert both.unlabelled == 0
+        assert (labels == "crowd").any()
+        assert both.pool.steps[-1].labels == (labels != "crowd").sum()
+        made = project.annotate_automatically(override="a trial", sample=60).verified
+        assert made.labelled == made.drawn == 60
+        assert np.isfinite(made.bound)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from workbench.loop.calibration import Calibration
-    from workbench.loop.certification import Certificates, Pool
+    from workbench.loop.certification import Accepted, Certificates, Pool, Verdict
     from workbench.loop.gate import GateConfig, GateReport
     from workbench.loop.labelling import Source
     from workbench.loop.stage3 import Annotation, Verified
@@ -120,28 +120,31 @@ class Calibrating(Reviewing):
         pool = certification.pool_of(self, kept.recalibration)
         drawn = self._drawn(pool, labels, kept.id)
         source = self.label_source()
-        verdicts = certification.labels_of(self, pool.image[drawn].tolist(), pool.mask_id[drawn].tolist(), source)
+        looked_up = certification.Drawn.of(self, pool.image[drawn].tolist(), pool.mask_id[drawn].tolist(), source)
+        of_pool, unlabelled = certification.of_pool(pool, drawn, looked_up, kept.recalibration, alpha, delta)
         others = [i for i in self.unseen_images("calibration") if i not in set(kept.images)]
         share = self._calibration_share()
         others = [i for i in others if not calibration.is_for_fitting(i, self.seed, share)]
         found = certification.Certificates(
-            certification.of_pool(pool, drawn, verdicts, alpha, delta),
+            of_pool,
             certification.of_images(self, kept.recalibration, others, alpha, delta, self.seed, source),
             len(drawn),
-            sum(verdict == "" for verdict in verdicts),
+            unlabelled,
         )
         settings = {"alpha": alpha, "delta": delta, "calibration": kept.id, "pool": pool.digest}
         self._keep("certificate", settings, others, found.to_dict())
         return found
 
     def masks_to_verify(self) -> pd.DataFrame:
-        """Return image_id, mask_id and label ("right", "wrong" or "" for none yet) of the masks drawn for `certify`."""
-        from workbench.loop import certification
+        """Return image_id, mask_id and label of the masks drawn for `certify`: "right", "wrong", "crowd" (of the truth, so
+        neither) or "" for none yet; as they are matched when all masks above the loosest threshold are accepted.
+        """
+        from workbench.calibrate.certify import GRID
 
         kept = calibrations.latest(self.catalog, "sample", self._run_id())
         rows = kept.result["masks"] if kept else []
-        verdicts = certification.labels_of(self, [r[0] for r in rows], [r[1] for r in rows], self.label_source())
-        return self._verdicts_frame(rows, verdicts)
+        accepted = self._accepting(kept.settings if kept else {}, GRID[-1])
+        return self._verdicts_frame(rows, self._labels_of(rows, accepted))
 
     def gate(self, config: GateConfig | None = None, *, declared: Mapping[str, str] | None = None) -> GateReport:
         """Hold the project's figures on its test images against the bounds of the gate to Stage 3.
@@ -187,7 +190,7 @@ class Calibrating(Reviewing):
         GateShutError : while the gate is shut, naming the checks; StoreError : for images without proposals
         ValueError : for a sample below 1, or delta outside (0, 1)
         """
-        from workbench.loop import certification, stage3
+        from workbench.loop import stage3
 
         stage3.check_sampling(sample, delta)
         report = self.gate()
@@ -200,14 +203,15 @@ class Calibrating(Reviewing):
         run_id, _ = self._measured_run("annotate")
         names = self._proposed(chosen, run_id)
         threshold, rule, calibrated = self._rule(names, run_id)
-        masks = stage3.accept(self, names, calibrated.recalibration if calibrated else None, threshold)
+        accepted = stage3.accepting(calibrated.recalibration if calibrated else None, threshold)
+        masks = stage3.accept(self, names, accepted)
         rows = np.sort(np.random.default_rng(self.seed).choice(len(masks), min(sample, len(masks)), replace=False))
-        drawn = masks.image_id[rows].tolist(), masks.mask_id[rows].tolist()
-        verdicts = certification.labels_of(self, *drawn, self.label_source())
+        verdicts = self._labels_of(stage3.sample_rows(masks, rows), accepted)
         verified = stage3.verify_by(verdicts, len(masks), delta)
         reason = "" if report.open else override or ""
         found = stage3.Annotation(masks, tuple(names), rows, rule, gate_id, report.shut_by, reason, verified)
         settings = {"override": override, "threshold": threshold, "sample": sample, "delta": delta, "gate": gate_id}
+        settings["calibration"] = calibrated.id if calibrated else None
         return dataclasses.replace(found, id=self._keep("annotation", settings, names, found.to_dict()))
 
     def verify_annotation(self) -> Verified:
@@ -217,13 +221,13 @@ class Calibrating(Reviewing):
         ------
         StoreError : before the first automatic annotation
         """
-        from workbench.loop import certification, stage3
+        from workbench.loop import stage3
 
         kept = calibrations.latest(self.catalog, "annotation", self._run_id())
         if kept is None:
             raise StoreError("verify: nothing was annotated automatically yet; see project.annotate_automatically")
-        rows = kept.result["sample"]
-        verdicts = certification.labels_of(self, [r[0] for r in rows], [r[1] for r in rows], self.label_source())
+        accepted = self._accepting(kept.settings, kept.settings["threshold"])
+        verdicts = self._labels_of(kept.result["sample"], accepted)
         return stage3.verify_by(verdicts, kept.result["masks"], kept.settings["delta"])
 
     def recall_auto(self) -> Interval:
@@ -325,6 +329,21 @@ class Calibrating(Reviewing):
             settings = {"calibration": calibration_id, "pool": pool.digest, "labels": wanted, "seed": self.seed}
             self._keep("sample", settings, dict.fromkeys(image for image, _ in masks), {"masks": masks})
         return drawn
+
+    def _accepting(self, settings: Mapping[str, Any], threshold: float | None) -> Accepted:
+        """Return what accepts by the calibration of a record, else by triage."""
+        from workbench.calibrate.recalibrate import Recalibration
+        from workbench.loop import stage3
+
+        kept = calibrations.find(self.catalog, settings.get("calibration") or 0, "calibration")
+        made = kept.result["recalibration"] if kept else None
+        return stage3.accepting(Recalibration.from_dict(made) if made else None, threshold)
+
+    def _labels_of(self, rows: list[list[str]], accepted: Accepted) -> list[Verdict]:
+        """Return the label of masks by image and id when what is accepted is matched alone."""
+        from workbench.loop.certification import Drawn
+
+        return Drawn.of(self, [r[0] for r in rows], [r[1] for r in rows], self.label_source()).verdicts(accepted)
 
     def _verdicts_frame(self, rows: list[list[str]], verdicts: Iterable[str]) -> pd.DataFrame:
         import pandas as pd

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.adopting import Adopting
-from workbench.config import Preset, ProposeConfig, TriageConfig, propose_config, triage_config
+from workbench.config import Preset, ProposeConfig, TriageConfig, preset_for, propose_config, triage_config
 from workbench.loop import efficiency, teaching
 from workbench.loop.efficiency import STAGE1_S
 from workbench.store import campaigns, records, runs, versions
@@ -256,14 +256,11 @@ class Looping(Adopting):
         StoreError : when no train image is complete, or nothing can be written
         """
         chosen = self._complete(images)
+        before = teaching.predictor(parent if parent is not None else self._last_model())
+        grid = preset_for(before.model_id).propose if floors is None else propose_config(floors)
+        proposed = self._distinct(before.model_id, grid)
         return teaching.train(
-            self.catalog,
-            self.path,
-            chosen,
-            parent if parent is not None else self._last_model(),
-            config or TrainConfig(),
-            None if floors is None else propose_config(floors),
-            progress,
+            self.catalog, self.path, chosen, before, config or TrainConfig(), grid, progress, proposed
         )
 
     def models(self) -> pd.DataFrame:
@@ -293,6 +290,17 @@ class Looping(Adopting):
         CheckpointError : when its file is missing, or no longer holds these weights
         """
         return teaching.load_model(self.catalog, self.path, model_id, into, **settings)
+
+    def _distinct(self, model_id: str, floors: ProposeConfig) -> dict[str, int]:
+        """Return distinct masks by image of the latest run; none where another model or other floors made it."""
+        run = self._find_run(None)
+        if run is None or run.model_id != model_id:
+            return {}
+        if teaching.which_masks(ProposeConfig.from_dict(run.settings)) != teaching.which_masks(floors):
+            return {}
+        frame = records.images_frame(self.catalog, run.id)
+        done = frame[frame["status"] == "done"]
+        return dict(zip(done["image_id"].tolist(), done["distinct"].tolist(), strict=True))
 
     def _last_model(self) -> Predictor:
         from workbench.sam.load import load_sam

@@ -126,6 +126,20 @@ def test_pool__grants_the_loosest_threshold_that_passes_in_sequence():
     assert "At most 5.0% of the masks of this pool" in found.sentence
 
 
+def test_certificates__a_mask_may_be_right_until_a_better_one_of_its_object_is_accepted():
+    p = np.r_[np.full(200, 0.95), np.full(200, 0.6)]
+    image, sure = np.tile(np.arange(200), 2), p > 0.9
+    for certify in (
+        lambda right: certify_pool(p, right, p, alpha=0.2),
+        lambda right: certify_images(p, right, image, np.random.default_rng(0), alpha=0.2),
+    ):
+        assert not certify(~sure).granted  # matched together, the better ones take every object
+        found = certify(lambda threshold: sure if threshold >= 0.6 else ~sure)
+        assert found.granted
+        assert (found.threshold, found.accepted) == (0.6, 200)
+        assert found.steps[-1].wrong == pytest.approx(200 if found.kind == "pool" else 100)
+
+
 def test_pool__starts_at_the_strictest_threshold_with_59_labels():
     p = np.linspace(0.99, 0.51, 100)
     found = certify_pool(p, np.ones(100, bool), np.repeat(p, 100))

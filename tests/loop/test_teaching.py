@@ -11,8 +11,10 @@ from workbench.config import ProposeConfig
 from workbench.loop import teaching
 from workbench.loop.teaching import TrainingError, failure
 from workbench.sam.checkpoints import CheckpointError
+from workbench.sam.load import load_sam
 from workbench.store.errors import StoreError
 from workbench.train.fit import Fit
+from workbench.train.sample import TrainImage
 from workbench.train.settings import TrainConfig
 
 TOY = TrainConfig(steps=2, views=1, prompts=6, check_every=1)
@@ -111,6 +113,46 @@ def test_still_proposes__on_the_grid_of_the_floors(monkeypatch):
     counts = teaching.still_proposes("before", "after", [], floors)
     assert seen == [("before", 48, 1, 0), ("after", 48, 1, 0)]
     assert counts == {"images": 0, "true": 0, "before": 0, "after": 0}
+
+
+def test_still_proposes__what_the_parent_is_known_to_propose_is_not_asked_anew(monkeypatch):
+    asked = []
+
+    class Stage:
+        def __init__(self, model, config):
+            self.model = model
+
+        def propose(self, image, image_id, progress):
+            asked.append((self.model, image_id))
+            return [None] * 3
+
+    monkeypatch.setattr(teaching.proposing, "Proposer", Stage)
+    images = [TrainImage(f"i{k}", lambda: None, (4, 4), [b""] * k) for k in range(9)]
+    known = {f"i{k}": 10 for k in range(8)}
+    counts = teaching.still_proposes("before", "after", images, ProposeConfig(), known)
+    busiest = [f"i{k}" for k in range(7, 1, -1)]  # i8 has more masks, but nothing is known of it
+    assert asked == [("after", name) for name in busiest]
+    assert counts == {"images": 6, "true": 27, "before": 60, "after": 18}
+    asked.clear()
+    teaching.still_proposes("before", "after", images, ProposeConfig(), {"i8": 10})  # too few to go by
+    assert [name for model, name in asked if model == "before"] == [f"i{k}" for k in range(7, 2, -1)]
+
+
+def test_train__counts_of_the_latest_run_are_used_where_it_is_the_parents(project, monkeypatch):
+    draw_all(project, 5)
+    sam = load_sam(random_sam(score_shift=1.0))
+    floors = ProposeConfig(points_per_side=4, points_per_batch=16)
+    given = []
+    checked = teaching.still_proposes
+    monkeypatch.setattr(teaching, "still_proposes", lambda *args: (given.append(args[-1]), checked(*args))[1])
+    project.propose(sam, floors, progress=False)
+    counts = project.images().set_index("image_id")["distinct"].to_dict()
+    own = project.train(sam, TOY, floors=floors.replace(jitter_prompts=0, points_per_batch=8), progress=False)
+    project.train(sam, TOY.replace(seed=1), floors=floors.replace(points_per_side=5), progress=False)
+    project.train(random_sam(seed=3, score_shift=1.0), TOY, floors=floors, progress=False)
+    assert given == [counts, {}, {}]
+    known = {image: counts[image] for image in [d.image_id for d in project.model_data(own.model_id)]}
+    assert own.checks["before"] == sum(known.values())
 
 
 def test_failure__says_how_many_were_expected_and_what_to_do():

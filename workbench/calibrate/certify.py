@@ -25,6 +25,9 @@ from workbench.calibrate.bounds import (
 from workbench.plotted import Plotted
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Right = ArrayLike | Callable[[float], ArrayLike]
+"""(n,) which masks are right; or a function of the threshold, where that depends on what else is accepted."""
 GRID = tuple(round(0.995 - 0.005 * k, 3) for k in range(100))  # 0.995 to 0.5: strictest first
 
 
@@ -120,7 +123,7 @@ def _plain(value: Any) -> Any:
 
 def certify_pool(
     confidence: ArrayLike,
-    right: ArrayLike,
+    right: Right,
     pool: ArrayLike,
     alpha: float = 0.05,
     delta: float = 0.05,
@@ -134,7 +137,8 @@ def certify_pool(
 
     Parameters
     ----------
-    confidence, right : (n,) of the masks drawn, all of them labelled; pool : (N,) confidence of all masks, drawn ones too
+    confidence, right : (n,) of the masks drawn, all of them labelled; pool : (N,) confidence of all masks, drawn ones too.
+        A function of the threshold says which are right among the masks above it
     grid : thresholds, strictest first, fixed before labels were seen
     bounds : False leaves the bound of each step out (NaN), which takes most of the time: the same thresholds pass
 
@@ -142,35 +146,35 @@ def certify_pool(
     ------
     ValueError : for alpha or delta that are no shares, a grid that is not falling, more labels than masks in the pool
     """
-    p, y, all_of = _scores(confidence), np.asarray(right, bool), _scores(pool)
-    if p.shape != y.shape:
-        raise ValueError(f"certify_pool: expected a label for each of the {p.size} masks drawn, got {y.size}")
+    p, all_of = _scores(confidence), _scores(pool)
+    labels = _labels("certify_pool", right, p)
     if len(p) > len(all_of):
         raise ValueError(f"certify_pool: {len(p)} masks drawn from a pool of {len(all_of)}; draw without replacement")
     thresholds = _grid(grid)
     least = min(labels_needed(alpha, delta), labels_needed(alpha, delta, 0, len(all_of)) if len(all_of) else 1)
 
     def test(threshold: float) -> Step:
-        drawn, population = p > threshold, int((all_of > threshold).sum())
-        n, wrong = int(drawn.sum()), int((drawn & ~y).sum())
+        step = untested(threshold)
+        n, wrong, population = step.labels, int(step.wrong), step.population
         if not bounds:
-            return Step(
-                threshold, n, wrong, population, float("nan"), hypergeometric_passes(wrong, n, population, alpha, delta)
-            )
+            return dataclasses.replace(step, passed=hypergeometric_passes(wrong, n, population, alpha, delta))
         bound = hypergeometric_upper(wrong, n, population, delta)
-        return Step(threshold, n, wrong, population, bound, bound <= alpha)
+        return dataclasses.replace(step, bound=bound, passed=bound <= alpha)
+
+    def untested(threshold: float) -> Step:
+        drawn = p > threshold
+        counts = int(drawn.sum()), float((drawn & ~labels(threshold)).sum()), int((all_of > threshold).sum())
+        return Step(threshold, *counts, float("nan"), False)
 
     def needs(step: Step) -> int:
         return _labels_at(step.wrong / step.labels, alpha, delta, step.population, least)
 
-    return _sequence(
-        "pool", thresholds, least, test, lambda t: _pool_labels(p, y, all_of, t), needs, all_of, alpha, delta
-    )
+    return _sequence("pool", thresholds, least, test, untested, needs, all_of, alpha, delta)
 
 
 def certify_images(
     confidence: ArrayLike,
-    right: ArrayLike,
+    right: Right,
     image: ArrayLike,
     rng: np.random.Generator,
     alpha: float = 0.05,
@@ -186,7 +190,7 @@ def certify_images(
 
     Parameters
     ----------
-    confidence, right, image : (n,) of all masks of the labelled images
+    confidence, right, image : (n,) of all masks of the labelled images; right as for `certify_pool`
     rng : draws the order in which images are bet on
     grid : thresholds, strictest first, fixed before labels were seen
     bounds : False leaves the bound of each step out (NaN), which takes most of the time: the same thresholds pass
@@ -195,16 +199,17 @@ def certify_images(
     ------
     ValueError : for alpha or delta that are no shares, or a grid that is not falling
     """
-    p, y, groups = _scores(confidence), np.asarray(right, bool), np.asarray(image)
-    if not p.shape == y.shape == groups.shape:
-        raise ValueError(f"certify_images: expected columns of one length, got {p.shape}, {y.shape}, {groups.shape}")
+    p, groups = _scores(confidence), np.asarray(image)
+    labels = _labels("certify_images", right, p)
+    if p.shape != groups.shape:
+        raise ValueError(f"certify_images: expected the image of each of the {p.size} masks, got {groups.size}")
     codes = np.unique(groups, return_inverse=True)[1].reshape(-1)
     order = rng.permutation(int(codes.max(initial=-1)) + 1)
     thresholds, least = _grid(grid), images_needed(alpha, delta)
 
     def losses(threshold: float) -> Floats:
         accepted = np.bincount(codes, p > threshold, len(order))[order]
-        wrong = np.bincount(codes, (p > threshold) & ~y, len(order))[order]
+        wrong = np.bincount(codes, (p > threshold) & ~labels(threshold), len(order))[order]
         return np.asarray(wrong[accepted > 0] / accepted[accepted > 0])
 
     def test(threshold: float) -> Step:
@@ -233,17 +238,21 @@ def _scores(given: ArrayLike) -> Floats:
     return np.where(np.isnan(scores), -np.inf, scores)
 
 
+def _labels(what: str, right: Right, p: Floats) -> Callable[[float], Flags]:
+    """Return which of the masks are right, as a function of the threshold."""
+    if callable(right):
+        return lambda threshold: np.asarray(right(threshold), bool)
+    fixed = np.asarray(right, bool)
+    if fixed.shape != p.shape:
+        raise ValueError(f"{what}: expected a label for each of the {p.size} masks, got {fixed.size}")
+    return lambda _: fixed
+
+
 def _grid(given: ArrayLike) -> Floats:
     grid = np.asarray(given, np.float64)
     if grid.ndim != 1 or not len(grid) or (np.diff(grid) >= 0).any():
         raise ValueError("grid: expected thresholds that fall from the strictest to the loosest")
     return grid
-
-
-def _pool_labels(p: Floats, y: NDArray[np.bool_], pool: Floats, threshold: float) -> Step:
-    drawn = p > threshold
-    counts = int(drawn.sum()), float((drawn & ~y).sum()), int((pool > threshold).sum())
-    return Step(threshold, *counts, float("nan"), False)
 
 
 def _sequence(

@@ -55,6 +55,7 @@ def calibrate(
     from workbench.project import Project
 
     with answering(as_json), Project.open(folder) as project:
+        _refuse_no_share(alpha=alpha, delta=delta, share=share)
         sam = _model_of(project, checkpoint, embedding_cache) if embedding else None
         found = project.calibration() if certify_only else None
         if found is None and certify_only:
@@ -136,6 +137,8 @@ def annotate(
     from workbench.project import Project
 
     with answering(as_json), Project.open(folder) as project:
+        if override is not None and not override.strip():
+            raise UsageError("--override: expected a reason for the record, got an empty text")
         if verify:
             verified = project.verify_annotation()
             show({"verification": str(verified), **verified.to_dict()}, as_json, f"annotated {folder}")
@@ -165,6 +168,12 @@ def _model_of(project: Project, checkpoint: Path | None, embedding_cache: Path |
     if model_id in project.models()["model_id"].tolist():
         return project.load_model(model_id, cache=cache)
     return load_sam(model_id.rpartition("-")[0], checkpoint=checkpoint, cache=cache)
+
+
+def _refuse_no_share(**given: float) -> None:
+    for name, value in given.items():
+        if not 0 < value < 1 and not (name == "share" and value == 1):
+            raise UsageError(f"--{name}: expected a number above 0 and below 1, got {value:g}")
 
 
 def _declared(text: str) -> tuple[str, str]:

@@ -126,12 +126,17 @@ def calibrate(
     features, auto = rows.features.select(known), rows.auto[known]
     choice = choose(features, right, image, seed=seed)
     ious = {"predicted_iou": features.score, "true_iou": rows.true_iou[known]}
-    tables = []
-    for some, what in ((np.ones(len(right), bool), "distinct proposals"), (auto, "auto-accepted masks")):
+    tables, accepted = [], rows.comparison.verdicts(rows.auto)  # matched alone, as `fp_rate` counts them
+    of_auto = accepted.right[known]
+    sure = auto & (of_auto | accepted.wrong[known])
+    for some, y, what in (
+        (np.ones(len(right), bool), right, "distinct proposals"),
+        (sure, of_auto, "auto-accepted masks"),
+    ):
         of = {name: column[some] for name, column in ious.items()}
         for p in (features.score, choice.held_out):
             chosen = p[some] if choice.chosen or p is features.score else p[:0]
-            labels = (right[some], image[some]) if len(chosen) == some.sum() else (right[:0], image[:0])
+            labels = (y[some], image[some]) if len(chosen) == some.sum() else (y[:0], image[:0])
             also = of if p is features.score else {}
             tables.append(reliability(chosen, *labels, rng, what=what, draws=draws, **also))
     columns, values = features.names, features.values

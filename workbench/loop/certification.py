@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,15 @@ from workbench.calibrate.bounds import images_needed
 from workbench.calibrate.certify import GRID, Certificate, certify_images, certify_pool
 from workbench.calibrate.recalibrate import Recalibration
 from workbench.config import TriageConfig
-from workbench.loop.labelling import Candidates, Source, candidates, label
+from workbench.loop.comparison import WRONG_IOU
+from workbench.loop.labelling import Candidates, Labelled, Source, candidates, label
 from workbench.plotted import Plotted
 
 if TYPE_CHECKING:
     from workbench.reviewing import Reviewing
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 LABELS = 300  # masks drawn from a pool where no other number is asked for
 
 
@@ -114,30 +116,73 @@ def draw(pool: Pool, labels: int, seed: int, kept: NDArray[np.int64] | None = No
     return np.sort(np.concatenate([before, further]))
 
 
-Verdict = Literal["right", "wrong", ""]
+Verdict = Literal["right", "wrong", "crowd", ""]
+Accepted = Callable[[Labelled | Candidates], Flags]
+"""Which distinct proposals are accepted, (n,)."""
 
 
-def labels_of(
-    project: Reviewing, image: Sequence[str], mask_id: Sequence[str], source: Source = "final"
-) -> list[Verdict]:
-    """Return the label of each mask by the final masks or the truth of its image; "" where there is none yet."""
-    rows = label(project, list(dict.fromkeys(image)), source=source)
-    pairs = zip(rows.image, rows.mask_id, rows.known, rows.right, strict=True)
-    found: dict[tuple[str, str], Verdict] = {(i, m): "right" if ok else "wrong" for i, m, known, ok in pairs if known}
-    return [found.get(key, "") for key in zip(image, mask_id, strict=True)]
+class Drawn(NamedTuple):
+    """Masks that were drawn, among the labelled proposals of their images.
+
+    place : (n,) row of each; -1 where nothing is known of its image
+    """
+
+    rows: Labelled
+    place: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, project: Reviewing, image: Sequence[str], mask_id: Sequence[str], source: Source) -> Drawn:
+        """Look masks up by the ids of their images and their own."""
+        rows = label(project, list(dict.fromkeys(image)), source=source)
+        place = {key: k for k, key in enumerate(zip(rows.image, rows.mask_id, strict=True))}
+        return cls(rows, np.array([place.get(key, -1) for key in zip(image, mask_id, strict=True)], np.int64))
+
+    def verdicts(self, accepted: Accepted) -> list[Verdict]:
+        """Return the label of each when what is accepted is matched alone; "" where there is none yet.
+
+        "crowd": it lies in a crowd of the truth, and is neither right nor wrong.
+        """
+        taking_part = accepted(self.rows)
+        taking_part[self.place[self.place >= 0]] = True
+        right, wrong = self.rows.comparison.verdicts(taking_part)
+        crowd = self.rows.comparison.crowd_share >= WRONG_IOU
+        words = np.select([right, wrong, crowd], ["right", "wrong", "crowd"], "")
+        return [words[k] if k >= 0 else "" for k in self.place.tolist()]
+
+
+def above(recalibration: Recalibration, threshold: float) -> Accepted:
+    """Accept what is within the area limits and has a confidence above a threshold."""
+
+    return lambda rows: np.asarray(
+        rows.within & (recalibration.predict(rows.features) > threshold)
+    )  # NaN is above none
+
+
+def _right_above(rows: Labelled, recalibration: Recalibration, some: NDArray[Any]) -> Callable[[float], Flags]:
+    """Return which of some rows are right when the masks above a threshold are matched alone, as `fp_rate` counts them.
+
+    What stays out takes no true mask from what is accepted.
+    """
+    p = recalibration.predict(rows.features)
+    return lambda threshold: rows.comparison.verdicts(rows.within & (p > threshold)).right[some]
 
 
 def of_pool(
-    pool: Pool, drawn: NDArray[np.int64], verdicts: Sequence[Verdict], alpha: float, delta: float
-) -> Certificate:
-    """Certify the pool, once every mask drawn has its label."""
-    p = pool.confidence[drawn]
-    missing = sum(verdict == "" for verdict in verdicts)
+    pool: Pool, drawn: NDArray[np.int64], found: Drawn, recalibration: Recalibration, alpha: float, delta: float
+) -> tuple[Certificate, int]:
+    """Certify the pool, once every mask drawn has its label; return with it how many have none yet.
+
+    Masks that lie in a crowd are left out of the labels: what is said holds for the others.
+    """
+    verdicts = np.array(found.verdicts(above(recalibration, GRID[-1])), dtype=object)
+    missing = int((verdicts == "").sum())
     if not missing:
-        return certify_pool(p, [verdict == "right" for verdict in verdicts], pool.confidence, alpha, delta)
-    waiting = certify_pool(p[:0], [], pool.confidence, alpha, delta)
+        use = verdicts != "crowd"
+        right = _right_above(found.rows, recalibration, found.place[use])
+        return certify_pool(pool.confidence[drawn[use]], right, pool.confidence, alpha, delta), 0
+    waiting = certify_pool([], [], pool.confidence, alpha, delta)
     said = f"{missing:,} of the {len(drawn):,} masks that were drawn have no label yet."
-    return dataclasses.replace(waiting, note=said, labels=len(drawn) - missing, needed=len(drawn))
+    return dataclasses.replace(waiting, note=said, labels=len(drawn) - missing, needed=len(drawn)), missing
 
 
 def of_images(
@@ -157,12 +202,13 @@ def of_images(
     rows = label(project, images, source=source)
     use = rows.within & (rows.known | rows.unlabelled)
     p, image = recalibration.predict(rows.features)[use], rows.image[use].astype(str)
-    found = certify_images(p, rows.right[use], image, np.random.default_rng(seed), alpha, delta)
-    above = p > GRID[-1]
-    blind = above & rows.unlabelled[use]
+    right = _right_above(rows, recalibration, use)
+    found = certify_images(p, right, image, np.random.default_rng(seed), alpha, delta)
+    counted = p > GRID[-1]
+    blind = counted & rows.unlabelled[use]
     if found.granted or not blind.any():
         return found
-    complete, unsure = len(np.unique(image[above])), len(np.unique(image[blind]))
+    complete, unsure = len(np.unique(image[counted])), len(np.unique(image[blind]))
     said = (
         f"{blind.sum():,} masks of {unsure:,} of the {complete:,} images with labels were not looked at one by "
         "one, and count as wrong until they are."

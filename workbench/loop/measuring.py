@@ -130,13 +130,14 @@ def calibration_figures(
     confidence = {"_before": test.rows.predicted_iou.astype(np.float64)}
     if choice is not None and choice.chosen is not None:
         confidence[""] = choice.chosen.predict(test.features)
-    known = test.right | test.wrong
     found = {}
-    for which, some in (("", known), ("_auto", known & auto)):
+    accepted = test.comparison.verdicts(auto)  # matched alone, as `fp_rate` counts them
+    for which, (right, wrong) in (("", (test.right, test.wrong)), ("_auto", accepted)):
+        some = right | wrong
         for when, p in confidence.items():
             with warnings.catch_warnings():  # of a confidence near 1 no draw of a perfect model has a wrong mask
                 warnings.simplefilter("ignore", RuntimeWarning)
-                made = reliability(p[some], test.right[some], test.rows.image_id[some], rng, draws=DRAWS)
+                made = reliability(p[some], right[some], test.rows.image_id[some], rng, draws=DRAWS)
             for name in CALIBRATION:
                 found[f"{name}{which}{when}"] = _interval(made[name])
                 if name in PERFECT:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from workbench.calibrate.bounds import check_shares, hypergeometric_upper
 from workbench.calibrate.recalibrate import Recalibration
-from workbench.loop.certification import Verdict, each_candidate
+from workbench.loop.certification import Accepted, Verdict, above, each_candidate
 from workbench.loop.gate import GateReport
 from workbench.tables.outcomes import Outcome
 from workbench.tables.proposals import Proposals
@@ -131,26 +131,24 @@ def sample_rows(masks: Proposals, rows: NDArray[np.int64]) -> list[list[str]]:
     return [[str(masks.image_id[k]), str(masks.mask_id[k])] for k in rows.tolist()]
 
 
-def accept(
-    project: Reviewing, images: Sequence[str], recalibration: Recalibration | None, threshold: float | None
-) -> Proposals:
-    """Return the masks that are accepted on images: by confidence above a certified threshold, else by triage."""
-    parts = []
-    for own in each_candidate(project, images):
-        if recalibration is not None and threshold is not None:
-            chosen = own.within & (np.nan_to_num(recalibration.predict(own.features), nan=-np.inf) > threshold)
-        else:
-            chosen = own.outcome == Outcome.auto_accepted
-        parts.append(own.rows.select(chosen))
-    return Proposals.concat(parts)
+def accepting(recalibration: Recalibration | None, threshold: float | None) -> Accepted:
+    """Accept by confidence above a certified threshold, else by triage."""
+    if recalibration is not None and threshold is not None:
+        return above(recalibration, threshold)
+    return lambda rows: np.asarray(rows.outcome == Outcome.auto_accepted)
+
+
+def accept(project: Reviewing, images: Sequence[str], accepted: Accepted) -> Proposals:
+    """Return the masks that are accepted on images."""
+    return Proposals.concat([own.rows.select(accepted(own)) for own in each_candidate(project, images)])
 
 
 def verify_by(verdicts: Sequence[Verdict], accepted: int, delta: float) -> Verified:
-    """Return what the labels of a sample say of all masks accepted."""
+    """Return what the labels of a sample say of all masks accepted; those that lie in a crowd have no part in the bound."""
     drawn, wrong = len(verdicts), sum(v == "wrong" for v in verdicts)
-    labelled = sum(v != "" for v in verdicts)
+    labelled, crowd = sum(v != "" for v in verdicts), sum(v == "crowd" for v in verdicts)
     whole = drawn and labelled == drawn
-    bound = hypergeometric_upper(wrong, drawn, accepted, delta) if whole else float("nan")
+    bound = hypergeometric_upper(wrong, drawn - crowd, accepted, delta) if whole else float("nan")
     return Verified(drawn, labelled, wrong, bound, 1 - delta)
 
 

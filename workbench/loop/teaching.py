@@ -46,6 +46,7 @@ def train(
     config: TrainConfig,
     floors: ProposeConfig | None,
     progress: bool,
+    proposed: Mapping[str, int] | None = None,
 ) -> ModelVersion:
     """Fine-tune a model on annotated images, and keep it as a version; called again after a kill, it goes on.
 
@@ -53,6 +54,7 @@ def train(
     ----------
     images : file, size and final masks of each; none is an answer too
     floors : how automatic generation is checked; None for the preset that fits the parent
+    proposed : how many distinct masks the parent is known to propose by these floors, by id of image
 
     Raises
     ------
@@ -79,7 +81,7 @@ def train(
         fitted = fit(before.model, shown, config, folder=state, progress=progress)
         after = load_sam(fitted.sam, device=before.device, dtype=before.dtype)
         with torch.no_grad():
-            checks = still_proposes(before, after, shown, floors)
+            checks = still_proposes(before, after, shown, floors, proposed)
         version = _version(before, after, digest, data, fitted, checks, config)
         _write(folder / version.file, fitted)
         learned = [LearnedFrom(image_id, image_id in fitted.held_out, masks) for image_id, masks in data]
@@ -140,20 +142,39 @@ def _to_train_image(folder: Path, file: ImageFile, size_hw: tuple[int, int], mas
 
 
 def still_proposes(
-    before: Predictor, after: Predictor, images: Sequence[TrainImage], floors: ProposeConfig | None
+    before: Predictor,
+    after: Predictor,
+    images: Sequence[TrainImage],
+    floors: ProposeConfig | None,
+    proposed: Mapping[str, int] | None = None,
 ) -> dict[str, int]:
     """Return how many distinct masks both models propose on some of the images, and how many true masks these have.
 
     floors : with the grid that automatic generation will have; None for the preset that fits the model
+    proposed : distinct masks of the first model by id of image; where these are enough images, it is asked nothing anew
     """
-    config = floors or preset_for(before.model_id).propose
-    config = config.replace(jitter_prompts=0, features=False, pool="distinct")
-    busiest = sorted(images, key=lambda image: (-len(image.rles), image.image_id))[:CHECKED_IMAGES]
+    config = which_masks(floors or preset_for(before.model_id).propose)
+    known = proposed or {}
+    asked = [image for image in images if image.image_id in known]
+    asked = asked if len(asked) >= min(CHECKED_IMAGES, len(images)) else list(images)
+    busiest = sorted(asked, key=lambda image: (-len(image.rles), image.image_id))[:CHECKED_IMAGES]
     counts = {"images": len(busiest), "true": sum(len(image.rles) for image in busiest)}
-    for name, model in (("before", before), ("after", after)):
+    for name, model, told in (("before", before, known), ("after", after, {})):
         stage = proposing.Proposer(model, config)
-        counts[name] = sum(len(stage.propose(image.read(), image.image_id, None)) for image in busiest)
+        counts[name] = sum(
+            told[image.image_id] if image.image_id in told else len(stage.propose(image.read(), image.image_id, None))
+            for image in busiest
+        )
     return counts
+
+
+def which_masks(floors: ProposeConfig) -> ProposeConfig:
+    """Return floors without what says nothing of how many distinct masks there are."""
+    plain = ProposeConfig()
+    how = {
+        name: getattr(plain, name) for name in ("points_per_batch", "images_per_batch", "decoder", "jitter_sigma_px")
+    }
+    return floors.replace(**how, jitter_prompts=0, features=False, pool="distinct")
 
 
 def failure(checks: Mapping[str, int], least: str = "half") -> str:
