@@ -64,6 +64,19 @@ def test_choose__diverse_leaves_no_kind_out():
     assert "few" in pick("diverse", proposed, 2)
 
 
+def test_choose__diverse_keeps_away_from_what_was_taken_before():
+    proposed = {
+        "few": rows_of("few", 0.4, 1, side=30),
+        "some": rows_of("some", 0.7, 9, side=16),
+        "many": rows_of("many", 0.9, 30),
+    }
+    for taken, expected in (("few", "many"), ("many", "few")):
+        left = {name: rows for name, rows in proposed.items() if name != taken}
+        for seed in range(4):
+            given = np.random.default_rng(seed), left, 0.88, {taken: proposed[taken]}
+            assert choose("diverse", list(left), 1, *given) == [expected]
+
+
 def test_choose__unknown_strategy():
     with pytest.raises(ValueError, match="expected one of random"):
         choose("best", ["a"], 1, np.random.default_rng(0), {}, 0.88)

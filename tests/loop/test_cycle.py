@@ -10,8 +10,9 @@ from random_sams import random_sam
 
 from workbench.calibrate.recalibrate import Recalibration
 from workbench.config import ProposeConfig, preset
-from workbench.loop import thresholds
+from workbench.loop import batches, thresholds
 from workbench.loop.adoption import Adopted
+from workbench.loop.batches import STRATEGIES, choose
 from workbench.loop.comparison import Comparison
 from workbench.loop.cycle import CycleConfig
 from workbench.loop.oracle import Oracle, OracleConfig
@@ -170,6 +171,23 @@ def test_run_cycles__more_cycles_later_take_other_images(tmp_path, sam):
         assert run(project, sam, 3).rows[2].train == 1  # what is left
         with pytest.raises(StoreError, match="all 5 train images were used"):
             run(project, sam, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_run_cycles__strategies_look_at_what_the_model_proposes_on_images_not_yet_taken(
+    tmp_path, sam, monkeypatch, strategy
+):
+    asked = []
+    monkeypatch.setattr(batches, "choose", lambda *given: (asked.append(given), choose(*given))[1])
+    with made(tmp_path) as project:
+        run(project, sam, 2, config=TOY["config"].replace(strategy=strategy))
+        first, second = campaigns.of_campaign(project.catalog, 1)[:2]
+    _, left, _, _, proposed, _, before = asked[2]  # train images of the second cycle
+    assert set(first.train).isdisjoint(left)
+    assert set(second.train) <= set(left)
+    assert set(proposed) == (set() if strategy == "random" else set(left))
+    assert set(before) == (set(first.train) if strategy == "diverse" else set())
 
 
 def test_run_cycles__thresholds_that_fit_the_floors_where_none_are_given(tmp_path, sam):

@@ -21,6 +21,7 @@ def choose(
     rng: np.random.Generator,
     proposed: Mapping[str, Proposals],
     threshold: float,
+    before: Mapping[str, Proposals] | None = None,
 ) -> list[str]:
     """Return `count` of the images, all of them when there are fewer.
 
@@ -30,6 +31,7 @@ def choose(
     images : ids that can be taken; shuffled first, so that equals are drawn
     proposed : the distinct proposals of each, which "random" does not look at
     threshold : of predicted IoU, at which "uncertain" doubts most: the one in use
+    before : the distinct proposals of images taken in cycles before, which "diverse" keeps away from
 
     Raises
     ------
@@ -42,7 +44,7 @@ def choose(
         doubts = {image: _doubt(proposed[image], threshold) for image in shuffled}
         shuffled.sort(key=lambda image: -doubts[image])
     elif strategy == "diverse":
-        shuffled = _spread(shuffled, count, proposed)
+        shuffled = _spread(shuffled, count, proposed, before or {})
     elif strategy == "curriculum":
         rows = Proposals.concat([proposed[image] for image in shuffled])
         share = rows.area_px / np.maximum(rows.sizes_hw.astype(np.float64).prod(axis=1), 1)
@@ -57,20 +59,26 @@ def _doubt(rows: Proposals, threshold: float) -> float:
     return float(np.clip(1 - np.abs(score - threshold) / 0.3, 0, 1).sum())
 
 
-def _spread(images: Sequence[str], count: int, proposed: Mapping[str, Proposals]) -> list[str]:
-    """Return the images so that each next one is the farthest from those before (k-centre, greedy).
+def _spread(
+    images: Sequence[str], count: int, proposed: Mapping[str, Proposals], before: Mapping[str, Proposals]
+) -> list[str]:
+    """Return the images so that each next one is the farthest from those taken before (k-centre, greedy).
 
     Source: Sener and Savarese 2018, Active learning for convolutional neural networks: a core-set approach.
     """
     if not images:
         return []
-    x = np.stack([_described(proposed[image]) for image in images])
+    x = np.stack([_described(rows) for rows in (*(proposed[image] for image in images), *before.values())])
     x = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-9)
-    order, near = [0], np.full(len(images), np.inf)
+    x, centres = x[: len(images)], x[len(images) :]
+    order: list[int] = []
+    near = np.full(len(images), np.inf)  # the first one, where nothing was taken
+    for centre in centres:
+        near = np.minimum(near, ((x - centre) ** 2).sum(axis=1))
     while len(order) < min(count, len(images)):
+        order.append(int(near.argmax()))
         near = np.minimum(near, ((x - x[order[-1]]) ** 2).sum(axis=1))
         near[order] = -1
-        order.append(int(near.argmax()))
     return [images[i] for i in order]
 
 

@@ -172,21 +172,28 @@ class Campaigning:
                 "add images, or take fewer a cycle"
             )
         proposed: dict[str, Proposals] = {}
+        before: dict[str, Proposals] = {}
         threshold = self.plan.triage.predicted_iou
         used = max(taken, key=lambda c: c.number).state["thresholds"]["settings"] if taken else {}
         if used and used.get("confidence") is None:  # as of the cycle before
             threshold = used["predicted_iou"]
         if config.strategy != "random":
             summary = self.project.propose(self._load(model_id), self.plan.floors, images=train, progress=self.progress)
-            done = dict(self.project.each(train, summary.run_id))
-            whole = {image: done.get(image, Proposals.empty()) for image in train}
-            proposed = {image: rows.select(triage(rows, self.plan.pooled).distinct) for image, rows in whole.items()}
+            proposed = {image: Proposals.empty() for image in train} | self._distinct(train, summary.run_id)
+        if config.strategy == "diverse":
+            for cycle in taken:
+                before |= self._distinct(cycle.train, cycle.state["run_id"])
         count = config.train or len(train)
         some = len(calibration) if config.calibration is None else config.calibration
         return (
-            batches.choose(config.strategy, train, count, rng, proposed, threshold),
+            batches.choose(config.strategy, train, count, rng, proposed, threshold, before),
             batches.choose("random", calibration, some, rng, {}, threshold),
         )
+
+    def _distinct(self, images: Sequence[str], run_id: int) -> dict[str, Proposals]:
+        """Return the distinct proposals of the images that a run has done."""
+        rows_of = self.project.each(images, run_id)
+        return {image: rows.select(triage(rows, self.plan.pooled).distinct) for image, rows in rows_of}
 
     def _load(self, model_id: str) -> Predictor:
         from workbench.sam.checkpoints import ARCHITECTURES
