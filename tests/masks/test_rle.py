@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco
 
-from workbench.masks import rle
+from workbench.masks import regions, rle
 
 sizes = st.tuples(st.integers(1, 12), st.integers(1, 12))
 batches = st.tuples(st.integers(0, 5), st.integers(1, 12), st.integers(1, 12)).flatmap(
@@ -90,6 +90,18 @@ def test_merge__as_on_pixels(masks):
 
 
 @settings(deadline=None, max_examples=60)
+@given(batches)
+def test_largest_region__is_one_region_and_none_is_larger(masks):
+    size = masks.shape[1:]
+    found = rle.decode(rle.largest_region(rle.encode(masks), size), size)
+    for pixels, kept in zip(masks.astype(bool), found, strict=True):
+        labels, areas = regions.connected_components(pixels)
+        assert len(np.unique(labels[kept])) == min(1, len(areas))
+        assert kept.sum() == areas.max(initial=0)
+        assert not (kept & ~pixels).any()
+
+
+@settings(deadline=None, max_examples=60)
 @given(batches, st.integers(0, 3), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
 def test_uncrop__as_padding_the_pixels(masks, top, bottom, left, right):
     n, h, w = masks.shape
@@ -146,6 +158,7 @@ def test_no_masks__every_function():
     for how in ("union", "intersection", "difference"):
         assert rle.merge([], size, how) == b"<"
     assert rle.uncrop([], (0, 0, 2, 2), size) == []
+    assert rle.largest_region([], size) == []
     assert [len(part) for part in rle.unpack_runs([])] == [0, 1]
     assert rle.runs_to_counts([]) == b""
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from twice_bilinear import LOW_PX, TwiceBilinear, embedding
 
+import workbench as wb
 from workbench.masks import rle
 from workbench.propose import interpolate, jitter
 
@@ -40,7 +41,7 @@ def test_jitter__from_low_resolution_is_the_same(monkeypatch):
     if interpolate.enlargement(*arguments[:3]) is None:
         pytest.skip("this processor or build of torch interpolates otherwise; torch is used")
     monkeypatch.setattr(jitter, "_on_pixels", None)
-    areas, ious = jitter._areas_and_ious(*arguments)
+    areas, ious = jitter._areas_and_ious(*arguments, wb.ProposeConfig())
     assert areas.tolist() == expected[0].tolist()
     assert ious.tolist() == expected[1].tolist()
     assert (ious[10:15] == 0).all()
@@ -51,6 +52,24 @@ def test_jitter__logits_that_are_not_finite():
     own = blobs(3)
     logits = moved(own)
     logits[4, 3, 3] = np.nan
-    areas, ious = jitter._areas_and_ious(TwiceBilinear(), embedding(SIZE_HW), logits, originals(own))
+    areas, ious = jitter._areas_and_ious(
+        TwiceBilinear(), embedding(SIZE_HW), logits, originals(own), wb.ProposeConfig()
+    )
     assert areas[4] < SIZE_HW[0] * SIZE_HW[1]
     assert np.isfinite(ious).all()
+
+
+@pytest.mark.parametrize("upscaled", [False, True])
+def test_jitter__largest_regions_are_compared(monkeypatch, upscaled):
+    own = torch.full((1, LOW_PX, LOW_PX), -8.0)
+    own[0, 8:14, 8:14] = 8
+    logits = moved(own, 3) * 0.1 + own  # too little noise to move a border by much
+    logits[1, 20, 28] = 30  # a stray far away
+    if upscaled:
+        monkeypatch.setattr(jitter, "measure_low", lambda *_: None)
+    arguments = TwiceBilinear(), embedding(SIZE_HW), logits, originals(own)
+    every, _ = jitter._areas_and_ious(*arguments, wb.ProposeConfig())
+    areas, ious = jitter._areas_and_ious(*arguments, wb.ProposeConfig(regions="largest"))
+    assert every[1] > areas[1]
+    assert every[[0, 2]].tolist() == areas[[0, 2]].tolist()
+    assert (ious > 0.97).all()

@@ -76,7 +76,7 @@ def test_encode_masks__is_what_rlemasklib_writes(masks):
     assert on_device.encode_masks(torch.as_tensor(masks)) == rle.encode(masks)
 
 
-@pytest.mark.parametrize("changes", [{}, {"stability_floor": 0.8}])
+@pytest.mark.parametrize("changes", [{}, {"stability_floor": 0.8}, {"regions": "largest"}])
 @pytest.mark.parametrize("size_hw", [(151, 203), (1, 200), (300, 97)])
 def test_score_masks__on_a_device_is_the_same_as_by_numba(monkeypatch, size_hw, changes):
     crop, config = Crop((0, 0, size_hw[1], size_hw[0]), 0), wb.ProposeConfig(**changes)
@@ -88,10 +88,11 @@ def test_score_masks__on_a_device_is_the_same_as_by_numba(monkeypatch, size_hw, 
         assert same(score.score_masks(*arguments), by_numba)
 
 
-def test_propose__on_a_device_is_the_same_as_by_numba(monkeypatch):
+@pytest.mark.parametrize("regions", ["all", "largest"])
+def test_propose__on_a_device_is_the_same_as_by_numba(monkeypatch, regions):
     image = np.random.default_rng(0).integers(0, 256, (70, 90, 3)).astype(np.uint8)
     sam = wb.load_sam(random_sam(0, input_px=64, score_shift=0.9))
-    config = wb.ProposeConfig(points_per_side=4, crop_n_layers=1, jitter_prompts=2)
+    config = wb.ProposeConfig(points_per_side=4, crop_n_layers=1, jitter_prompts=2, regions=regions)
     expected = wb.propose(image, sam, config)
     monkeypatch.setattr(score, "is_on_device", lambda logits: True)
     monkeypatch.setattr(score, "measure_low", lambda *_: None)
@@ -131,6 +132,24 @@ def test_score_masks__in_a_crop():
     assert found.index.tolist() == [0]
     assert found.boxes_xyxy.tolist() == [[65, 25, 70, 30]]
     assert rle.to_boxes(found.rles, (100, 200)).tolist() == [[65, 25, 70, 30]]
+
+
+def test_score_masks__largest_region_alone():
+    logits = torch.full((2, 60, 60), -5.0)
+    logits[:, 25:30, 25:30] = 5
+    logits[0, 3, 33] = 5  # a stray pixel
+    logits[1, 30:32, 59] = 0.5  # strays that reach the side of the crop
+    whole, largest = scored(logits), scored(logits, regions="largest")
+    assert whole.area_px.tolist() == [26, 27]
+    assert largest.area_px.tolist() == [25, 25]
+    assert largest.boxes_xyxy.tolist() == [[25, 25, 30, 30]] * 2
+    assert rle.decode(largest.rles, (60, 60))[:, 25:30, 25:30].all()
+    assert largest.stability_score.tolist() == whole.stability_score.tolist()
+    crop, size_hw = Crop((40, 0, 100, 60), 1), (100, 200)
+    assert scored(logits, crop, size_hw).index.tolist() == [0]  # the strays of the second look cut by the crop
+    found = scored(logits, crop, size_hw, regions="largest")
+    assert found.index.tolist() == [0, 1]
+    assert found.boxes_xyxy.tolist() == [[65, 25, 70, 30]] * 2
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -184,7 +203,7 @@ def same(found, expected):
 
 
 @pytest.mark.parametrize("size_hw", [(151, 203), (128, 128), (300, 97), (90, 60), (1, 200)])
-@pytest.mark.parametrize("changes", [{}, {"stability_floor": 0.8}, {"stability_offset": 0.0}])
+@pytest.mark.parametrize("changes", [{}, {"stability_floor": 0.8}, {"stability_offset": 0.0}, {"regions": "largest"}])
 def test_score_masks__from_low_resolution_is_the_same(monkeypatch, size_hw, changes):
     found, expected = both_ways(monkeypatch, low_logits(), size_hw, **changes)
     assert same(found, expected)

@@ -141,6 +141,15 @@ def union(rles: Sequence[bytes], size_hw: Size) -> bytes:
     return merge(rles, size_hw, how="union")
 
 
+def largest_region(rles: Sequence[bytes], size_hw: Size) -> list[bytes]:
+    """Return of each mask its largest region alone; pixels that touch at a corner belong together.
+
+    >>> largest_region([b"0111", b"4"], (1, 4))
+    [b'22', b'4']
+    """
+    return [_string(mask.largest_connected_component(connectivity=8)) for mask in _parse(rles, size_hw)]
+
+
 def uncrop(rles: Sequence[bytes], crop_box_xyxy: Sequence[int], size_hw: Size) -> list[bytes]:
     """Return masks of a crop as masks of the whole image, background outside the crop.
 

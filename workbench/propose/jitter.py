@@ -11,7 +11,7 @@ import torch
 from workbench.config import ProposeConfig
 from workbench.masks import rle
 from workbench.propose.decode import answer, in_batches
-from workbench.propose.score import PIXELS_AT_ONCE, measure_low, upscale
+from workbench.propose.score import PIXELS_AT_ONCE, encode_above, measure_low, upscale
 from workbench.sam.segmenter import Embedding, Segmenter
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def jitter_scores(
         logits = answer(segmenter, embedding, points, config, floor=-np.inf).logits
         index = torch.as_tensor(target.mask_index[part].astype(np.int64).repeat(moves), device=logits.device)
         chosen = logits[torch.arange(len(index), device=logits.device), index]
-        return _areas_and_ious(segmenter, embedding, chosen, target.rles[part])
+        return _areas_and_ious(segmenter, embedding, chosen, target.rles[part], config)
 
     areas, ious = np.zeros((len(target.ids), moves)), np.zeros((len(target.ids), moves))
     for part, (some_areas, some_ious) in in_batches(score, len(target.ids), max(1, config.points_per_batch // moves)):
@@ -82,16 +82,33 @@ def jitter_scores(
 
 
 def _areas_and_ious(
-    segmenter: Segmenter, embedding: Embedding, logits: torch.Tensor, rles: list[bytes]
+    segmenter: Segmenter, embedding: Embedding, logits: torch.Tensor, rles: list[bytes], config: ProposeConfig
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return area and IoU of masks that (K·J, h, w) low-resolution logits make with the K masks they were moved from."""
     size_hw, moves = embedding.size_hw, len(logits) // len(rles)
     measured = measure_low(segmenter, embedding, logits)
-    if measured is None:
+    if measured is None and config.regions == "all":
         return _on_pixels(segmenter, embedding, logits, rles)
-    moved = [measured.rles[k * moves : (k + 1) * moves] for k in range(len(rles))]
+    runs = measured.rles if measured is not None else _encoded(segmenter, embedding, logits)
+    if config.regions == "largest":
+        runs = rle.largest_region(runs, size_hw)
+    moved = [runs[k * moves : (k + 1) * moves] for k in range(len(rles))]
     ious = [rle.iou_matrix(some, [own], size_hw)[:, 0] for some, own in zip(moved, rles, strict=True)]
-    return measured.counts[:, 1].astype(np.float64), np.concatenate(ious)
+    return rle.area(runs, size_hw).astype(np.float64), np.concatenate(ious)
+
+
+def _encoded(segmenter: Segmenter, embedding: Embedding, logits: torch.Tensor) -> list[bytes]:
+    """Return the run lengths of low-resolution logits at the size of what was embedded, upscaled where they are."""
+
+    def encode(part: slice) -> list[bytes]:
+        return encode_above(upscale(segmenter, embedding, logits[part]), segmenter.mask_threshold)
+
+    return [run for _, runs in in_batches(encode, len(logits), _at_once(embedding)) for run in runs]
+
+
+def _at_once(embedding: Embedding) -> int:
+    height, width = embedding.size_hw
+    return max(1, PIXELS_AT_ONCE // (height * width))
 
 
 def _on_pixels(
@@ -108,6 +125,6 @@ def _on_pixels(
         inter = (moved & own).flatten(1).sum(1)
         return torch.stack([moved.flatten(1).sum(1), inter, own.flatten(1).sum(1)]).cpu()
 
-    parts = [done for _, done in in_batches(compare, len(logits), max(1, PIXELS_AT_ONCE // (height * width)))]
+    parts = [done for _, done in in_batches(compare, len(logits), _at_once(embedding))]
     area, inter, own = torch.cat(parts, dim=1).to(torch.float64).numpy()
     return area, inter / np.maximum(area + own - inter, 1)

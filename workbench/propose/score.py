@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,7 +59,8 @@ def score_masks(
 ) -> Scored:
     """Measure and encode masks at the size of the image, and keep those at or above the stability floor.
 
-    Empty masks are dropped, and so are masks cut by the edge of a crop that is not the image's edge.
+    Empty masks are dropped, and so are masks cut by the edge of a crop that is not the image's edge; with
+    `regions="largest"` the rest of each mask is.
 
     Parameters
     ----------
@@ -69,9 +71,8 @@ def score_masks(
     """
     measured = measure_low(segmenter, embedding, logits, config.stability_offset)
     if measured is not None:
-        index, stability, boxes = _kept(measured.counts, measured.boxes_xyxy, crop, size_hw, config)
-        rles = _in_image([measured.rles[i] for i in index], crop, size_hw)
-        return Scored(index, stability[index], measured.counts[index, 1], boxes[index], rles)
+        counts, boxes, rles = measured
+        return _scored(counts, boxes, lambda index: [rles[i] for i in index], crop, size_hw, config)
     height, width = crop.size_hw
 
     def score(part: slice) -> Scored:
@@ -116,30 +117,51 @@ def _score(
 ) -> Scored:
     """Measure and encode masks from (K, H, W) logits at the size of the crop."""
     counts, boxes = measure(logits, threshold, config.stability_offset)
-    index, stability, boxes = _kept(counts, boxes, crop, size_hw, config)
-    masks = logits[torch.as_tensor(index, device=logits.device)] > threshold
-    encoded = on_device.encode_masks(masks) if is_on_device(logits) else rle.encode(masks.numpy())
-    rles = _in_image(encoded, crop, size_hw)
-    return Scored(index, stability[index], counts[index, 1], boxes[index], rles)
+
+    def encoded(index: NDArray[np.int64]) -> list[bytes]:
+        return encode_above(logits[torch.as_tensor(index, device=logits.device)], threshold)
+
+    return _scored(counts, boxes, encoded, crop, size_hw, config)
 
 
-def _kept(
+def encode_above(logits: torch.Tensor, threshold: float) -> list[bytes]:
+    """Return the run lengths of (K, H, W) logits cut at a threshold, encoded where they are."""
+    masks = logits > threshold
+    return on_device.encode_masks(masks) if is_on_device(logits) else rle.encode(masks.numpy())
+
+
+def _scored(
     counts: NDArray[np.int64],
     boxes_xyxy: NDArray[np.int32],
+    encoded: Callable[[NDArray[np.int64]], list[bytes]],
     crop: Crop,
     size_hw: tuple[int, int],
     config: ProposeConfig,
-) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int32]]:
-    """Return which of K masks are kept, the stability score of all, and the boxes of all in px of the image."""
+) -> Scored:
+    """Keep of K masks what the settings keep. The stability score is that of the whole mask, whatever its regions.
+
+    Parameters
+    ----------
+    counts : (K, 3), px above the three cuts; boxes_xyxy : (K, 4), px of the crop
+    encoded : gives the run lengths of the masks at an index, at the size of the crop
+    """
     with np.errstate(invalid="ignore", divide="ignore"):
         # float32 by float32, as torch divides two integer tensors
         stability = np.divide(counts[:, 0], counts[:, 2], dtype=np.float32)
     keep = counts[:, 1] > 0
     if config.stability_floor is not None:
         keep &= stability >= np.float32(config.stability_floor)
-    boxes = boxes_xyxy + np.array(crop.box_xyxy[:2] * 2, np.int32)
-    keep &= ~cut_by_crop(boxes, crop, size_hw)
-    return np.flatnonzero(keep), stability, boxes
+    index = np.flatnonzero(keep)
+    rles, area_px, boxes = encoded(index), counts[index, 1], boxes_xyxy[index]
+    if config.regions == "largest":
+        rles = rle.largest_region(rles, crop.size_hw)
+        area_px, boxes = rle.area(rles, crop.size_hw), rle.to_boxes(rles, crop.size_hw)
+    boxes = boxes + np.array(crop.box_xyxy[:2] * 2, np.int32)
+    whole = np.flatnonzero(~cut_by_crop(boxes, crop, size_hw))
+    index = index[whole]
+    return Scored(
+        index, stability[index], area_px[whole], boxes[whole], _in_image([rles[i] for i in whole], crop, size_hw)
+    )
 
 
 def _in_image(rles: list[bytes], crop: Crop, size_hw: tuple[int, int]) -> list[bytes]:
