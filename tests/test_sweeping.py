@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -88,6 +89,16 @@ def test_sweep__acceptance_stands_beside_recall(project):
     table = project.sweep(GRID, metrics=["recall_auto_75"], progress=False)
     values = [c for c in table.columns if f"{c}_low" in table.columns]
     assert values == ["auto_accept_rate", "masks_per_image", "recall_auto", "recall_auto_75"]
+
+
+@pytest.mark.parametrize("pool", ["exact", "distinct"])
+def test_sweep__from_two_threads_at_once(project, pool):
+    def sweep(_):
+        return project.sweep(GRID, base=project.triage_config().replace(pool=pool), progress=False)
+
+    expected = sweep(0)
+    with ThreadPoolExecutor(2) as threads:
+        assert all(found.equals(expected) for found in threads.map(sweep, range(4)))
 
 
 def test_sweep__of_some_images(project):

@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 from workbench.masks import boxes as box
 from workbench.masks.compiled import compiled
 from workbench.masks.nms import greedy_boxes
+from workbench.masks.prefetch import prefetch
 from workbench.triage.blocks import Images
 from workbench.triage.limits import Limits, passes_but_for_iou
 
 FAILED, SUPPRESSED, KEPT = np.uint8(0), np.uint8(1), np.uint8(2)
 _MOST_ROWS = 2**16  # ends of edges are stored as uint16
+_AHEAD = 16  # rows between asking for edges and reading them
 _STEP = 1 / 256  # edges of a row are in descending order of IoU but for less than this
 
 
@@ -254,9 +256,18 @@ def _candidates(
 
 @compiled
 def _follow_edges(block: Block, a: int, b: int, nms_iou: float, state: NDArray[np.uint8]) -> None:
-    """Greedy NMS of a crop: what is not suppressed when its turn comes suppresses others."""
-    crop = state[a:b]
+    """Greedy NMS of a crop: what is not suppressed when its turn comes suppresses others.
+
+    Kept rows lie far apart in the edges, which are too many for a cache: those of rows to come are asked for ahead.
+    """
+    crop, starts = state[a:b], block.edge_starts[a:b]
+    for k in range(min(_AHEAD, len(crop))):
+        _ask_for(block, starts[k])
+    asked = starts[0] if len(crop) else 0
     for k in range(len(crop)):
+        ahead = min(k + _AHEAD, len(crop) - 1)
+        asked = starts[ahead] if crop[ahead] == KEPT else asked  # again the same rather than a branch
+        _ask_for(block, asked)
         if crop[k] != KEPT:
             continue
         start, stop = block.edge_starts[a + k], block.edge_starts[a + k + 1]
@@ -267,6 +278,13 @@ def _follow_edges(block: Block, a: int, b: int, nms_iou: float, state: NDArray[n
                 crop[ends[e]] = np.uint8(crop[ends[e]] != FAILED)  # KEPT becomes SUPPRESSED
             elif iou < nms_iou - _STEP:
                 break
+
+
+@compiled
+def _ask_for(block: Block, edge: int) -> None:
+    """Have the edges from this one on fetched."""
+    prefetch(block.edge_iou, edge)
+    prefetch(block.edge_end, edge)
 
 
 @compiled

@@ -180,12 +180,12 @@ def _refuse_run(floors: ProposeConfig | None) -> None:
     if floors.min_region_area_px > 0:
         raise PoolError(
             f"masks were cleaned of regions below {floors.min_region_area_px} px, which cannot be replayed from before"
-            " NMS: use DistinctPool, or propose again with min_region_area_px=0 and pool='exact'"
+            " NMS: take pool='distinct' (DistinctPool), or propose again with min_region_area_px=0 and pool='exact'"
         )
     if floors.pool != "exact":
         raise PoolError(
             f"rows were stored with pool={floors.pool!r}, after NMS at {floors.nms_iou:g}: what it suppressed cannot"
-            " come back; use DistinctPool, or propose again with pool='exact'"
+            " come back; take pool='distinct' (DistinctPool), or propose again with pool='exact'"
         )
 
 
@@ -197,6 +197,6 @@ def _saying_crops(parts: Iterable[Proposals]) -> Iterator[Proposals]:
         if unsaid:
             raise PoolError(
                 f"the run had crops, and {unsaid} of {len(part)} rows do not say theirs: NMS within crops cannot be"
-                " replayed; give crop_boxes_xyxy, or use DistinctPool"
+                " replayed; give crop_boxes_xyxy, or take pool='distinct' (DistinctPool)"
             )
         yield part
