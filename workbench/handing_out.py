@@ -20,7 +20,7 @@ from workbench.store import claims, journal, runs
 from workbench.store.claims import Scope
 from workbench.store.errors import StoreError
 from workbench.store.schema import images as images_table
-from workbench.tables.events import Claim, Progress
+from workbench.tables.events import Claim, Left, Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,9 +85,7 @@ class _Desk:
         self, annotator: str, image: str | None, other_than: Sequence[str], window: str | None, resume: bool
     ) -> Claim | None:
         """Take an image, or the next one."""
-        catalog = self.shown.project.catalog
-        with catalog.read() as connection:
-            by = journal.person(connection, annotator)
+        catalog, by = self.shown.project.catalog, self._person(annotator)
         image_id = None
         if image is not None:
             found = {f.image_id for f in runs.image_files(catalog, None, [image])} - {None}
@@ -111,6 +109,14 @@ class _Desk:
     def progress(self) -> Progress:
         """Count what is done."""
         return claims.progress(self.shown.project.catalog, self.scope)
+
+    def left(self, annotator: str, window: str | None) -> Left:
+        """Count what is not done, by where it is."""
+        return claims.left(self.shown.project.catalog, self._person(annotator), self.scope, window)
+
+    def _person(self, annotator: str) -> journal.Person:
+        with self.shown.project.catalog.read() as connection:
+            return journal.person(connection, annotator)
 
 
 def own_review(shown: Shown, image_id: str, annotator: str) -> ImageReview:

@@ -12,6 +12,7 @@ const options = {
   delay: number("delay", 10),
   live_ms: number("live_ms", 20),
   mode: asked.get("mode") ?? "review",
+  held: asked.has("held") ? number("held", 0) : null,
   coverage: asked.has("coverage"),
   overlap: asked.has("overlap"),
   live_error: asked.has("live_error"),

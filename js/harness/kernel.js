@@ -70,7 +70,7 @@ export class Kernel {
     if (mode === "audit") for (const column of ["outcome", "verdict", "by"]) view.masks[column] = view.masks[column].map(() => (column === "verdict" ? "none" : ""));
     if (mode === "audit") for (const column of ["predicted_iou", "jitter_stability", "stability_score"]) view.masks[column] = view.masks[column].map(() => null);
     if (mode === "audit") view.masks.reasons = view.masks.reasons.map(() => []);
-    if (number >= images || mode === "empty") return this.model.tell({ view: { ...view, mode: "empty", image: null, masks: null }, masks: new ArrayBuffer(0), picture: new ArrayBuffer(0) });
+    if (number >= images || mode === "empty") return this.model.tell({ view: { ...view, ...nothing(this.options.held), mode: "empty", image: null, masks: null }, masks: new ArrayBuffer(0), picture: new ArrayBuffer(0) });
     const picture = await paintScene(scene);
     this.model.tell({ view, masks: new DataView(scene.masks), picture });
   }
@@ -146,6 +146,7 @@ export class Kernel {
       setTimeout(() => this.open(message.which === "image" ? 0 : next));
     }
     if (message.kind === "prompt") this.#live(message);
+    if (message.kind === "refresh" && this.options.mode === "empty") setTimeout(() => this.open(this.image));
     return null;
   }
 
@@ -168,6 +169,13 @@ export class Kernel {
     runs.forEach((r, i) => view.setUint32(4 + text.length + 4 * i, r, true));
     setTimeout(() => this.model.tell({ live: view }), this.options.live_ms);
   }
+}
+
+/** What is said where no image can be opened, as long as others hold some, and then. */
+function nothing(held) {
+  if (held === null) return {};
+  const [free, others] = held ? [0, held] : [1, 0];
+  return { queue: { kind: "", free, others, elsewhere: 0 }, message: held ? `no image is free now: ${held} with other annotators` : "1 image is free now" };
 }
 
 export { boxOf };

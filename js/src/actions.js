@@ -18,7 +18,7 @@ export class Actions {
     const { app } = this;
     if (app.draft) return app.say("Save the drawing with Enter or drop it with Esc first.");
     if (!mask) return app.say("No mask is chosen: click one, or N for the next to review.");
-    const next = verdict === "none" ? mask : this.#following(mask, 1, isOpen);
+    const next = verdict === "none" ? mask : this.#toReview(mask, 1);
     if (mask.verdict !== verdict) {
       const gesture_id = uuid();
       this.#show(gesture_id, "verdict", [{ mask, to: { verdict, bulk: false } }]);
@@ -44,7 +44,7 @@ export class Actions {
   /** Next (1) or previous (-1) mask to review, in the order of the list. */
   step(direction) {
     const { app } = this;
-    const next = this.#following(app.selected, direction, isOpen);
+    const next = this.#toReview(app.selected, direction);
     if (next) app.select(next);
     else app.say("Nothing is left to review here. Draw what is missing, or Enter completes the image.", "done");
   }
@@ -53,6 +53,11 @@ export class Actions {
     const { app } = this;
     const next = this.#following(app.selected, direction, (m) => app.list.holds(m));
     if (next) app.select(next);
+  }
+
+  /** Of what the list's filter lets through first; then of all. */
+  #toReview(mask, direction) {
+    return this.#following(mask, direction, (m) => isOpen(m) && this.app.list.holds(m)) ?? this.#following(mask, direction, isOpen);
   }
 
   #following(mask, direction, wanted) {

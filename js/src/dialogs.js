@@ -82,7 +82,7 @@ export class Dialogs {
     }
     if (event.target instanceof HTMLButtonElement && [" ", "Enter"].includes(event.key)) return;
     if (event.repeat || event.ctrlKey || event.metaKey || (typed && event.key !== "Enter")) return;
-    const choice = choices.find((c) => c.key.toLowerCase() === event.key.toLowerCase());
+    const choice = choices.find((c) => c.key.toLowerCase() === event.key.toLowerCase()) ?? (event.key === "Enter" && choices.find((c) => c.main));
     if (!choice) return;
     event.preventDefault();
     this.#take(choice);
@@ -148,7 +148,7 @@ export class Dialogs {
     const choices = [
       { key: "N", text: "Go to the next one", main: true, run: () => actions.step(1) },
       ...(session.audit ? [] : [all]),
-      { key: "Enter", text: "Complete without them", run: go },
+      { key: "W", text: "Complete without them", run: go }, // not Enter: pressed twice it would lose them
       { key: "Escape", text: "Go on here", run: () => {} },
     ];
     this.ask({ kind: "undecided", title: "Masks are left", text, choices });

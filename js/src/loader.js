@@ -4,6 +4,7 @@ import { h } from "./dom.js";
 import { asView, readMasks } from "./wire.js";
 
 const PATIENCE_MS = 5_000;
+const LOOK_MS = 15_000; // so often a page asks where images are that others hold
 
 export class Loader {
   constructor(app) {
@@ -24,6 +25,7 @@ export class Loader {
   stop() {
     this.turn += 1;
     clearTimeout(this.waits);
+    clearInterval(this.looks);
   }
 
   async #open(turn) {
@@ -31,6 +33,7 @@ export class Loader {
     const { model } = app;
     const view = model.get("view") ?? {};
     clearTimeout(this.waits);
+    clearInterval(this.looks);
     if (!view.mode) return;
     if (view.mode === "empty" || !view.image) return this.#nothing(view);
     performance.mark("workbench:data");
@@ -112,9 +115,14 @@ export class Loader {
     app.stage.load(null, null, true);
     app.stage.layers.load(app.session);
     app.list.reload();
-    const again = h("button", { type: "button", class: "wb-button", onclick: () => app.actions.open("next") }, h("span", { text: "Look again" }));
+    const { free = 0, others = 0, elsewhere = 0 } = view.queue ?? {};
+    const held = others + elsewhere > 0;
+    const kind = free ? "wb-button wb-main" : "wb-button";
+    const again = h("button", { type: "button", class: kind, onclick: () => app.actions.open("next") }, h("span", { text: free ? "Open the next image" : "Look again" }));
     const words = view.message || "Nothing left to review.";
-    app.empty.replaceChildren(h("div", { class: "wb-empty-title", text: words }), h("p", { text: "All images of the queue are done, skipped, or with someone else." }), again);
+    const advice = held ? "They are free again once they are left. This page keeps looking, and says so here." : "Images that are added later are found by looking again.";
+    app.empty.replaceChildren(h("div", { class: "wb-empty-title", text: words }), h("p", { text: free ? "" : advice }), again);
+    if (held) this.looks = setInterval(() => document.hidden || app.post.send("refresh"), LOOK_MS);
     app.empty.hidden = false;
     app.say("");
     app.changed();

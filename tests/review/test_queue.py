@@ -11,6 +11,7 @@ from desk import event
 import workbench as wb
 from workbench.review import queue as queueing
 from workbench.store.errors import StoreError
+from workbench.tables.events import Left
 from workbench.tables.outcomes import Triage
 from workbench.tables.proposals import Proposals
 
@@ -197,3 +198,25 @@ def test_priorities__of_nothing():
 def test_names__are_public():
     assert wb.ReviewEvent.__name__ == "ReviewEvent"
     assert wb.ReviewConfig().claim_s == 900
+
+
+def test_left__by_where_the_images_are(project):
+    queue = project.queue()
+    assert (queue.left("a"), bool(queue.left("a"))) == (Left(free=4, others=0, elsewhere=0), True)
+    queue.claim("b")
+    queue.claim("a", window="one")
+    assert queue.left("a", window="one") == Left(free=3, others=1, elsewhere=0)
+    assert queue.left("a", window="two") == Left(free=2, others=1, elsewhere=1)
+    assert project.queue(images=[]).left("a") == Left(0, 0, 0)
+    assert not project.queue(images=[]).left("a")
+
+
+def test_left__what_expired_or_is_left_is_not_held(project):
+    queue = project.queue(claim_s=0.05)
+    queue.claim("b")
+    held = project.queue().claim("b", "image0.png")
+    project.record(event("complete", held.image_id, by="b"), held)
+    time.sleep(0.2)
+    assert queue.left("a") == Left(free=3, others=0, elsewhere=0)
+    with pytest.raises(StoreError, match=r"expected one of a, b, s, got 'x'"):
+        queue.left("x")

@@ -259,6 +259,19 @@ def test_complete__asks_about_masks_left_then_about_coverage(annotator):
     assert told[1:] == [("complete", None, None), ("answer", "complete", None), ("complete", None, True)]
 
 
+def test_complete__pressed_twice_goes_to_a_mask_and_loses_none(annotator):
+    annotator.open().press("Enter")
+    annotator.dialog("undecided")
+    annotator.press("Enter")
+    assert annotator.state("selected") != ""
+    assert annotator.state("image") == "made-1.png"
+    annotator.press("Enter")
+    annotator.dialog("undecided")
+    annotator.press("w")
+    annotator.ready("made-2.png")
+    assert annotator.last(1)["kind"] == "complete"
+
+
 def test_coverage__continue_stays(annotator):
     annotator.open(coverage=1).press("Shift+A", "Enter")
     annotator.dialog("coverage")
@@ -391,6 +404,19 @@ def test_empty__says_so(annotator):
     assert "Nothing left to review." in annotator.text()
 
 
+def test_empty__looks_again_by_itself_while_others_hold_images(annotator):
+    annotator.page.clock.install()
+    annotator.page.goto(f"{annotator.address}/js/harness/index.html?mode=empty&held=2")
+    annotator.page.get_by_text("no image is free now: 2 with other annotators").wait_for()
+    assert annotator.page.get_by_role("button", name="Look again").is_visible()
+    annotator.page.evaluate("window.harness.kernel.options.held = 0")
+    annotator.page.clock.fast_forward(16_000)
+    annotator.page.get_by_role("button", name="Open the next image").wait_for()
+    assert "1 image is free now" in annotator.text()
+    annotator.page.clock.fast_forward(60_000)
+    assert len(annotator.received("refresh")) == 1, "nobody holds an image: nothing to look for"
+
+
 def test_list__of_a_thousand_keeps_few_rows_in_the_page(annotator):
     annotator.open(count=1000)
     assert annotator.page.locator(".wb-row").count() < 60
@@ -399,6 +425,22 @@ def test_list__of_a_thousand_keeps_few_rows_in_the_page(annotator):
     assert values == sorted(values)
     annotator.page.get_by_label("Show in the list").select_option("reason:ambiguous")
     assert all("disagree" in text for text in annotator.page.locator(".wb-row:visible").all_inner_texts())
+
+
+def test_next__stays_within_the_filter_of_the_list_while_it_has_masks_to_review(annotator):
+    annotator.open(count=60)
+    annotator.page.get_by_label("Show in the list").select_option("reason:ambiguous")
+    rows = annotator.page.locator(".wb-row:visible")
+    flagged = rows.evaluate_all(
+        "rows => rows.filter(r => !/^(accepted|discarded)/.test(r.title)).map(r => r.dataset.id)"
+    )
+    assert flagged
+    annotator.page.evaluate("document.querySelector('.wb').focus()")
+    annotator.press("n")
+    for mask in flagged:
+        assert annotator.state("selected") == mask
+        annotator.press("a")
+    assert annotator.state("selected") not in ("", *flagged), "then the others"
 
 
 def test_stop__leaves_no_listener_and_no_element(annotator):

@@ -90,7 +90,7 @@ def test_open__next_previous_and_by_name(window):
     assert len(set(names)) == 3
     assert names[1] == names[3]
     assert names[2] == names[4]
-    assert window.send("open", which="next") == {"n": 5, "client": "window", "to": 5, "ok": False, "error": "there is no other image left; this one is the last that is open"}  # fmt: skip
+    assert window.send("open", which="next") == {"n": 5, "client": "window", "to": 5, "ok": False, "error": "no image follows this one; , (comma) goes back to those before"}  # fmt: skip
     assert window.send("open", which="image", image="1-cells.png")["ok"]
     assert window.view["image"]["name"] == "1-cells.png"
     assert "expected" in window.send("open", which="image", image="nothing.png")["error"]
@@ -374,6 +374,45 @@ def test_open__looks_again_for_images_that_came_later(project, tmp_path):
     project.add_images(folder / "4-new.png")
     assert window.send("open", which="next")["ok"]
     assert window.view["image"]["name"] == "4-new.png"
+
+
+def test_none_to_open__images_that_others_hold_are_told_until_they_are_free(project):
+    others = [Window(project, annotator=name) for name in ("bob", "eve")]
+    window = Window(project)
+    assert window.send("open", which="next")["error"] == "no other image is free now: 2 with other annotators"
+    window.send("complete", confirmed=True)
+    assert window.view["message"] == "no image is free now: 2 with other annotators"
+    assert (window.view["queue"]["free"], window.view["queue"]["others"]) == (0, 2)
+    others[0].send("complete", confirmed=True)
+    assert window.send("refresh") is None
+    assert window.view["message"] == "no image is free now: 1 with another annotator"
+    others[1].session.close()
+    window.send("refresh")
+    assert window.view["message"] == "1 image is free now"
+    assert (window.view["queue"]["free"], window.view["queue"]["others"]) == (1, 0)
+    assert window.send("open", which="next")["ok"]
+    window.send("complete", confirmed=True)
+    assert window.view["message"] == "all images are done"
+
+
+def test_none_to_open__an_image_in_another_window_of_ones_own_is_told(project):
+    first, second = Window(project, client="first"), Window(project, client="second")
+    assert first.send("open", which="next")["ok"]  # the second has the first image
+    first.send("complete", confirmed=True)
+    first.send("complete", confirmed=True)
+    assert first.view["message"] == "no image is free now: 1 open in another window of yours"
+    second.send("complete", confirmed=True)
+    assert second.view["message"] == "all images are done"
+
+
+def test_none_to_open__files_that_are_gone_are_not_called_done(project, tmp_path):
+    for name in ("2-plain.png", "3-fluorescence.png"):
+        (tmp_path / "work" / "images" / name).unlink()
+    window = Window(project)
+    window.send("complete", confirmed=True)
+    assert window.view["message"].startswith("2 images were passed over, since their files are gone or changed: ")
+    window.send("refresh")
+    assert window.view["message"] == "the images that are left cannot be shown: their files are gone or changed"
 
 
 def test_lost_claim__keeps_the_gesture_as_a_late_one(project):

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from workbench.tables.events import Claim, Progress
+from workbench.tables.events import Claim, Left, Progress
 from workbench.tables.outcomes import Reason, Triage
 from workbench.tables.proposals import Proposals
 
@@ -31,6 +31,9 @@ class Desk(Protocol):
 
     def progress(self) -> Progress:
         """Count what is done."""
+
+    def left(self, annotator: str, window: str | None) -> Left:
+        """Count what is not done, by where it is."""
 
 
 class Queue:
@@ -92,6 +95,10 @@ class Queue:
     def progress(self) -> Progress:
         """Return how many images are complete or skipped, of how many, and the same of masks."""
         return self._desk.progress()
+
+    def left(self, annotator: str, *, window: str | None = None) -> Left:
+        """Return how many images there are for an annotator: free, held by others, and open in other windows of theirs."""
+        return self._desk.left(annotator, window)
 
     def refresh(self) -> None:
         """Take in what was proposed or triaged since the queue was made."""

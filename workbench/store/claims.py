@@ -22,7 +22,7 @@ from workbench.store.schema.review import (
     review_images,
     triage_images,
 )
-from workbench.tables.events import Claim, Progress
+from workbench.tables.events import Claim, Left, Progress
 
 STRATEGIES = ("flagged_first", "order", "uncertain", "most_flagged")
 _ROWS_AT_ONCE = 500
@@ -147,7 +147,8 @@ def claim(
         row = connection.execute(statement.returning(*_RETURNED)).first()
         if row is None:
             return None
-        return Claim(_image_id(connection, row.image_key), by.name, row.token, row.expires_at, row.kind, window)
+        name = connection.execute(sa.select(images.c.image_id).where(images.c.key == row.image_key)).scalar_one()
+        return Claim(str(name), by.name, row.token, row.expires_at, row.kind, window)
 
 
 _RETURNED = (review_images.c.image_key, review_images.c.token, review_images.c.expires_at, review_images.c.kind)
@@ -244,10 +245,6 @@ def _order(scope: Scope, kind: sa.ColumnElement[str]) -> list[Any]:
 def _among(keys: Sequence[int]) -> sa.ColumnElement[bool]:
     # written out as numbers: databases limit how many parameters a question has
     return review_images.c.image_key.in_(sa.bindparam("keys", list(keys), expanding=True, literal_execute=True))
-
-
-def _image_id(connection: sa.Connection, key: int) -> str:
-    return str(connection.execute(sa.select(images.c.image_id).where(images.c.key == key)).scalar_one())
 
 
 def renew(catalog: Catalog, held: Claim, claim_s: float) -> Claim:
@@ -382,6 +379,18 @@ def progress(catalog: Catalog, scope: Scope) -> Progress:
         query = query.where(review_images.c.status == "complete")
     with catalog.read() as connection:
         return Progress(*map(int, connection.execute(query).one()))
+
+
+def left(catalog: Catalog, by: Person, scope: Scope, window: str | None = None) -> Left:
+    """Return how many images a person could be given, and how many of those others or their other windows hold now."""
+    held, own = review_images.c.expires_at > _clock(catalog.is_sqlite), review_images.c.claimed_by == by.id
+    places = (~held | (own & _in(window)), held & ~own, held & own & ~_in(window))
+    counts = [sa.func.count(sa.case((place, 1))) for place in places]
+    query = sa.select(*counts).select_from(_joined(scope)).where(_kind(by, scope) != "")
+    if scope.keys is not None:
+        query = query.where(_among(scope.keys))
+    with catalog.read() as connection:
+        return Left(*map(int, connection.execute(query).one()))
 
 
 def complete(catalog: Catalog) -> int:

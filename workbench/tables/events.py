@@ -198,6 +198,21 @@ class Progress:
         return f"{self.images_done:,}/{self.images:,} images, {self.masks_done:,}/{self.masks:,} masks"
 
 
+@dataclasses.dataclass(frozen=True)
+class Left:
+    """Images that a queue still has for a person, by where they are.
+
+    free : can be had at once; others : held by other annotators; elsewhere : open in another window of the person's
+    """
+
+    free: int
+    others: int
+    elsewhere: int
+
+    def __bool__(self) -> bool:
+        return bool(self.free or self.others or self.elsewhere)
+
+
 def _check_id(name: str, value: object, empty: bool) -> None:
     if not isinstance(value, str) or len(value) > MAX_TEXT or not (value or empty) or not value.isprintable():
         raise EventError(f"{name}: expected a text of 1 to {MAX_TEXT} characters, got {short(value)}")

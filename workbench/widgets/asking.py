@@ -10,6 +10,7 @@ import numpy as np
 from workbench.masks import rle
 from workbench.review.config import ReviewConfig
 from workbench.review.coverage import COVERAGE_TEXT, overlapping_of, unmasked_of
+from workbench.tables.events import Left
 from workbench.tables.outcomes import Outcome
 from workbench.widgets.board import Board
 from workbench.widgets.messages import MessageError
@@ -34,7 +35,10 @@ MOVED = {  # where the open image was meanwhile, see Desk.take_back
     "back": "you have left this image in another window; it is open here again, and what you did there counts",
 }
 NO_OTHER = "there is no other image left; this one is the last that is open"
+NO_LATER = "no image follows this one; , (comma) goes back to those before"
+NOT_SHOWN = "the images that are left cannot be shown: their files are gone or changed"
 ALL_DONE = "all images are done"
+LIST_DONE = "these were all images of the list"
 
 
 def checked_rle(counts: bytes, size_hw: tuple[int, int]) -> str:
@@ -51,6 +55,23 @@ def checked_rle(counts: bytes, size_hw: tuple[int, int]) -> str:
     if not rle.area([canonical], size_hw)[0]:
         raise MessageError("the drawn mask is empty: nothing of it lies inside the image")
     return canonical.decode("ascii")
+
+
+def none_to_open(left: Left, passed: int, open_here: bool, trail: int) -> str:
+    """Return in words why no image can be opened now: all are done, or where those that are left are.
+
+    Parameters
+    ----------
+    passed : free images that cannot be shown; open_here : an image stays open; trail : images opened so far
+    """
+    places = [(left.others, "with another annotator", "with other annotators")]
+    places.append((left.elsewhere, "open in another window of yours", "open in other windows of yours"))
+    held = " and ".join(f"{n:,} {one if n == 1 else more}" for n, one, more in places if n)
+    if open_here:
+        return f"no other image is free now: {held}" if held else NO_LATER if trail > 1 else NO_OTHER
+    if free := max(0, left.free - passed):
+        return f"{free:,} {'image is' if free == 1 else 'images are'} free now"
+    return f"no image is free now: {held}" if held else NOT_SHOWN if left.free else ALL_DONE
 
 
 def undo_of(project: Project, image_id: str, gesture: str) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 
 from workbench.images import ImageError
 from workbench.proposing import ChangedError
-from workbench.tables.events import Claim
+from workbench.tables.events import Claim, Left
+from workbench.widgets import asking
 from workbench.widgets.board import Board
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ class Desk:
         self._kinds: dict[str, str] = {}  # what images of the trail were opened for
         self.place = -1  # in the trail
         self.opened: Opened | None = None
+        self._lost = 0  # images that were passed over when one was asked for last
         self.window = secrets.token_hex(8)  # tells claims of this desk from those of the same annotator elsewhere
 
     def next(self, beside: bool = False, resume: bool = False) -> tuple[Opened | None, str]:
@@ -150,7 +152,17 @@ class Desk:
             if opened is not None:
                 return opened, self._lost_words(lost)
             lost.append(claim.image_id)
-        return None, self._lost_words(lost)
+        self._lost = len(lost)
+        return None, self._lost_words(lost) or self.why_none(beside)
+
+    def left(self) -> Left:
+        """Return how many images the queue has for the annotator, by where they are; none for a walk."""
+        return Left(0, 0, 0) if self._walk is not None else self.queue.left(self.annotator, window=self.window)
+
+    def why_none(self, beside: bool = False) -> str:
+        """Return in words why there is no image to open; `beside` the one that is open."""
+        open_here = beside and self.opened is not None
+        return asking.none_to_open(self.left(), self._lost, open_here, len(self.trail))
 
     def _further(self) -> tuple[Opened | None, str]:
         """Open the next image of the walk that can be had."""
@@ -159,7 +171,7 @@ class Desk:
             opened, said = self.named(self.trail[place])
             if opened is not None:
                 return opened, ""
-        return None, said
+        return None, said or asking.LIST_DONE
 
     def to_look_at(self, image_id: str) -> list[str]:
         """Return the masks that are meant on an image of the walk."""
@@ -246,4 +258,9 @@ class Desk:
         if not lost:
             return ""
         paths = ", ".join(self._path(image_id) for image_id in lost[:3])
-        return f"{len(lost)} images were passed over, since their files are gone or were changed: {paths}"
+        what = (
+            "1 image was passed over, since its file is"
+            if len(lost) == 1
+            else f"{len(lost)} images were passed over, since their files are"
+        )
+        return f"{what} gone or changed: {paths}"

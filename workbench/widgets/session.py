@@ -7,6 +7,7 @@ around it.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 import threading
@@ -269,7 +270,7 @@ class Session:
         else:
             found = self.desk.previous() if which == "previous" else self.desk.next(beside=True)
         if found[0] is None:
-            return {"ok": False, "error": found[1] or (asking.NO_OTHER if self.desk.opened else asking.ALL_DONE)}
+            return {"ok": False, "error": found[1]}
         self._show(*found)
         return {"ok": True, "progress": self._progress}
 
@@ -290,11 +291,11 @@ class Session:
         return None
 
     def _refresh(self, message: Message, current: Opened | None) -> None:
-        """Show the open image as it is now: a page that came later has the view from when the image was opened."""
+        """Show what is open as it is now: a page that came later has the view from then; or why nothing is."""
         opened = self.desk.opened
         if opened is not None:
             opened.board = self.desk.board(opened.claim)
-            self._show(opened, "")
+        self._show(opened, "" if opened is not None else self.desk.why_none())
 
     # ---- what the page is shown -----------------------------------------------------------------------------------
 
@@ -303,7 +304,7 @@ class Session:
         self._progress = {n: getattr(progress, n) for n in ("images_done", "images", "masks_done", "masks")}
         if opened is None:
             self.desk.leave()
-            self._publish({"view": self._view(None, words or asking.ALL_DONE), "picture": b"", "masks": b""})
+            self._publish({"view": self._view(None, words), "picture": b"", "masks": b""})
             return
         picture, scale = packing.pack_picture(opened.image)
         masks = packing.pack_masks(opened.board.rles, opened.size_hw)
@@ -319,7 +320,7 @@ class Session:
         return True
 
     def _view(self, opened: Opened | None, words: str, scale: float = 1.0) -> dict[str, Any]:
-        config = self.project.review_config
+        config, left = self.project.review_config, {} if opened else dataclasses.asdict(self.desk.left())
         view: dict[str, Any] = {
             "version": 1,
             "token": opened.token if opened else "",
@@ -336,7 +337,7 @@ class Session:
             },
             "progress": self._progress,
             "history": opened.board.history(opened.purpose, self.annotator) if opened else [],
-            "queue": {"kind": opened.claim.kind if opened else "", "expires_in_s": config.claim_s},
+            "queue": {"kind": opened.claim.kind if opened else "", "expires_in_s": config.claim_s, **left},
             "message": words,
         }
         if opened:

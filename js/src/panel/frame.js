@@ -20,7 +20,7 @@ export class Frame {
     const small = (name, words, run) => h("button", { type: "button", class: "wb-icon", title: words, "aria-label": words, onclick: () => { run(); app.focus(); } }, icon(name));
     this.name = h("span", { class: "wb-name" });
     this.mode = h("span", { class: "wb-chip", hidden: true });
-    this.images = h("span", { class: "wb-progress-text" });
+    this.images = h("span", { class: "wb-progress-text", title: "Images that are complete or skipped, and the masks on them" });
     this.meter = h("span");
     this.bar = h("span", { class: "wb-meter", role: "progressbar", "aria-label": "Images done", "aria-valuemin": "0" }, this.meter);
     this.zoom = h("span", { class: "wb-zoom" });

@@ -22,6 +22,8 @@ const low = (value) => value ?? 2; // what has no score comes last
 export class MaskList {
   /** masks in the list's order, filtered or not: what next and previous follow @type {object[]} */
   order = [];
+  /** how many masks have a reason @type {Map<string, number>} */
+  often = new Map();
   /** @type {object[]} */
   rows = [];
 
@@ -104,6 +106,7 @@ export class MaskList {
     for (const [name, n] of [...reasons].sort((a, b) => b[1] - a[1])) {
       this.filter.append(option(`reason:${name}`, `${session.view.reasons[name] ?? name} (${n})`));
     }
+    this.often = reasons;
     this.filter.value = [...this.filter.options].some((o) => o.value === before) ? before : "";
   }
 
@@ -140,7 +143,8 @@ export class MaskList {
     setAttribute(row.element, "aria-posinset", String(place + 1));
     setAttribute(row.element, "aria-setsize", String(this.rows.length));
     setText(row.number, String(mask.number));
-    const reasons = reasonsOf(mask, session);
+    const telling = [...mask.reasons].sort((a, b) => (this.often.get(a) ?? 0) - (this.often.get(b) ?? 0)); // rare ones first: a row is short
+    const reasons = reasonsOf({ reasons: telling }, session);
     const words = [mask.label, group === "flagged" && reasons.length ? "" : stateOf(mask, session), ...reasons].filter(Boolean).join(" · ");
     setText(row.text, words);
     setAttribute(row.element, "title", words);
