@@ -108,6 +108,7 @@ export class Drafting {
     const { app } = this;
     const { draft } = app;
     if (!draft) return false;
+    app.say(""); // what was said about the drawing; what closing it says stays
     if (draft.corners.length && !app.tools.polygon.close(app.tools.polygon.erase)) return false;
     if (this.waits) {
       app.say("The model has not answered yet; its mask is saved when it is there.");
@@ -119,7 +120,6 @@ export class Drafting {
       return false;
     }
     app.draft = null;
-    app.say(""); // what was said about the drawing
     app.actions.saveDraft(draft);
     this.changed();
     return true;

@@ -175,6 +175,35 @@ def test_polygon__closed_and_saved_by_enter(annotator):
     assert rle.area([drawn["rle"].encode()], (900, 1200))[0] == pytest.approx(8000, rel=0.03)
 
 
+def test_polygon__without_pixels_is_refused_and_one_that_crosses_itself_is_told(annotator):
+    annotator.open().press("g")
+    for corners in ([(100, 100), (200, 100)], [(100, 100), (150, 100), (200, 100)]):
+        for x, y in corners:
+            annotator.click(x, y)
+        annotator.press("Enter")
+        assert "holds no pixel" in annotator.text()
+        annotator.press("Escape")
+    assert annotator.page.evaluate("window.harness.kernel.journal") == []
+    for x, y in [(100, 100), (200, 200), (200, 100), (100, 200)]:
+        annotator.click(x, y)
+    annotator.press("Enter")
+    assert annotator.last(1)["kind"] == "draw"
+    assert "crosses itself" in annotator.text()
+
+
+def test_brush__a_stroke_without_length_is_a_disc_and_one_outside_is_nothing(annotator):
+    from workbench.masks import rle
+
+    annotator.open().press("b", "-", "-")
+    annotator.click(-30, 300)
+    annotator.press("Enter")
+    assert "The mask is empty." in annotator.text()
+    annotator.click(300, 300)
+    annotator.press("Enter")
+    drawn = annotator.last(1)
+    assert rle.area([drawn["rle"].encode()], (900, 1200))[0] == pytest.approx(12**2 * 3.14, rel=0.05)
+
+
 def test_brush__strokes_eraser_sizes_and_undo_within(annotator):
     annotator.open().press("b", "]", "[")
     annotator.drag((300, 300), (420, 300))

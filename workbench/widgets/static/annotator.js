@@ -1769,6 +1769,7 @@ var Drafting = class {
     const { app } = this;
     const { draft } = app;
     if (!draft) return false;
+    app.say("");
     if (draft.corners.length && !app.tools.polygon.close(app.tools.polygon.erase)) return false;
     if (this.waits) {
       app.say("The model has not answered yet; its mask is saved when it is there.");
@@ -1780,7 +1781,6 @@ var Drafting = class {
       return false;
     }
     app.draft = null;
-    app.say("");
     app.actions.saveDraft(draft);
     this.changed();
     return true;
