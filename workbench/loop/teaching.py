@@ -154,12 +154,12 @@ def still_proposes(
     proposed : distinct masks of the first model by id of image; where these are enough images, it is asked nothing anew
     """
     config = which_masks(floors or preset_for(before.model_id).propose)
-    known = proposed or {}
+    known, nothing = proposed or {}, dict[str, int]()
     asked = [image for image in images if image.image_id in known]
     asked = asked if len(asked) >= min(CHECKED_IMAGES, len(images)) else list(images)
     busiest = sorted(asked, key=lambda image: (-len(image.rles), image.image_id))[:CHECKED_IMAGES]
     counts = {"images": len(busiest), "true": sum(len(image.rles) for image in busiest)}
-    for name, model, told in (("before", before, known), ("after", after, {})):
+    for name, model, told in (("before", before, known), ("after", after, nothing)):
         stage = proposing.Proposer(model, config)
         counts[name] = sum(
             told[image.image_id] if image.image_id in told else len(stage.propose(image.read(), image.image_id, None))
