@@ -63,8 +63,9 @@ def test_work__rejection_rate_is_of_masks_that_a_person_looked_at(project, bulk)
     else:
         project.record([event("verdict", image, shown[0], verdict="reject")])
     project.record([event("complete", image)])
-    rate = measuring.work([project.image_review(image)], {}, "measured")["rejection_rate"]
-    assert math.isnan(rate) if bulk else rate == 1.0
+    found = measuring.work([project.image_review(image)], {}, "measured", np.random.default_rng(0))
+    rate, *ends = (found[f"rejection_rate{end}"] for end in ("", "_low", "_high"))
+    assert all(map(math.isnan, [rate, *ends])) if bulk else (rate, *ends) == (1.0, pytest.approx(0.025), 1.0)
     report = project.quality_report().rejection_rate  # the same figure
     assert not report.known if bulk else report.value == rate
 

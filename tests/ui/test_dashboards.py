@@ -98,6 +98,41 @@ def test_page__can_be_read_before_its_scripts_have_come(small, page):
         assert tile(page, "auto-accepted") == project.report().auto_accepted
 
 
+def is_dark(page) -> bool:
+    """Whether the page's ground is dark."""
+    colours = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)")
+    return max(colours) < 64
+
+
+def test_review__the_annotator_is_dark_where_the_page_is(reviewed, page):
+    watched = Watched(page, reviewed[0])
+    watched.open("review", until=SHOWN["review"])
+    annotator = begin_review(page, "ann")
+    ground = "e => getComputedStyle(e).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)"
+    for wanted in (False, True):
+        annotator.until(lambda dark=wanted: (max(annotator.root.evaluate(ground)) < 64) is dark, 20, "its colours")
+        page.get_by_role("button", name="Toggle theme").click()
+    watched.is_clean()
+
+
+def test_theme__chosen_on_one_page_is_that_of_the_next(small, page, new_context):
+    watched = Watched(page, small[0])
+    watched.open("cycles", until=SHOWN["cycles"])
+    for wanted, other in ((True, "thresholds"), (False, "quality")):
+        assert is_dark(page) is not wanted
+        page.get_by_role("button", name="Toggle theme").click()
+        page.wait_for_function(f"document.cookie.includes('workbench-theme={'dark' if wanted else 'default'}')")
+        page.get_by_role("link", name=other).first.click()
+        page.wait_for_url(f"**/{other}*")
+        page.get_by_text(SHOWN[other]).first.wait_for()
+        page.wait_for_function("!document.getElementById('first')")
+        assert is_dark(page) is wanted
+    watched.is_clean()
+    stranger = Watched(new_context().new_page(), small[0])
+    stranger.open("cycles", until=SHOWN["cycles"])
+    assert not is_dark(stranger.page)
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_page__of_an_empty_project_says_what_to_do(empty, page, name):
     watched = Watched(page, empty)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import html
+import re
+import shlex
 
 import holoviews as hv
 import numpy as np
 import panel as pn
 import pytest
+import typer
 from bokeh.models import CustomAction
 from made_projects import fill, made_project, review, two_domains, write_pictures
 
 import workbench as wb
+from workbench import cli
 from workbench.tables.cycles import CycleRow, CycleTable
+from workbench.tables.events import ReviewEvent
 from workbench.tables.figures import Interval
 from workbench.views import apps, page_cycles, reliabilities
 from workbench.views.campaign import Campaign
@@ -44,6 +50,30 @@ def test_page__names_with_markup_stay_text(tmp_path, name):
     with made_project(tmp_path, images=1, rows=8, name=evil) as project:
         project.triage(wb.TriageConfig(predicted_iou=0.8), note=evil, author=evil)
     assert evil not in texts(apps.view(name, Campaign(tmp_path / "project")))
+
+
+def commands(viewable) -> list[list[str]]:
+    """The commands that a page tells people, in words."""
+    return [shlex.split(html.unescape(line)) for line in re.findall("<code>(.*?)</code>", texts(viewable))]
+
+
+@pytest.mark.parametrize("reviewed", [None, 0, 3])
+def test_page__commands_that_it_tells_are_those_of_the_command_line(tmp_path, reviewed):
+    if reviewed is None:
+        wb.Project.create(tmp_path / "project", images=str(write_pictures(tmp_path / "pictures", 1))).close()
+    else:
+        with made_project(tmp_path, images=4, rows=20) as project:
+            project.add_annotator("ann")
+            for image_id in project.images()["image_id"][:reviewed]:
+                project.record([ReviewEvent(f"end of {image_id}", image_id, "complete", annotator="ann")])
+    known = typer.main.get_command(cli.app)
+    told = [told for name in apps._VIEWS for told in commands(apps.view(name, Campaign(tmp_path / "project")))]
+    assert told
+    for program, name, *given in told:
+        assert program == "workbench"
+        known.commands[name].make_context(name, given)  # ends the program with an unknown option, or one too few
+    if reviewed:
+        assert ["workbench", "audit", str(tmp_path / "project"), "--draw", "--senior", "NAME"] in told
 
 
 def test_page__unknown_name_lists_the_known(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import holoviews as hv
 import numpy as np
@@ -121,6 +122,13 @@ def test_cycles__seed_is_dashed_beside_ours():
 def test_figure__of_something_else_is_refused():
     with pytest.raises(TypeError, match="expected a result"):
         plots.figure(3)
+
+
+def test_phases__names_are_read_on_light_and_dark():
+    planned = {"verdict": 0.2, "draw": 0.7, "check": 0.1}
+    report = SimpleNamespace(planned_share=planned, active_share=dict(planned))
+    drawing = hv.renderer("bokeh").get_plot(report_plots.phases(report)).state
+    assert drawing.xaxis[0].group_text_color == "#808080"
 
 
 def test_trend__spread_of_the_three_hypotheses_by_cycle():

@@ -18,7 +18,7 @@ from workbench.tables.outcomes import Outcome
 from workbench.tables.proposals import Proposals
 from workbench.triage.limits import PoolError
 from workbench.views.pools import pool_of
-from workbench.views.thresholds import RATES, Thresholds, answer, curves, error_map, inside, moved
+from workbench.views.thresholds import RATES, Thresholds, answer, curves, edges, error_map, inside, moved
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +195,16 @@ def test_query__nonsense_is_told_and_left(name, text):
     assert problem.startswith(f"{name}: the address has")
     assert state.config == wb.TriageConfig()
     assert state.to_query() == {}
+
+
+@pytest.mark.parametrize("n", [3, 1000])
+def test_edges__a_few_values_far_off_leave_the_others_room(n):
+    values = np.linspace(0.4, 0.98, n, dtype=np.float32)
+    values[0] = -80
+    found = edges(values, 48)
+    assert (len(found), found[-1]) == (49, 1)
+    assert 0 <= found[0] <= 0.41
+    assert edges(np.full(5, -3, np.float32), 48)[[0, -1]].tolist() == [0, 1]
 
 
 def test_answer__no_proposals(tmp_path):

@@ -314,7 +314,8 @@ class Campaigning:
             sources = sorted(set(journal.loc[journal["image_id"].isin(batch), "seconds_source"]))
             reviews = [self.project.image_review(image) for image in batch]
             source = ", ".join(sources) or "measured"
-            work = measuring.work(reviews, seconds, source, self.plan.cycle.exhaustive)
+            rng = np.random.default_rng([self.plan.cycle.seed, cycle.number])
+            work = measuring.work(reviews, seconds, source, rng, self.plan.cycle.exhaustive)
         return campaigns.advance(self.catalog, cycle, "done", work=work)
 
     def _unmeasured(self) -> str:

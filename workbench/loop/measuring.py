@@ -194,16 +194,19 @@ def histogram(rows: Proposals) -> list[int]:
 
 
 def work(
-    reviews: Sequence[ImageReview], seconds: Mapping[str, float], source: str, exhaustive: bool = True
+    reviews: Sequence[ImageReview],
+    seconds: Mapping[str, float],
+    source: str,
+    rng: np.random.Generator,
+    exhaustive: bool = True,
 ) -> dict[str, Any]:
     """Return what people did on the images of a batch; without `exhaustive` truth no rejection_rate.
 
-    Masks an hour = manual and edited masks ÷ active hours; rejection_rate = rejected ÷ automatic masks that a person
-    looked at, not in bulk; auto_to_manual = automatic ÷ manual and edited among the final masks.
+    Masks an hour = manual and edited masks ÷ active hours; rejection_rate (`_low`, `_high`) = rejected ÷ automatic masks
+    that a person looked at, not in bulk; auto_to_manual = automatic ÷ manual and edited among the final masks.
     """
     done = [review for review in reviews if review.status == "complete"]
-    looked = sum(int(r.looked_at.sum()) for r in done)
-    rejected = sum(int(r.rejected.sum()) for r in done)
+    looked, rejected = [int(r.looked_at.sum()) for r in done], [int(r.rejected.sum()) for r in done]
     manual = sum(int((r.final & r.drawn).sum()) for r in done)
     total = sum(int(r.final.sum()) for r in done)
     hours = sum(seconds.get(r.image_id, 0.0) for r in done) / 3600
@@ -221,4 +224,7 @@ def work(
         "active_hours": hours,
         "seconds_source": source,
     }
-    return found | ({"rejection_rate": ratio(rejected, looked)} if exhaustive else {})
+    if not exhaustive:
+        return found
+    rate = bootstrap(rejected, rng, looked)
+    return found | {"rejection_rate": rate.value, "rejection_rate_low": rate.low, "rejection_rate_high": rate.high}

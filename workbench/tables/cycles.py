@@ -30,8 +30,8 @@ class CycleRow:
         before it (`_before`), of auto-accepted masks (`_auto`, `_auto_before`), and of a perfect model (`_perfect`)
     seed_figures : auto_accept_rate, recall_auto, fp_rate and fp_rate_50 by the seed's fixed thresholds on the same masks
     confidence : counts of predicted IoU in 20 bins over [0, 1], those outside in the first and last
-    work : on the batch: images, manual_per_image, total_per_image, auto_to_manual, automatic_share, rejection_rate,
-        masks_per_hour, active_hours, and `seconds_source`
+    work : on the batch: images, manual_per_image, total_per_image, auto_to_manual, automatic_share,
+        rejection_rate (with `_low` and `_high`), masks_per_hour, active_hours, and `seconds_source`
     changes : paired differences of some figures to the cycle before ("before") and to the first ("first")
     notes : why thresholds or calibration are what they are, and which test images were left out
     """

@@ -10,7 +10,7 @@ import panel as pn
 from panel.io.location import Location
 from panel.io.resources import get_dist_path
 
-from workbench.views import layout
+from workbench.views import layout, theme
 from workbench.views.campaign import Campaign
 from workbench.views.clicks import ClickModel
 from workbench.views.first_words import TEMPLATE, put_first
@@ -77,7 +77,7 @@ class Address(Location):
 
 
 def _before_anything() -> None:
-    """Say where Panel's files lie, and how the address is read, before anything is made.
+    """Say where Panel's files lie, how the address is read, and whether it is dark, before anything is made.
 
     Panel says it only when it sends the page; until then its style sheets are looked for at its own host.
     """
@@ -86,3 +86,4 @@ def _before_anything() -> None:
         doc.template_variables["dist_url"] = get_dist_path(cdn=False)
         # before Panel makes one of its own
         pn.state._locations[doc] = Address.from_request(doc.session_context.request)  # type: ignore[attr-defined, no-untyped-call]
+        theme.take_kept()

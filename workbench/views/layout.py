@@ -11,7 +11,7 @@ import panel as pn
 import panel_material_ui as pmui
 from panel.util.parameters import edit_readonly
 
-from workbench.views import downloads
+from workbench.views import downloads, theme
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,8 @@ PAGES = {
     "quality": "Quality",
 }
 _OPENED_ROWS = 200  # offered in a list
-_PAGE_ROWS, _ROW_PX = 15, 36
+_PAGE_ROWS, _ROW_PX, _BUTTONS_PX = 15, 36, 56
+_FILTERED_FROM = 8  # rows; of fewer all are seen
 _ACCENT = {
     "light": {"palette": {"primary": {"main": "#0b5c8f"}}},
     "dark": {"palette": {"primary": {"main": "#6db7e8"}}},
@@ -166,11 +167,17 @@ def grid(*cards: Any) -> pn.Column:
     return pn.Column(*cards, styles=_GRID, sizing_mode="stretch_width", margin=(8, 12))
 
 
+def table_px(rows: int) -> int:
+    """Return how tall a table of so many rows is, with its buttons."""
+    filtered, paged = rows > _FILTERED_FROM, rows > _PAGE_ROWS
+    return _ROW_PX * min(rows, _PAGE_ROWS) + 58 + 36 * filtered + 52 * paged + _BUTTONS_PX
+
+
 def table(frame: pd.DataFrame, name: str, on_click: Callable[[Any], None] | None = None, **settings: Any) -> pn.Column:
     """Return a table that sorts, filters and can be downloaded."""
     frame = _flat(frame)
-    filtered, paged = len(frame) > 8, len(frame) > _PAGE_ROWS
-    height = _ROW_PX * min(len(frame), _PAGE_ROWS) + 58 + 36 * filtered + 52 * paged
+    filtered, paged = len(frame) > _FILTERED_FROM, len(frame) > _PAGE_ROWS
+    height = table_px(len(frame)) - _BUTTONS_PX
     shown = pn.widgets.Tabulator(
         frame,
         show_index=False,
@@ -188,7 +195,7 @@ def table(frame: pd.DataFrame, name: str, on_click: Callable[[Any], None] | None
     if on_click is not None:
         shown.on_click(on_click)
         buttons.extend(_openers(frame, on_click))
-    return pn.Column(shown, buttons, sizing_mode="stretch_width", min_height=height + 56)
+    return pn.Column(shown, buttons, sizing_mode="stretch_width", min_height=height + _BUTTONS_PX)
 
 
 def _openers(frame: pd.DataFrame, on_click: Callable[[Any], None]) -> list[Any]:
@@ -271,4 +278,5 @@ def frame(current: str, project_name: str, main: Any, sidebar: Sequence[Any] = (
     # the page follows every callback of the server with its `busy`, and Panel goes over the whole page each time it does
     with edit_readonly(made):
         made.busy = False
+    theme.keep(made)
     return made

@@ -91,7 +91,7 @@ class CalibrationView(View):
             title = "Not calibrated yet" if found is None else "Calibration is undefined"
             text = _WHY if found is None else f"{found.note} {_WHY}"
             step = layout.next_step(title, f"{text} Then calibrate:", f"workbench calibrate {place}")
-            self.body.objects = [layout.grid(step, layout.card("Calibrate", *measuring, wide=True))]
+            self.body.objects = [step, layout.grid(layout.card("Calibrate", *measuring, wide=True))]
             return
         form = pn.FlexBox(self.alpha, self.delta, self.certify, align_items="end")
         title = f"Calibration of run {found.run_id} on {len(found.images):,} images"

@@ -109,7 +109,9 @@ class CyclesView(View):
             cards.append(layout.card("Why masks are flagged or discarded", figure, text=text))
         cards += [*self._cycles(data), *self._gate(data), *self._efficiency(data)]
         runs = data.runs[["id", "model_id", "started_at", "done", "failed", "proposals", "distinct", "seconds"]]
-        table = self.later(lambda: [layout.table(runs.iloc[::-1].reset_index(drop=True), "runs")], 240)
+        table = self.later(
+            lambda: [layout.table(runs.iloc[::-1].reset_index(drop=True), "runs")], layout.table_px(len(runs))
+        )
         cards.append(layout.card("Runs of models", table, wide=True))
         self.body.objects = [layout.grid(*cards, *self._failed(data))]
 
@@ -130,7 +132,7 @@ class CyclesView(View):
             ),
         ]
         if len(data.models):
-            models = self.later(lambda: [layout.table(data.models, "models")], 240)
+            models = self.later(lambda: [layout.table(data.models, "models")], layout.table_px(len(data.models)))
             parts.append(layout.card("Models and their parents", models, wide=True))
         self._table = table
         self.soon(self._fill_table)

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from workbench.overview import QualityReport
 
 _AUDITS = "A blind sample of final masks, judged by a senior. Choose a row to see its masks."
-_NOT_YET = "Nobody has reviewed an image yet. Quality is measured on images that people have left as complete:"
+_NOT_YET = (
+    "Nobody has reviewed an image yet. Quality is measured on images that people have left as complete. "
+    "Review some on the page Review, or in JupyterLab:"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,9 +91,8 @@ class QualityView(View):
                 text = "The project has no proposals yet, so there is nothing to review. Propose masks first:"
                 step = layout.next_step("Nothing proposed yet", text, f"workbench propose {place}")
             else:
-                step = layout.next_step(
-                    "Nothing reviewed yet", _NOT_YET, f"workbench dashboard {place}   # page Review"
-                )
+                command = f"workbench review {place} --annotator NAME"
+                step = layout.next_step("Nothing reviewed yet", _NOT_YET, command)
             self.body.objects = [step, *self._failures(data)]
             return
         self.body.objects = [
@@ -98,7 +100,10 @@ class QualityView(View):
                 layout.card("What people left", layout.words(_left(data.report)), wide=True),
                 self._figure("Time by phase", lambda: report_plots.phases(data.report), _time_text(data.report)),
                 self._figure(
-                    "Rejected masks by reason", lambda: report_plots.reasons(data.report.rejected_by_reason), "", 320
+                    "Rejected masks by reason",
+                    lambda: report_plots.reasons(data.report.rejected_by_reason, "rejected masks"),
+                    "One mask may have several reasons.",
+                    320,
                 ),
                 layout.card("Agreement between annotators", *_agreement(data.agreement)),
                 self._figure(
@@ -107,8 +112,12 @@ class QualityView(View):
                 layout.card("Audits", *self._audits(data, place), self.audited, text=_AUDITS),
                 self._openable("Disagreements with the audit", data.disagreements, "disagreements", data.paths),
                 self._openable("Masks that overlap too much", data.overlaps, "overlaps", data.paths),
-                layout.card("The mask that you chose", self.opened, wide=True, text="Choose a row in a table above."),
-                layout.card("Images", self.later(lambda: [layout.table(data.reviewed, "reviewed")], 400), wide=True),
+                *self._chosen(data),
+                layout.card(
+                    "Images",
+                    self.later(lambda: [layout.table(data.reviewed, "reviewed")], layout.table_px(len(data.reviewed))),
+                    wide=True,
+                ),
                 *self._failures(data),
             )
         ]
@@ -120,6 +129,12 @@ class QualityView(View):
         if not len(data.failures):
             return []
         return [layout.card("Images that could not be used", layout.table(data.failures, "failures"), wide=True)]
+
+    def _chosen(self, data: _Read) -> list[Any]:
+        """Return where a mask is drawn, when there is a table to choose it in."""
+        if not (len(data.audits) or len(data.disagreements) or len(data.overlaps)):
+            return []
+        return [layout.card("The mask that you chose", self.opened, wide=True, text="Choose a row in a table above.")]
 
     def _openable(self, title: str, frame: Any, name: str, paths: Mapping[str, str]) -> Any:
         """Return a table whose rows can be opened: the mask is drawn below."""
@@ -140,7 +155,7 @@ class QualityView(View):
 
     def _audits(self, data: _Read, place: str) -> list[Any]:
         if not len(data.audits):
-            command = f"workbench audit {place}"
+            command = f"workbench audit {place} --draw --senior NAME"
             return [layout.next_step("No audit drawn yet", "Draw a sample for a senior reviewer:", command)]
         audits = data.audits.reset_index(drop=True)
 

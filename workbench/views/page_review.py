@@ -18,6 +18,20 @@ from workbench.views.view import View, login_name
 from workbench.widgets.annotator import STATIC
 from workbench.widgets.session import Session
 
+# the annotator's colours are those of the page, light or dark, and not those of the system
+_LOOK = """
+:host .wb {
+  --wb-back: var(--panel-surface-color);
+  --wb-soft-back: color-mix(in srgb, var(--panel-on-surface-color) 7%, var(--panel-surface-color));
+  --wb-line: color-mix(in srgb, var(--panel-on-surface-color) 20%, var(--panel-surface-color));
+  --wb-text: var(--panel-on-surface-color);
+  --wb-soft: color-mix(in srgb, var(--panel-on-surface-color) 70%, var(--panel-surface-color));
+  --wb-brand: var(--panel-primary-color);
+  --wb-stage: color-mix(in srgb, var(--panel-on-surface-color) 11%, var(--panel-background-color));
+  color-scheme: inherit;
+}
+"""
+
 
 class AnnotatorPane(AnyWidgetComponent):
     """The annotator's module in Panel; its traits are those of `workbench.widgets.annotator.Annotator`."""
@@ -108,7 +122,7 @@ class ReviewView(View):
         if self.session is not None:
             return
         project = self.campaign.project
-        pane = self.pane = AnnotatorPane(sizing_mode="stretch_width", height=760)  # type: ignore[no-untyped-call]
+        pane = self.pane = AnnotatorPane(stylesheets=[_LOOK], sizing_mode="stretch_width", height=760)  # type: ignore[no-untyped-call]
         sam = self.campaign.clicks.loader(project)
         self.session = Session(project, name, self._publish, sam=sam, later=self.on_page)
         pane.param.watch(lambda event: self._received(event.new), "outbox", onlychanged=False)

@@ -92,7 +92,7 @@ class ThresholdsView(View):
         self.progress = pmui.LinearProgress(value=0, visible=False, sizing_mode="stretch_width")
         self.counts = layout.words('<p role="status">Counting …</p>')
         self.refused = layout.words("")
-        self.changes = layout.words("")
+        self.changes = layout.words(layout.small("Looked for as soon as the sliders rest."))
         self.heat_map = HeatMap(self)
         self.figures = LiveFigures(self)
         self.sidebar = controls(self.state)

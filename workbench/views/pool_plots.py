@@ -116,7 +116,7 @@ def precision_recall(found: list[Curves], answer: Answer) -> hv.Overlay:
         [(answer.share("recall_auto_75"), 1 - answer.share("fp_rate"))], "recall", "precision", label="accepted now"
     )
     return hv.Overlay([*lines, here.opts(color=MARK, size=12, marker="diamond", tools=["hover"])]).opts(
-        xlim=(0, 1), ylim=(0, 1.02), legend_position="top", legend_cols=3, **frame("precision and recall", 300)
+        xlim=(0, 1), ylim=(0, 1.02), legend_position="bottom_left", **frame("precision and recall", 300)
     )
 
 
@@ -134,8 +134,7 @@ def risk_coverage(found: list[Curves], answer: Answer, share: float) -> hv.Overl
         ylabel="share wrong of them",
         xlim=(0, 1),
         ylim=(0, 1.02),
-        legend_position="top",
-        legend_cols=3,
+        legend_position="top_left",
         **frame("risk and coverage", 300),
     )
 

@@ -41,7 +41,6 @@ def groups(tables: Mapping[str, ReliabilityTable], name: str) -> hv.Overlay:
         xlabel="confidence p(right)",
         xlim=(-0.02, 1.02),
         ylim=(-0.02, 1.02),
-        legend_position="top",
-        legend_cols=4,
+        legend_position="top_left",
         **pool_plots.frame(name, 340),
     )

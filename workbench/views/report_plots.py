@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 PLAN, MEASURED = "#B0B0B0", "#0072B2"
 
 
-def reasons(counts: Mapping[str, int]) -> hv.Bars:
-    """Return how many distinct proposals have each reason: doubts orange, failures grey; the most frequent on top."""
+def reasons(counts: Mapping[str, int], what: str = "distinct proposals") -> hv.Bars:
+    """Return how many masks have each reason: doubts orange, failures grey; the most frequent on top."""
     rows = sorted(((n, name) for name, n in counts.items() if n), reverse=False) or [(0, "none")]
     failures = {str(reason.name) for reason in Reason if reason & FAILURES}
     colours = [pool_plots.OUTCOMES["discarded" if name in failures else "flagged"] for _, name in rows]
     bars = hv.Bars(
         [(name.replace("_", " "), n, colour) for (n, name), colour in zip(rows, colours, strict=True)],
         kdims="reason",
-        vdims=[hv.Dimension("n", label="distinct proposals"), "colour"],
+        vdims=[hv.Dimension("n", label=what), "colour"],
     )
     return bars.opts(
         invert_axes=True, color="colour", line_width=0, tools=["hover"], xlabel="", **pool_plots.frame("reasons", 320)
@@ -42,7 +42,7 @@ def phases(report: QualityReport) -> hv.Bars:
         for kind, shares in (("plan", report.planned_share), ("measured", report.active_share))
         for phase, share in shares.items()
     ]
-    colours = {"plan": PLAN, "measured": MEASURED}
+    colours, shared = {"plan": PLAN, "measured": MEASURED}, pool_plots.frame("time by phase", 280)
     bars = hv.Bars(
         rows or [("verdict", "plan", 0.0)], kdims=["phase", "of"], vdims=hv.Dimension("share", label="% of time")
     )
@@ -54,8 +54,13 @@ def phases(report: QualityReport) -> hv.Bars:
         ylim=(0, 100),
         multi_level=False,
         show_legend=True,
-        **pool_plots.frame("time by phase", 280),
+        **{**shared, "hooks": [*shared["hooks"], _readable_groups]},
     )
+
+
+def _readable_groups(plot: Any, _element: Any) -> None:
+    """Give the names of groups a grey that is read on light and dark: the page's theme does not reach them."""
+    plot.handles["xaxis"].group_text_color = "#808080"
 
 
 def sizes(found: Diversity) -> hv.Overlay:

@@ -41,7 +41,9 @@ class HeatMap:
     def say_left_out(self, rows: int) -> None:
         """Say how many rows are not in the map, since they have no value upwards."""
         name = pool_plots.NAMES[self._view.state.axis]
-        self.left_out.object = layout.small(f"{rows:,} have no {name}, and are not in the map.") if rows else ""
+        self.left_out.object = (
+            layout.small(f"{rows:,} have no {name}, or one far off, and are not in the map.") if rows else ""
+        )
 
     def tapped(self, x: float | None, y: float | None) -> None:
         """Put the thresholds where the heat map was clicked."""

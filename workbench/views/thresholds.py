@@ -250,9 +250,9 @@ def _edges_of(pooled: Pooled, name: str, bins: int) -> NDArray[np.float64]:
 
 
 def edges(values: NDArray[np.float32], bins: int) -> NDArray[np.float64]:
-    """Return edges of equal bins over the middle 99.8 % of values, to two decimals outward and up to 1; [0, 1] for none.
+    """Return edges of equal bins over the middle 99.8 % of values, from 0 at least, to two decimals outward and up to 1.
 
-    A few values far off (a jitter stability of −3) must not press all others into one bin; and a threshold must be seen
+    [0, 1] for none. A few values far off (a jitter stability of −3) must not press all others into one bin; and a threshold must be seen
     that all scores lie below.
     """
     finite = values[np.isfinite(values)] if len(values) < 200_000 else values[:: len(values) // 100_000]
@@ -260,7 +260,7 @@ def edges(values: NDArray[np.float32], bins: int) -> NDArray[np.float64]:
     if not len(finite):
         return np.linspace(0, 1, bins + 1)
     low, high = np.quantile(finite, [0.001, 0.999])
-    low, high = math.floor(low * 100) / 100, max(1.0, math.ceil(high * 100) / 100)
+    low, high = max(0.0, math.floor(low * 100) / 100), max(1.0, math.ceil(high * 100) / 100)
     return np.linspace(low, high if high > low else low + 0.01, bins + 1)
 
 

@@ -124,7 +124,7 @@ class View(pn.viewable.Viewer):
         ----------
         make : returns what goes there; height : of it, px
         """
-        place = pn.Column(sizing_mode="stretch_width", min_height=height)
+        place = pn.Column(layout.note("Drawing …"), sizing_mode="stretch_width", min_height=height)
 
         def fill() -> None:
             place.objects = make()
