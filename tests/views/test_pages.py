@@ -202,8 +202,10 @@ def test_cycles__gate_says_what_is_missing(tmp_path):
         report = project.gate()
         view = apps.view("cycles", Campaign(tmp_path / "project"))
         assert not report.open
-        assert "The gate is shut by" in texts(view)
-        assert all(check.name in texts(view) for check in report.checks)
+        assert f"The gate is shut by {len(report.shut_by)} of {len(report.checks)} checks" in texts(view)
+        (table,) = [t.value for t in view.body.select(pn.widgets.Tabulator) if "verdict" in t.value]
+        assert table["verdict"].tolist() == [check.verdict for check in report.checks]
+        assert table["why"].tolist() == [check.note for check in report.checks]
 
 
 def test_calibration__measures_and_says_what_a_certificate_lacks(tmp_path):

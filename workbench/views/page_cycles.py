@@ -9,7 +9,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from workbench.loop.efficiency import Efficiency
-from workbench.loop.gate import GateReport
+from workbench.loop.gate import CHECKS, GateReport
 from workbench.report import Report
 from workbench.store import calibrations, claims
 from workbench.views import layout, plots, pool_plots, report_plots
@@ -158,9 +158,12 @@ class CyclesView(View):
         if data.gate is None:
             text = "The gate to fully automatic annotation has not been asked yet:"
             return [layout.next_step("Gate not asked yet", text, f"workbench gate {self.campaign.place}")]
-        state = "The gate is open." if data.gate.open else f"The gate is shut by {', '.join(data.gate.shut_by)}."
-        checks = "".join(f"<li>{layout.escape(check)}</li>" for check in data.gate.checks)
-        return [layout.card("Gate", layout.words(f"<p>{layout.escape(state)}</p><ul>{checks}</ul>"), wide=True)]
+        gate = data.gate
+        checks = f"{len(gate.shut_by)} of {len(gate.checks)} checks"
+        state = "The gate is open" if gate.open else f"The gate is shut by {checks}"
+        text = f"{state}; bounds are read at the {gate.config.reading}."
+        table = self.later(lambda: [layout.table(_checks(gate), "gate")], layout.table_px(len(gate.checks)))
+        return [layout.card("Gate to fully automatic annotation", table, text=text, wide=True)]
 
     def _efficiency(self, data: _Read) -> list[Any]:
         """Return hours against other ways to work: counted at once where that is quick, else when it is asked for."""
@@ -208,6 +211,27 @@ def _table_of(found: Efficiency) -> Any:
     import pandas as pd
 
     return pd.DataFrame(found.rows()).round(2)
+
+
+def _checks(gate: GateReport) -> Any:
+    """Return the checks of a gate as a table, with what is missing."""
+    import pandas as pd
+
+    rows = [
+        {
+            "check": check.name.replace("_", " "),
+            "verdict": check.verdict,
+            "value": check.value,
+            "low": check.interval[0],
+            "high": check.interval[1],
+            "bound": f"{check.side} {check.bound:g}",
+            "n": check.n,
+            "why": check.note,
+            "what it is": CHECKS[check.name][1],
+        }
+        for check in gate.checks
+    ]
+    return pd.DataFrame(rows).round(3)
 
 
 def _standing(report: Report) -> str:
