@@ -54,6 +54,11 @@ def test_dashboard__missing_project_is_refused(tmp_path):
         wb.Dashboard(tmp_path / "gone")
 
 
+def test_save__says_nothing_of_callbacks_that_a_file_cannot_have(project, tmp_path, caplog):
+    wb.Dashboard(project).save(tmp_path / "report.html", ["thresholds"])
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("bokeh")] == []
+
+
 def test_save__holds_everything_it_shows(project, tmp_path):
     text = wb.Dashboard(project).save(tmp_path / "report.html").read_text("utf-8")
     asked = Asked()

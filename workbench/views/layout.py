@@ -52,7 +52,8 @@ WORDS = """
 .box.info { border-color: #0072B2; box-shadow: inset 5px 0 0 #0072B2; }
 .next h2 { font-size: 1.3rem; font-weight: 500; margin: .2rem 0 .4rem; }
 code { font: .9rem/1.5 ui-monospace, monospace; background: #8883; border-radius: 4px; padding: .1rem .35rem; }
-pre { margin: .5rem 0 0; } pre code { display: inline-block; padding: .5rem .8rem; }
+pre { margin: .5rem 0 0; }
+pre code { display: inline-block; padding: .5rem .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 .strip { display: grid; grid-template-columns: repeat(auto-fill, minmax(190px, 1fr)); gap: .8rem; }
 figure { margin: 0; border: 1px solid #8885; border-radius: 8px; overflow: hidden; }
 figure img { display: block; width: 100%; aspect-ratio: 4 / 3; object-fit: contain; background: #8882; }

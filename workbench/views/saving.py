@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,8 @@ def write(path: Path, name: str, views: Mapping[str, View]) -> Path:
         parts.append(f'<section id="{page}"><h1>{layout.escape(layout.PAGES[page])}</h1>')
         parts += _markup(view.__panel__(), figures)
         parts.append("</section>")
-    script, places = components(figures) if figures else ("", {})
+    with _without_warning():
+        script, places = components(figures) if figures else ("", {})
     body = "".join(places.get(part, part) for part in parts)
     links = "".join(f'<a href="#{page}">{layout.escape(layout.PAGES[page])}</a>' for page in views)
     when = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -39,6 +42,18 @@ def write(path: Path, name: str, views: Mapping[str, View]) -> Path:
     )
     path.write_text(text, "utf-8")
     return path
+
+
+@contextlib.contextmanager
+def _without_warning() -> Iterator[None]:
+    """Let Bokeh keep to itself that a file has no server: what needs one is left out, and figures can be hovered and saved."""
+    log = logging.getLogger("bokeh.embed.util")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _library() -> str:
