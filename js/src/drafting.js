@@ -22,6 +22,7 @@ export class Drafting {
     this.asked = null; // prompt under way
     this.again = false; // the prompts changed meanwhile
     this.live = null; // header of the last answer
+    this.gone = null; // the new drawing whose every stroke was undone
     this.image = document.createElement("canvas");
     this.painted = -1;
   }
@@ -49,6 +50,8 @@ export class Drafting {
     const { app } = this;
     const { width, height } = app.session;
     const label = mask?.label || app.label;
+    this.gone = null;
+    app.say(""); // what was said before
     app.draft = new Draft(width, height, { mode, mask, label });
     this.live = null;
     this.changed();
@@ -140,15 +143,28 @@ export class Drafting {
   }
 
   redo() {
-    const { draft } = this.app;
+    const draft = this.app.draft ?? this.undone;
     if (!draft?.redo()) return false;
+    this.app.draft = draft;
     this.#afterTurn(draft);
     return true;
   }
 
+  /** A drawing that was undone to nothing, as long as it is what was undone last. @returns {import("./draft.js").Draft|null} */
+  get undone() {
+    const { token, last, draft } = this.gone ?? {};
+    const { view, gestures } = this.app.session;
+    return draft && token === view.token && last === gestures.last?.gesture ? draft : null;
+  }
+
   /** An answer that was still under way belonged to other prompts. */
   #afterTurn(draft) {
-    if (!draft.begun && draft.mode === "new") this.app.draft = null;
+    const { view, gestures } = this.app.session;
+    this.gone = null;
+    if (!draft.begun && draft.mode === "new") {
+      this.app.draft = null;
+      this.gone = { draft, token: view.token, last: gestures.last?.gesture };
+    }
     this.changed();
   }
 

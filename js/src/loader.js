@@ -120,7 +120,7 @@ export class Loader {
     const kind = free ? "wb-button wb-main" : "wb-button";
     const again = h("button", { type: "button", class: kind, onclick: () => app.actions.open("next") }, h("span", { text: free ? "Open the next image" : "Look again" }));
     const words = view.message || "Nothing left to review.";
-    const advice = held ? "They are free again once they are left. This page keeps looking, and says so here." : "Images that are added later are found by looking again.";
+    const advice = held ? "An image is free again once it is left. This page keeps looking, and says so here." : "Images that are added later are found by looking again.";
     app.empty.replaceChildren(h("div", { class: "wb-empty-title", text: words }), h("p", { text: free ? "" : advice }), again);
     if (held) this.looks = setInterval(() => document.hidden || app.post.send("refresh"), LOOK_MS);
     app.empty.hidden = false;

@@ -204,6 +204,17 @@ def test_brush__a_stroke_without_length_is_a_disc_and_one_outside_is_nothing(ann
     assert rle.area([drawn["rle"].encode()], (900, 1200))[0] == pytest.approx(12**2 * 3.14, rel=0.05)
 
 
+def test_brush__a_first_stroke_that_was_undone_can_be_done_again(annotator):
+    annotator.open().press("n", "a", "b")
+    annotator.drag((300, 300), (420, 300))
+    annotator.press("Control+z")
+    assert annotator.state("draft") == ""
+    annotator.press("Control+z", "Control+Shift+Z", "Control+Shift+Z")  # the verdict, then the stroke
+    assert annotator.state("draft") == "new"
+    annotator.press("Enter")
+    assert [m["kind"] for m in annotator.journal(4)] == ["verdict", "undo", "redo", "draw"]
+
+
 def test_brush__strokes_eraser_sizes_and_undo_within(annotator):
     annotator.open().press("b", "]", "[")
     annotator.drag((300, 300), (420, 300))

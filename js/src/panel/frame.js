@@ -98,7 +98,7 @@ export class Frame {
     this.size.value = String(Math.log(app.brush_px));
     setText(this.sizeText, `${Math.round(app.brush_px)} px`);
     this.undo.disabled = !app.draft && !gestures.last;
-    this.redo.disabled = !app.draft && !gestures.next;
+    this.redo.disabled = !app.draft && !gestures.next && !app.drafting.undone;
     setText(this.completing[1].firstChild, app.draft ? "Save mask" : "Complete");
     this.verdicts[3].hidden = app.session.audit; // each mask is judged on its own there
     for (const button of this.verdicts.slice(0, 2)) button.disabled = !app.selected || Boolean(app.draft);

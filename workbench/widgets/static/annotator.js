@@ -1692,6 +1692,7 @@ var Drafting = class {
     this.asked = null;
     this.again = false;
     this.live = null;
+    this.gone = null;
     this.image = document.createElement("canvas");
     this.painted = -1;
   }
@@ -1715,6 +1716,8 @@ var Drafting = class {
     const { app } = this;
     const { width, height } = app.session;
     const label = mask?.label || app.label;
+    this.gone = null;
+    app.say("");
     app.draft = new Draft(width, height, { mode, mask, label });
     this.live = null;
     this.changed();
@@ -1798,14 +1801,26 @@ var Drafting = class {
     return true;
   }
   redo() {
-    const { draft } = this.app;
+    const draft = this.app.draft ?? this.undone;
     if (!draft?.redo()) return false;
+    this.app.draft = draft;
     this.#afterTurn(draft);
     return true;
   }
+  /** A drawing that was undone to nothing, as long as it is what was undone last. @returns {import("./draft.js").Draft|null} */
+  get undone() {
+    const { token, last, draft } = this.gone ?? {};
+    const { view, gestures } = this.app.session;
+    return draft && token === view.token && last === gestures.last?.gesture ? draft : null;
+  }
   /** An answer that was still under way belonged to other prompts. */
   #afterTurn(draft) {
-    if (!draft.begun && draft.mode === "new") this.app.draft = null;
+    const { view, gestures } = this.app.session;
+    this.gone = null;
+    if (!draft.begun && draft.mode === "new") {
+      this.app.draft = null;
+      this.gone = { draft, token: view.token, last: gestures.last?.gesture };
+    }
     this.changed();
   }
   /** @param {boolean} whole false while a stroke is under way: only the pixels are drawn */
@@ -2076,7 +2091,7 @@ var Loader = class {
     const kind = free ? "wb-button wb-main" : "wb-button";
     const again = h("button", { type: "button", class: kind, onclick: () => app.actions.open("next") }, h("span", { text: free ? "Open the next image" : "Look again" }));
     const words2 = view.message || "Nothing left to review.";
-    const advice = held ? "They are free again once they are left. This page keeps looking, and says so here." : "Images that are added later are found by looking again.";
+    const advice = held ? "An image is free again once it is left. This page keeps looking, and says so here." : "Images that are added later are found by looking again.";
     app.empty.replaceChildren(h("div", { class: "wb-empty-title", text: words2 }), h("p", { text: free ? "" : advice }), again);
     if (held) this.looks = setInterval(() => document.hidden || app.post.send("refresh"), LOOK_MS);
     app.empty.hidden = false;
@@ -2362,7 +2377,7 @@ var Frame = class {
     this.size.value = String(Math.log(app.brush_px));
     setText(this.sizeText, `${Math.round(app.brush_px)} px`);
     this.undo.disabled = !app.draft && !gestures.last;
-    this.redo.disabled = !app.draft && !gestures.next;
+    this.redo.disabled = !app.draft && !gestures.next && !app.drafting.undone;
     setText(this.completing[1].firstChild, app.draft ? "Save mask" : "Complete");
     this.verdicts[3].hidden = app.session.audit;
     for (const button of this.verdicts.slice(0, 2)) button.disabled = !app.selected || Boolean(app.draft);
