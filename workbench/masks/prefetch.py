@@ -13,7 +13,8 @@ from numba.extending import intrinsic
 
 def _prefetch(typing_context: Any, array: Any, index: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = cgutils.create_struct_proxy(array)(context, builder, value=args[0]).data
+        proxy: Any = cgutils.create_struct_proxy(array)  # type: ignore[no-untyped-call]
+        data = proxy(context, builder, value=args[0]).data
         byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
         place = builder.bitcast(builder.gep(data, [args[1]]), byte)
         kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])

@@ -19,7 +19,7 @@ document.cookie = `{COOKIE}=${{theme}}; path=${{folder}}; max-age=31536000; same
 def take_kept() -> None:
     """Make the page that is being built dark where the last one was left dark; `?theme=` in its address goes before."""
     if "theme" not in pn.state.session_args and pn.state.cookies.get(COOKIE) == "dark":
-        pn.config.theme = "dark"
+        pn.config.theme = "dark"  # type: ignore[misc]  # of this session: Panel takes it in __setattr__
 
 
 def keep(page: Any) -> None:
