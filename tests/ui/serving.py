@@ -34,10 +34,27 @@ class Server:
 @contextmanager
 def dashboard(project: Path, log: Path, *options: str, config: Path | None = None) -> Iterator[Server]:
     """Run `workbench dashboard` until the block ends."""
-    command = [sys.executable, "-m", "workbench.cli", "dashboard", str(project), *options]
+    command = ["-m", "workbench.cli", "dashboard", str(project), *options]
+    with _running(command, log, config) as server:
+        yield server
+
+
+@contextmanager
+def panel_serve(project: Path, log: Path) -> Iterator[Server]:
+    """Run `panel serve` on the files of `dashboards/`, as their README says, until the block ends."""
+    files = [str(path) for path in sorted((ROOT / "dashboards").glob("*.py"))]
+    command = ["-m", "panel", "serve", *files, "--index", "cycles", "--port", "0", "--args", str(project)]
+    with _running(command, log, None) as server:
+        yield server
+
+
+@contextmanager
+def _running(command: list[str], log: Path, config: Path | None) -> Iterator[Server]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": str(config or log.parent)}
     with log.open("w") as out:
-        process = subprocess.Popen(command, cwd=log.parent, env=environment, stdout=out, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            [sys.executable, *command], cwd=log.parent, env=environment, stdout=out, stderr=subprocess.STDOUT
+        )
     try:
         url = _address(process, log)
         yield Server(process, url, log)

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # tests are imported by path
 
 from disc_project import disc_project
 from made_projects import made_project, review, two_domains, write_pictures
-from serving import Watched, dashboard
+from serving import Watched, dashboard, panel_serve
 from ui import drawn_project as scenes
 from ui.pages import AnnotatorPage
 
@@ -83,6 +83,17 @@ def test_page__of_a_small_project_is_clean(small, page, name):
     watched.open(name, until=SHOWN[name])
     page.wait_for_load_state("networkidle")
     watched.is_clean()
+
+
+def test_panel_serve__shows_every_page_of_the_folder(tmp_path, page):
+    made_project(tmp_path, images=3, rows=20, name="served by Panel").close()
+    with panel_serve(tmp_path / "project", tmp_path / "log.txt") as server:
+        for name in PAGES:
+            watched = Watched(page, server)
+            watched.open(name, until=SHOWN[name])
+            watched.is_clean()
+        page.goto(server.url)
+        page.get_by_text(SHOWN["cycles"]).first.wait_for()
 
 
 def test_page__can_be_read_before_its_scripts_have_come(small, page):
