@@ -37,7 +37,8 @@ def overlapping(
     >>> overlapping([b"22", b"04"], [b"04"], (2, 2), threshold=0.5)
     (array([1]), array([0]), array([1.]))
     """
-    return _measured(a, b, size_hw, threshold, kind, _candidates(a, b, size_hw, threshold, kind))
+    candidates = _candidates(_extents(a, size_hw), _extents(b, size_hw), threshold, kind)
+    return _measured(a, b, size_hw, threshold, kind, candidates)
 
 
 def overlapping_within(
@@ -48,23 +49,30 @@ def overlapping_within(
     >>> overlapping_within([b"22", b"04", b"04"], (2, 2), threshold=0.5)
     (array([1]), array([2]), array([1.]))
     """
-    i, j = _candidates(rles, rles, size_hw, threshold, kind)
+    extents = _extents(rles, size_hw)
+    i, j = _candidates(extents, extents, threshold, kind)
     once = i < j
     return _measured(rles, rles, size_hw, threshold, kind, (i[once], j[once]))
 
 
+def _extents(rles: Sequence[bytes], size_hw: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return boxes (N, 4) and areas (N,) of masks."""
+    return rle.to_boxes(rles, size_hw).astype(np.int64), rle.area(rles, size_hw)
+
+
 def _candidates(
-    a: Sequence[bytes], b: Sequence[bytes], size_hw: tuple[int, int], threshold: float, kind: str
+    a: tuple[NDArray[np.int64], NDArray[np.int64]],
+    b: tuple[NDArray[np.int64], NDArray[np.int64]],
+    threshold: float,
+    kind: str,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs whose boxes and areas allow an overlap above the threshold: no other pair can have one."""
-    none = np.zeros(0, dtype=np.int64)
-    if not len(a) or not len(b):
-        return none, none
-    boxes_a, boxes_b = rle.to_boxes(a, size_hw).astype(np.int64), rle.to_boxes(b, size_hw).astype(np.int64)
-    areas_a, areas_b = rle.area(a, size_hw), rle.area(b, size_hw)
+    """Pairs whose boxes and areas, as `_extents` returns them, allow an overlap above the threshold: no other can have one."""
+    (boxes_a, areas_a), (boxes_b, areas_b) = a, b
+    if not len(areas_a) or not len(areas_b):
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     found = []
-    step = max(1, _BLOCK // len(b))
-    for start in range(0, len(a), step):
+    step = max(1, _BLOCK // len(areas_b))
+    for start in range(0, len(areas_a), step):
         boxes, areas = boxes_a[start : start + step, None], areas_a[start : start + step, None]
         sides = np.minimum(boxes[..., 2:], boxes_b[:, 2:]) - np.maximum(boxes[..., :2], boxes_b[:, :2])
         shared = np.maximum(sides, 0).prod(axis=-1)
