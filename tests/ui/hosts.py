@@ -95,6 +95,16 @@ def jupyter(app: str, folder: Path) -> contextlib.AbstractContextManager[str]:
     return serving(command, f"http://127.0.0.1:{port}", folder)
 
 
+def review(project: Path, annotator: str, folder: Path) -> contextlib.AbstractContextManager[str]:
+    """Run `workbench review` as it is, but for what the tests' pages need; settings and output lie in `folder`."""
+    port = free_port()
+    allowed = {"ServerApp": {"allow_root": True}, "LabApp": {"expose_app_in_browser": True}}
+    (folder / "config").mkdir(parents=True, exist_ok=True)
+    (folder / "config" / "jupyter_lab_config.json").write_text(json.dumps(allowed))
+    command = [sys.executable, "-m", "workbench.cli", "review", str(project), "--annotator", annotator]
+    return serving([*command, "--port", str(port), "--no-browser"], f"http://127.0.0.1:{port}", folder)
+
+
 def marimo(file: Path) -> contextlib.AbstractContextManager[str]:
     """Serve one marimo notebook as an app."""
     port = free_port()

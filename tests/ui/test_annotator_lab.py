@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from ui import drawn_project as scenes
+from ui import hosts as serving
+from ui.conftest import run_all, shut_down
+from ui.pages import AnnotatorPage, Watch
 
 from workbench.masks import rle
 
@@ -193,3 +198,23 @@ def test_complete__asks_about_the_region_without_masks(open_lab, project):
     page.press("k", "1")
     page.until(lambda: page.data("image") == "3-fluorescence.png", what="the next image after a skip")
     assert project.reviewed()["status"].tolist() == ["complete", "skipped"]
+
+
+def test_review_command__opens_jupyterlab_with_the_annotator_ready(project_path, project, new_context, tmp_path):
+    with serving.review(project_path, "Eve", tmp_path / "lab") as url:
+        said = (tmp_path / "lab" / "server.log").read_text("utf-8", errors="replace")
+        address = re.search(rf"{re.escape(url)}/lab/\S+token=\w+", said)
+        assert address, said
+        browser_page = new_context().new_page()
+        watch = Watch(browser_page)
+        browser_page.goto(address[0])
+        run_all(browser_page)
+        page = AnnotatorPage(browser_page).wait()
+        page.focus()
+        page.press("n", "a")
+        page.settle()
+        shut_down(browser_page)
+    watch.check()
+    journal = project.journal()
+    assert journal["annotator"].tolist() == ["Eve"] * len(journal)
+    assert "verdict" in journal["kind"].tolist()

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from workbench.images import safe_name
 
@@ -124,6 +125,8 @@ def _cell_id(text: str) -> str:
 def lab_command(notebook: Path, port: int | None, browser: bool) -> list[str]:
     """Return the command that serves a notebook in JupyterLab on this machine only, asking no other host for news."""
     command = [sys.executable, "-m", "jupyterlab", str(notebook), "--ServerApp.ip=127.0.0.1"]
+    # the address that is printed leads to the notebook too; its folder is the server's root
+    command.append(f"--LabApp.default_url=/lab/tree/{quote(notebook.name)}")
     command.append("--LabApp.news_url=None")
     command.append("--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate")
     if port is not None:
