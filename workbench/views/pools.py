@@ -191,10 +191,11 @@ class _Labelled:
         given, (order, cuts) = pooled.pool.rows, pooled.rows_by_image
         images: list[ComparedImage] = []
         compared = [np.zeros(0, np.int64)]
-        for image_id, rows in self._rows.items():
+        # asked for at once: one by one, each is looked for among all images of the project
+        truth = self._project._truth(list(self._rows))
+        for (image_id, rows), true in zip(self._rows.items(), truth, strict=True):
             m = place.get(image_id)
             mine = order[:0] if m is None else np.sort(order[cuts[m] : cuts[m + 1]])
-            (true,) = self._project._truth(image_id)
             own = rows if m is None else rows.select(given[mine] - pooled.starts[m])
             images.append(compare_image(image_id, own, TrueImage.of(true.masks, true.crowd), pooled.floors))
             compared.append(mine)
