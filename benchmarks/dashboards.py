@@ -35,7 +35,9 @@ CYCLES = "Where the campaign stands"
 _COUNTED = "auto-accepted"
 # in the page: the slider's model, the pane of counts and the source of the heat map, found once
 _FIND = """() => {
-  const doc = Bokeh.documents[0], all = [...doc._all_models.values()]
+  const doc = window.Bokeh?.documents?.[0]  // the words are there before it
+  if (!doc) return false
+  const all = [...doc._all_models.values()]
   const slider = all.find(m => m.data && String(m.data.label || "").startsWith("predicted IoU, accepted"))
   const counts = all.find(m => typeof m.text === "string" && m.text.includes("auto-accepted"))
   const image = all.find(m => m.type === "GlyphRenderer" && m.glyph && /^Image/.test(m.glyph.type))
