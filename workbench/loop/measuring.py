@@ -17,7 +17,7 @@ from workbench.loop.labelling import Truths, candidates
 from workbench.loop.metrics import METRICS, Comparison, Point, compare_image, measure
 from workbench.review.state import ImageReview
 from workbench.tables.figures import Interval
-from workbench.tables.intervals import bootstrap, bootstrap_many, difference
+from workbench.tables.intervals import bootstrap, bootstrap_many, difference_many
 from workbench.tables.proposals import Proposals
 from workbench.triage.rules import triage
 
@@ -174,13 +174,19 @@ def changes(now: Counts, before: Counts) -> dict[str, Interval]:
     both = [(k, place[image]) for k, image in enumerate(now.images) if image in place]
     if not both:
         return {}
-    found = {}
+    here, there = (np.array(rows) for rows in zip(*both, strict=True))
+    alike: dict[bytes, list[tuple[str, list[NDArray[np.float64]]]]] = {}
     for name in now.figures:
         if name in before.figures:
-            a = [_numbers(column)[[k for k, _ in both]] for column in now.figures[name]]
-            b = [_numbers(column)[[k for _, k in both]] for column in before.figures[name]]
-            found[name] = difference((a[0], a[1]), (b[0], b[1]), np.random.default_rng(0))
-    return found
+            sides = [_numbers(c)[here] for c in now.figures[name]] + [_numbers(c)[there] for c in before.figures[name]]
+            known = ~np.isnan(sides).any(axis=0)
+            alike.setdefault(known.tobytes(), []).append((name, sides))
+    found = {}
+    for figures in alike.values():  # of the same images: drawn anew once for all
+        a, per_a, b, per_b = (np.stack(column) for column in zip(*(sides for _, sides in figures), strict=True))
+        intervals = difference_many((a, per_a), (b, per_b), np.random.default_rng(0))
+        found.update({name: intervals.interval(k) for k, (name, _) in enumerate(figures)})
+    return {name: found[name] for name in now.figures if name in found}
 
 
 def _numbers(values: Sequence[float | None]) -> NDArray[np.float64]:
