@@ -252,8 +252,8 @@ def _edges_of(pooled: Pooled, name: str, bins: int) -> NDArray[np.float64]:
 def edges(values: NDArray[np.float32], bins: int) -> NDArray[np.float64]:
     """Return edges of equal bins over the middle 99.8 % of values, from 0 at least, to two decimals outward and up to 1.
 
-    [0, 1] for none. A few values far off (a jitter stability of −3) must not press all others into one bin; and a threshold must be seen
-    that all scores lie below.
+    [0, 1] for none. A few values far off (a jitter stability of −3) must not press all others into one bin; and a
+    threshold must be seen that all scores lie below.
     """
     finite = values[np.isfinite(values)] if len(values) < 200_000 else values[:: len(values) // 100_000]
     finite = finite[np.isfinite(finite)]
