@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import stub_sam
+from made_once import made_once
 
 import workbench as wb
 from workbench.config import TriageConfig
@@ -54,6 +55,12 @@ def install(monkeypatch, function=propose):
 
 def make(folder, n=3, **settings):
     """Return a project of n images, proposed and triaged, with annotators a, b and the senior s."""
+    if settings:  # a database that is not in the folder cannot be copied with it
+        return _make(folder, n, None, **settings)
+    return made_once(folder, "p.wb", _make, n, sys.modules["workbench.propose.run"].function)
+
+
+def _make(folder, n, _function, **settings):
     images = stub_sam.write_images(folder / "images", n, SIZE)
     project = wb.Project.create(folder / "p.wb", images=str(images / "*.png"), **settings)
     project.propose(stub_sam.StubSam(), stub_sam.PLAIN, progress=False)

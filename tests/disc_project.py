@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from made_once import made_once
 from PIL import Image
 
 from workbench.masks import rle
@@ -33,6 +34,10 @@ def truth_of(name: str, seed: int, count: int = 3) -> Proposals:
 
 def disc_project(folder, images: int = 6, roles=(1.0, 0.0, 0.0), empty: int = 0) -> Project:
     """Make a project of images of three discs with truth, the first `empty` of them without any."""
+    return made_once(folder, "p.wb", _make, images, tuple(roles), empty)
+
+
+def _make(folder, images: int, roles: tuple[float, float, float], empty: int) -> Project:
     (folder / "images").mkdir(parents=True)
     truth = []
     for i in range(images):

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import stub_sam
+from made_once import made_once
 from PIL import Image
 
 import workbench as wb
@@ -61,9 +62,14 @@ def truth_of(image, image_id, always=None):
     return table(blocks(cells, np.where(right, 6, 2)), image_id)
 
 
-def make(folder, monkeypatch, n=60, roles=(0.0, 0.6, 0.4), always=None, truth=True):
+def make(folder, monkeypatch, n=60, roles=(0.0, 0.6, 0.4), always=None, truth=True, calibrated=False):
     """Return a project of n images in two domains, proposed and triaged, with truth."""
     monkeypatch.setitem(sys.modules, "workbench.propose.run", stub_sam.stage(propose))
+    drawing = drawn, propose, truth_of  # tests put others in their place
+    return made_once(folder, "p.wb", _make, drawing, n, roles, always, truth, calibrated)
+
+
+def _make(folder, _drawing, n, roles, always, truth, calibrated):
     rng = np.random.default_rng(0)
     for k in range(n):
         path = folder / "images" / ("red" if k % 2 else "blue") / f"{k:03}.png"
@@ -74,6 +80,8 @@ def make(folder, monkeypatch, n=60, roles=(0.0, 0.6, 0.4), always=None, truth=Tr
     project.triage(PLAIN)
     if truth:
         add_truth(project, always)
+    if calibrated:
+        project.calibrate(draws=20)
     return project
 
 

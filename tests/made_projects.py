@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from made_once import made_once
 from PIL import Image
 
 import workbench as wb
@@ -64,6 +65,10 @@ def made_project(
     name: str = "",
 ) -> wb.Project:
     """Return a project with proposals and, where asked, true masks on every second image."""
+    return made_once(folder, "project", _made_project, images, rows, seed, truth, triaged, name)
+
+
+def _made_project(folder: Path, images: int, rows: int, seed: int, truth: bool, triaged: bool, name: str) -> wb.Project:
     pictures = write_pictures(folder / "pictures", images, seed)
     project = wb.Project.create(folder / "project", images=str(pictures), name=name or None)
     fill(project, rows, seed, truth)
@@ -125,6 +130,10 @@ def review(project: wb.Project, images: int, annotator: str = "ann", auditor: st
 
 def two_domains(folder: Path, images: int = 120) -> wb.Project:
     """A project whose calibration images lie in two folders."""
+    return made_once(folder, "project", _two_domains, images)
+
+
+def _two_domains(folder: Path, images: int) -> wb.Project:
     pictures = write_pictures(folder / "pictures", images, 3)
     for number, file in enumerate(sorted(pictures.iterdir())):
         place = pictures / ("left" if number % 2 else "right")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import judged
@@ -29,6 +30,19 @@ def project(tmp_path, monkeypatch):
         yield made
 
 
+@pytest.fixture
+def calibrated(tmp_path, monkeypatch):
+    """The project, calibrated."""
+    with judged.make(tmp_path, monkeypatch, calibrated=True) as made:
+        yield made
+
+
+@pytest.fixture
+def few_draws(monkeypatch):
+    """Have the command line draw as few bootstrap samples as the other tests."""
+    monkeypatch.setattr(wb.Project, "calibrate", functools.partialmethod(wb.Project.calibrate, draws=20))
+
+
 def of_role(project, role):
     frame = project.images()
     return frame["image_id"][frame["role"] == role].tolist()
@@ -51,8 +65,8 @@ def test_calibrate__before_and_after_are_kept_and_read_back(project):
     assert not set(found.images) & set(of_role(project, "test"))
 
 
-def test_calibrate__verifier_is_reported_and_not_used_where_it_says_no_more(project):
-    found = project.calibrate(draws=50)
+def test_calibrate__verifier_is_reported_and_not_used_where_it_says_no_more(calibrated):
+    found = calibrated.calibration()
     assert not found.good.useful
     assert found.good.baseline_auroc == pytest.approx(found.good.auroc, abs=0.1)
     assert found.complete.question == "is this image complete?"
@@ -83,20 +97,18 @@ def test_calibrate__without_truth_or_proposals_says_what_to_do(tmp_path, monkeyp
         assert not project.gate().open
 
 
-def test_records__are_never_changed(project):
-    project.calibrate(draws=20)
+def test_records__are_never_changed(calibrated):
     for change in (sa.update(calibration_records).values(model_id="x"), sa.delete(calibration_records)):
-        with pytest.raises(sa.exc.IntegrityError, match="append-only"), project.catalog.write() as connection:
+        with pytest.raises(sa.exc.IntegrityError, match="append-only"), calibrated.catalog.write() as connection:
             connection.execute(change)
-    assert project.calibration_records()["kind"].tolist() == ["calibration"]
+    assert calibrated.calibration_records()["kind"].tolist() == ["calibration"]
 
 
 # ---- certify ----------------------------------------------------------------------------------------------------------
 
 
 def test_certify__pool_is_certified_by_masks_drawn_from_it(tmp_path, monkeypatch):
-    with judged.make(tmp_path, monkeypatch, n=80) as project:
-        project.calibrate(draws=20)
+    with judged.make(tmp_path, monkeypatch, n=80, calibrated=True) as project:
         both = project.certify(alpha=0.2, labels=200)
         assert both.unlabelled == 0
         assert both.drawn == 200
@@ -119,8 +131,7 @@ def test_certify__pool_is_certified_by_masks_drawn_from_it(tmp_path, monkeypatch
 
 
 def test_certify__masks_without_a_label_are_asked_for(tmp_path, monkeypatch):
-    with judged.make(tmp_path, monkeypatch, n=30) as project:
-        project.calibrate(draws=20)
+    with judged.make(tmp_path, monkeypatch, n=30, calibrated=True) as project:
         some = project.images()["image_id"].tolist()
         with project.catalog.write() as connection:  # as if only calibration images had truth
             keep = set(of_role(project, "calibration"))
@@ -146,10 +157,9 @@ def test_certify__needs_a_calibration(project):
 # ---- gate -------------------------------------------------------------------------------------------------------------
 
 
-def test_gate__figures_are_of_test_images(project):
-    project.calibrate(draws=20)
-    report = project.gate()
-    rows = label(project, of_role(project, "test"))
+def test_gate__figures_are_of_test_images(calibrated):
+    report = calibrated.gate()
+    rows = label(calibrated, of_role(calibrated, "test"))
     assert report["auto_accept_rate"].value == pytest.approx(rows.auto.mean())
     assert report["auto_accept_rate"].verdict == "fail"
     assert report["domains"].n == 2
@@ -235,29 +245,28 @@ def test_annotate__a_verification_that_says_nothing_is_refused(project, given, w
     assert "annotation" not in project.calibration_records()["kind"].tolist()
 
 
-def test_annotate__override_is_kept_and_a_sample_verifies(project):
-    project.calibrate(draws=20)
-    found = project.annotate_automatically(override="a trial", sample=50)
+def test_annotate__override_is_kept_and_a_sample_verifies(calibrated):
+    found = calibrated.annotate_automatically(override="a trial", sample=50)
     assert not found.gate_open
     assert len(found.sample) == found.verified.drawn == 50
     assert found.verified.labelled == 50
     wrong = found.verified.wrong / 50
     assert wrong < found.verified.bound < wrong + 0.2
     assert "a trial" in str(found)
-    kept = project.calibration_records().iloc[-1]
+    kept = calibrated.calibration_records().iloc[-1]
     assert kept["kind"] == "annotation"
     assert kept["settings"]["override"] == "a trial"
-    gates = project.calibration_records().query("kind == 'gate'")
+    gates = calibrated.calibration_records().query("kind == 'gate'")
     assert kept["settings"]["gate"] == kept["result"]["gate"] == gates["id"].iloc[-1]
     assert kept["result"]["shut_by"] == gates["result"].iloc[-1]["shut_by"]
     assert any(words.startswith("fail auto_accept_rate") for words in kept["result"]["shut_by"])
-    assert str(project.verify_annotation()) == str(found.verified)
-    assert len(found.masks) == len(project.proposals(outcome="auto_accepted"))
+    assert str(calibrated.verify_annotation()) == str(found.verified)
+    assert len(found.masks) == len(calibrated.proposals(outcome="auto_accepted"))
 
 
 def test_annotate__certified_threshold_is_used_when_there_is_one(tmp_path, monkeypatch):
-    with judged.make(tmp_path, monkeypatch, n=80) as project:
-        calibration = project.calibrate(draws=20)
+    with judged.make(tmp_path, monkeypatch, n=80, calibrated=True) as project:
+        calibration = project.calibration()
         both = project.certify(alpha=0.2, labels=200)
         found = project.annotate_automatically(override="a trial")
         assert "certified for images to come" in found.rule
@@ -277,8 +286,7 @@ def test_annotate__certificate_of_a_pool_is_for_all_of_it_and_nothing_else(tmp_p
     monkeypatch.setattr(
         certification, "of_images", lambda *given: dataclasses.replace(refused(*given), granted=False, note="none")
     )
-    with judged.make(tmp_path, monkeypatch, n=80) as project:
-        project.calibrate(draws=20)
+    with judged.make(tmp_path, monkeypatch, n=80, calibrated=True) as project:
         assert project.certify(alpha=0.2, labels=200).pool.granted
         ids = project.images()["image_id"].tolist()
         assert "certified for this pool" in project.annotate_automatically(override="a trial", sample=5).rule
@@ -325,7 +333,7 @@ def run(*words):
     return CliRunner().invoke(app, list(map(str, words)))
 
 
-def test_cli__calibrate_gate_annotate(project, tmp_path):
+def test_cli__calibrate_gate_annotate(project, tmp_path, few_draws):
     folder = project.path
     answer = run("calibrate", folder, "--json")
     assert answer.exit_code == 0, answer.output
@@ -346,7 +354,7 @@ def test_cli__calibrate_gate_annotate(project, tmp_path):
     assert len(json.loads(file.read_text())["annotations"]) == json.loads(answer.output)["masks"]
 
 
-def test_cli__tables_for_people_and_wrong_use(project):
+def test_cli__tables_for_people_and_wrong_use(project, few_draws):
     shown = run("calibrate", project.path).output
     table = project.calibration().after["smooth_ece"]
     words = f"smooth_ece {table.value:.3f} [{table.low:.3f}, {table.high:.3f}] (perfect {table.perfect:.3f})"
@@ -364,7 +372,7 @@ def test_cli__tables_for_people_and_wrong_use(project):
     assert "a trial" in run("annotate", project.path, "--override", "a trial").output
 
 
-def test_cli__certify_only_keeps_the_calibration_and_lists_what_to_label(tmp_path, monkeypatch):
+def test_cli__certify_only_keeps_the_calibration_and_lists_what_to_label(tmp_path, monkeypatch, few_draws):
     with judged.make(tmp_path, monkeypatch, n=30, roles=(0.0, 1.0, 0.0), truth=False) as project:
         assert run("calibrate", project.path, "--certify-only").exit_code == 2
         ids = project.images()["image_id"].tolist()
@@ -420,9 +428,9 @@ def above(project, certificate, calibration):
 def test_adopt_certificate__triage_accepts_what_was_certified_and_pool_and_sweep_replay_it(tmp_path, monkeypatch):
     from workbench.triage.pool import DistinctPool, ExactPool, PoolError
 
-    with judged.make(tmp_path, monkeypatch, n=80) as project:
+    with judged.make(tmp_path, monkeypatch, n=80, calibrated=True) as project:
         before = project.triage_config()
-        calibration = project.calibrate(draws=20)
+        calibration = project.calibration()
         both = project.certify(alpha=0.2, labels=200)
         expected = above(project, both.images, calibration)
         triage = project.adopt_certificate(author="ann")
@@ -465,8 +473,7 @@ def test_adopt_certificate__that_abstains_is_refused_with_the_labels_that_are_mi
 def test_adopt_certificate__of_a_pool_that_has_grown_is_refused(tmp_path, monkeypatch):
     from PIL import Image
 
-    with judged.make(tmp_path, monkeypatch, n=80) as project:
-        project.calibrate(draws=20)
+    with judged.make(tmp_path, monkeypatch, n=80, calibrated=True) as project:
         assert project.certify(alpha=0.2, labels=200).pool.granted
         project.adopt_certificate("pool")
         project.certify(alpha=0.2, labels=200)
@@ -506,29 +513,27 @@ def test_adopt_verifier__that_says_no_more_is_refused_unless_asked_for(project):
     assert swept["auto_accepted"].tolist() == [len(accepted & sure)]
 
 
-def test_adopt_verifier__that_beats_predicted_iou_needs_no_word(project, monkeypatch):
+def test_adopt_verifier__that_beats_predicted_iou_needs_no_word(calibrated, monkeypatch):
     import dataclasses
 
     from workbench.calibrate import verifier
 
-    project.calibrate(draws=20)
     real = verifier.Verification.from_dict
     better = classmethod(lambda _, values: dataclasses.replace(real(values), useful=True, low=0.01))
     monkeypatch.setattr(verifier.Verification, "from_dict", better)
-    project.adopt_verifier()
-    note = project.triages()["note"].iloc[-1]
+    calibrated.adopt_verifier()
+    note = calibrated.triages()["note"].iloc[-1]
     assert "beside predicted IoU" in note
     assert "although" not in note
 
 
-def test_triage__a_confidence_adopted_for_another_model_is_refused(project):
-    project.calibrate(draws=20)
-    project.adopt_verifier(anyway=True)
-    config = project.triage_config()
-    project.propose(stub_sam.StubSam("stub-2"), stub_sam.PLAIN, progress=False)
-    assert project.triage_config().confidence is None
+def test_triage__a_confidence_adopted_for_another_model_is_refused(calibrated):
+    calibrated.adopt_verifier(anyway=True)
+    config = calibrated.triage_config()
+    calibrated.propose(stub_sam.StubSam("stub-2"), stub_sam.PLAIN, progress=False)
+    assert calibrated.triage_config().confidence is None
     with pytest.raises(StoreError, match="masks of stub-1, these are of stub-2"):
-        project.triage(config)
+        calibrated.triage(config)
 
 
 def test_triage__a_confidence_of_no_record_is_refused(project):
@@ -538,7 +543,7 @@ def test_triage__a_confidence_of_no_record_is_refused(project):
         project.sweep({"confidence_model": [1]}, progress=False)
 
 
-def test_cli__adopt(project):
+def test_cli__adopt(project, few_draws):
     answer = run("calibrate", project.path, "--adopt", "verifier")
     assert answer.exit_code == 1
     assert "does not beat predicted IoU" in answer.stderr
@@ -627,7 +632,7 @@ def test_completeness__is_the_verifiers_where_it_beats_coverage(project, monkeyp
     assert isinstance(found, Calibration)
 
 
-def test_cli__embedding_loads_the_model_of_the_run(project, tmp_path, monkeypatch):
+def test_cli__embedding_loads_the_model_of_the_run(project, tmp_path, monkeypatch, few_draws):
     asked = []
 
     def load_sam(name, *, checkpoint, cache):
