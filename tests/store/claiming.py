@@ -1,24 +1,29 @@
-"""Claims images of a project and completes them until none is left; many of these run at once.
+"""Claims images of a project and completes them until none is left, by many processes at once.
 
-Arguments: the project's folder, the annotator. Prints the images it was given, one JSON list.
+Arguments: the project's folder, the annotators, a process each. Prints the images that each was given, one JSON list.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import sys
 import uuid
+from multiprocessing.synchronize import Barrier
 
 from workbench.project import Project
 from workbench.tables.events import ReviewEvent
 
 
-def main() -> None:
-    folder, name = sys.argv[1:3]
+def begin(barrier: Barrier) -> None:
+    global together
+    together = barrier
+
+
+def claim_all(folder: str, name: str) -> list[str]:
     with Project.open(folder) as project:
         queue, given = project.queue(), []
-        print("ready", flush=True)
-        sys.stdin.readline()  # all begin at once
+        together.wait(300)  # all begin at once
         while (claim := queue.claim(name)) is not None:
             given.append(claim.image_id)
             first = ReviewEvent(
@@ -27,7 +32,18 @@ def main() -> None:
             project.record(first, queue.renew(claim))
             (told,) = project.record(ReviewEvent(uuid.uuid4().hex, claim.image_id, "complete", annotator=name), claim)
             assert not told.stale
-        print(json.dumps(given), flush=True)
+    return given
+
+
+def main() -> None:
+    folder, *names = sys.argv[1:]
+    with Project.open(folder) as project:  # what is imported late is imported once
+        project.queue()
+    forking = multiprocessing.get_context("fork")
+    barrier = forking.Barrier(len(names))
+    with forking.Pool(len(names), begin, (barrier,)) as processes:
+        given = processes.starmap(claim_all, [(folder, name) for name in names], chunksize=1)
+    print(json.dumps(given))
 
 
 if __name__ == "__main__":
