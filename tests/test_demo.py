@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
-from workbench import demo
+from workbench import config, demo
 from workbench.cli import app
 from workbench.store.errors import StoreError
 
 
+@pytest.fixture
+def coarse(monkeypatch):
+    """The demo with all its images and steps, but smaller pictures, fewer points and two short cycles: minutes otherwise."""
+    fitted = config.preset("bundled")
+    few = replace(fitted, propose=fitted.propose.replace(points_per_side=8, jitter_prompts=2))
+    monkeypatch.setattr(demo, "preset", {"bundled": few}.get)
+    smaller = {"PHOTOGRAPH_PX": 160, "SCENE_PX": 160, "CYCLE_PX": 128, "CYCLE_POINTS": 6, "CYCLE_STEPS": 2}
+    smaller |= {"CYCLES": 2, "CYCLE_TRAIN": 1, "CYCLE_TEST": 2}
+    for name, value in smaller.items():
+        monkeypatch.setattr(demo, name, value)
+
+
 @pytest.mark.slow
-def test_demo__proposes_triages_and_shows(tmp_path):
+def test_demo__proposes_triages_and_shows(tmp_path, coarse):
     result = CliRunner().invoke(app, ["demo", str(tmp_path / "d"), "--no-serve", "--json"])
     assert result.exit_code == 0, result.output
     values = json.loads(result.stdout)

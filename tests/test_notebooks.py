@@ -16,6 +16,13 @@ CONCLUSIONS = {
         r"Points that these images do not tell from it by recall: \d+ of 14",
     ]
 }
+# fewer points and steps than the notebook has, which takes minutes; every cell and every cycle is run
+FEWER = {
+    "04-five-cycles": {
+        "points_per_side=16, jitter_prompts=4": "points_per_side=8, jitter_prompts=2",
+        "steps=12, check_every=12": "steps=3, check_every=3",
+    }
+}
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
 
@@ -32,7 +39,11 @@ def test_notebook__is_stored_without_output(path):
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebook__runs(path, tmp_path):
-    notebook = nbformat.read(path, as_version=4)
+    text = path.read_text("utf-8")
+    for written, fewer in FEWER.get(path.stem, {}).items():
+        assert text.count(written) == 1
+        text = text.replace(written, fewer)
+    notebook = nbformat.reads(text, as_version=4)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert not [o for o in outputs if o.output_type == "stream" and o.name == "stderr" and "Warning" in o.text]
