@@ -6,6 +6,7 @@ import ipaddress
 import os
 import shutil
 import socket
+from collections import Counter
 
 import pytest
 
@@ -17,15 +18,21 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 
 
 def pytest_collection_modifyitems(items):
-    """Run slow tests first and those of pages last, and try these again before they fail.
+    """Run slow tests first and those of pages last, large files before small, and try those of pages again.
 
     Servers and pages share the machine with whatever else runs there; and Playwright leaves an event loop running in
-    its thread, in which other tests could not start theirs.
+    its thread, in which other tests could not start theirs. A large file that begins last would run alone at the end.
     """
+    size = Counter(item.path for item in items)
     for item in items:
         if item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.flaky(reruns=2))
-    items.sort(key=lambda item: 2 if item.get_closest_marker("browser") else not item.get_closest_marker("slow"))
+
+    def turn(item):
+        last, slow = item.get_closest_marker("browser"), item.get_closest_marker("slow")
+        return 2 if last else not slow, -size[item.path]
+
+    items.sort(key=turn)
 
 
 @pytest.fixture(scope="session")
