@@ -25,6 +25,7 @@ from workbench.config import (
     propose_config,
     triage_config,
 )
+from workbench.settings import differences
 
 KINDS = [ProposeConfig, TriageConfig]
 NUMBERS = [
@@ -312,3 +313,14 @@ def test_settings__of_the_wrong_kind():
 def test_config__imports_nothing_heavy():
     code = "import sys, workbench.config; print(sorted({'numpy', 'pandas', 'torch', 'numba'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_differences__are_told_by_part():
+    before = {"train": {"steps": 12, "views": 2}, "pools": {"test": ["a", "b"], "train": ["c"]}, "model_id": "m"}
+    after = {"train": {"steps": None, "views": 2}, "pools": {"test": ["a", "d"], "train": ["c", "e"]}, "model_id": "m"}
+    assert differences(before, after) == [
+        "pools.test: 2 of them, now 2 others",
+        "pools.train: 1 of them, now 2",
+        "train.steps: 12, now off",
+    ]
+    assert differences(before, before) == []

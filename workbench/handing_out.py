@@ -16,7 +16,7 @@ from workbench.review.config import ReviewConfig
 from workbench.review.queue import Queue
 from workbench.review.state import ImageReview
 from workbench.shown import Shown
-from workbench.store import claims, journal, runs
+from workbench.store import campaigns, claims, journal, runs
 from workbench.store.claims import Scope
 from workbench.store.errors import StoreError
 from workbench.store.schema import images as images_table
@@ -66,10 +66,11 @@ class _Desk:
         self.shown, self.scope, self.claim_s = shown, scope, claim_s
 
     def refresh(self) -> None:
-        """Enter images that are new, and count outcomes by the latest triage where they are not counted yet."""
+        """Enter images that are new, see what a campaign waits for, and count outcomes of the latest triage."""
         catalog, version = self.shown.project.catalog, self.shown.latest()
         claims.enter(catalog)
-        self.scope = dataclasses.replace(self.scope, triage_id=version.triage_id)
+        first = () if self.scope.second or self.scope.strategy == "order" else campaigns.awaited(catalog).keys
+        self.scope = dataclasses.replace(self.scope, triage_id=version.triage_id, first=first)
         if version.run_id is None or version.triage_id is None:
             return
         todo = claims.uncounted(catalog, version.run_id, version.triage_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,6 +10,7 @@ from workbench.adopting import Adopting
 from workbench.config import Preset, ProposeConfig, TriageConfig, preset_for, propose_config, triage_config
 from workbench.loop import efficiency, teaching
 from workbench.loop.efficiency import STAGE1_S
+from workbench.settings import differences
 from workbench.store import campaigns, records, runs, versions
 from workbench.store.errors import StoreError
 from workbench.store.versions import LearnedFrom, ModelVersion
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from workbench.loop.varied import DiversityTable
     from workbench.sam.predict import Predictor
     from workbench.sam.segmenter import Segmenter
+
+log = logging.getLogger(__name__)
 
 
 class Looping(Adopting):
@@ -104,15 +108,19 @@ class Looping(Adopting):
                 if asked["cycle"][name] is None:
                     asked["cycle"][name] = max(int(name == "train"), len(pools[name]) // cycles)
             plan = {**asked, "model_id": first.model_id, "pools": pools}
+            self._tell_another(plan)
             campaign = campaigns.begin(self.catalog, digest, plan, first.model_id, pools["test"])
         return cycle.Campaigning(self, campaign, first, progress).run(cycles, _annotator(annotator))
 
     def cycles(self) -> CycleTable:
-        """Return the rows of the campaign that was begun last; none before the first."""
+        """Return the rows of the campaign that was begun last, and the images it waits for; none before the first."""
         from workbench.loop import cycle
 
         last = campaigns.find(self.catalog)
-        return CycleTable(()) if last is None else cycle.table(self.catalog, last)
+        if last is None:
+            return CycleTable(())
+        waits = campaigns.awaited(self.catalog)
+        return cycle.table(self.catalog, last, waits.images, waits.cycle)
 
     # ---- what a campaign came to ----------------------------------------------------------------------------------
 
@@ -185,6 +193,17 @@ class Looping(Adopting):
         from workbench.loop import orders
 
         return orders.compare(self.catalog, other.catalog)
+
+    def _tell_another(self, plan: Mapping[str, Any]) -> None:
+        """Say so where a campaign begins while another is not finished: a slip in the words would leave it lying."""
+        last = campaigns.find(self.catalog)
+        begun = campaigns.of_campaign(self.catalog, last.id) if last else []
+        if last is not None and begun and begun[-1].step != "done":
+            log.warning(
+                "run_cycles: other settings are another campaign, which begins now; the one before stands in cycle %d (%s) "
+                "and goes on when it is called in its own words. They differ in %s",
+                begun[-1].number, begun[-1].step, "; ".join(differences(last.settings, plan)),
+            )  # fmt: skip
 
     def _batches(self) -> dict[int, tuple[str, ...]]:
         """Return the ids of the images that each cycle of the last campaign had reviewed, by its number."""

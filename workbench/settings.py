@@ -132,6 +132,20 @@ class Settings:
         )
 
 
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return in words what differs between two mappings, of settings by part: "train.steps: 12, now 100"."""
+    found = []
+    for name in sorted({*before, *after}):
+        old, new = before.get(name), after.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += [f"{name}.{inner}" for inner in differences(old, new)]
+        elif isinstance(old, list) and isinstance(new, list) and old != new:
+            found.append(f"{name}: {len(old):,} of them, now {len(new):,}{' others' * (len(old) == len(new))}")
+        elif old != new:
+            found.append(f"{name}: {OFF if old is None else old}, now {OFF if new is None else new}")
+    return found
+
+
 def _range(metadata: Mapping[str, Any]) -> str:
     low, high = metadata["low"], metadata["high"]
     if low is None and high is None:

@@ -159,10 +159,52 @@ def test_run_cycles__people_are_awaited_and_it_goes_on_when_they_are_done(tmp_pa
         assert run(project, sam, 1, annotator="people").awaited == table.awaited
         claim_queue = project.queue(images=table.awaited)
         assert claim_queue.progress().images == 3
+        assert (project.cycles().awaited, project.cycles().cycle) == (table.awaited, 1)  # known in another session too
         Oracle(name="a person").annotate(project, table.awaited[:2], 1)
         assert run(project, sam, 1, annotator="people").awaited == table.awaited[2:]
+        assert project.cycles().awaited == table.awaited[2:]
         Oracle(name="a person").annotate(project, table.awaited[2:], 1)
+        assert not project.cycles().awaited
         assert [row.closing for row in run(project, sam, 1, annotator="people").rows] == [False, True]
+
+
+@pytest.mark.parametrize("strategy", ["flagged_first", "uncertain", "most_flagged"])
+def test_queue__hands_out_first_what_a_campaign_waits_for(tmp_path, sam, strategy):
+    with made(tmp_path) as project:
+        before = project.queue(strategy)
+        table = run(project, sam, 1, annotator="people")
+        project.add_annotator("a")
+        before.refresh()
+        for queue in (before, project.queue(strategy)):
+            claims = [queue.claim("a", window=str(k), resume=False) for k in range(4)]
+            assert {claim.image_id for claim in claims[:3]} == set(table.awaited)
+            assert claims[3].image_id not in table.awaited
+            for claim in claims:
+                assert queue.release(claim)
+        for image in table.awaited:
+            project.record(event("complete", image))
+        assert not project.cycles().awaited
+        assert project.queue(strategy).claim("a").image_id not in table.awaited
+
+
+def test_run_cycles__a_failed_image_is_not_awaited(tmp_path, sam):
+    with made(tmp_path) as project:
+        first = run(project, sam, 1, annotator="people").awaited
+    with disc_project(tmp_path / "other", images=9, empty=1) as project:
+        path = project.images().set_index("image_id")["path"][first[0]]
+        (tmp_path / "other" / "images" / path).write_bytes(b"no image")
+        assert run(project, sam, 1, annotator="people").awaited == first[1:]
+        assert project.cycles().awaited == first[1:]
+
+
+def test_run_cycles__another_campaign_while_one_waits_is_told(tmp_path, sam, caplog):
+    with made(tmp_path) as project:
+        run(project, sam, 1, annotator="people")
+        run(project, sam, 1, annotator="people")
+        assert not caplog.records
+        run(project, sam, 1, annotator="people", config=CycleConfig(train=3, calibration=1))
+        assert "stands in cycle 1 (review)" in caplog.text
+        assert "They differ in cycle.train: 2, now 3" in caplog.text
 
 
 def test_run_cycles__more_cycles_later_take_other_images(tmp_path, sam):

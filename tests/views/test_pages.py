@@ -183,6 +183,9 @@ def test_cycles__table_trends_and_the_seed_beside(tmp_path):
         view = apps.view("cycles", Campaign(tmp_path / "project"))
         assert "No cycles yet" in texts(view)
         read = view.read()
+        view.present(dataclasses.replace(read, cycles=CycleTable((), awaited=("an image",), cycle=1)))
+        assert "Cycle 1 waits for people" in texts(view)
+        assert "No cycles yet" not in texts(view)
         for rows in ((a_cycle(1, 0.4),), (a_cycle(1, 0.4), a_cycle(2, 0.6, closing=True))):
             view.present(dataclasses.replace(read, cycles=CycleTable(rows, awaited=("an image",), cycle=2)))
             shown = view.cycle_table[0][0].value

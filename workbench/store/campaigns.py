@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from workbench.store.catalog import Catalog, now
+from workbench.store.schema import images, run_images
 from workbench.store.schema.loop import campaigns, cycles
+from workbench.store.schema.review import review_images
 
 STEPS = ("propose", "triage", "review", "train", "evaluate", "register", "done")
 
@@ -79,6 +81,31 @@ def of_campaign(catalog: Catalog, campaign_id: int) -> list[Cycle]:
     with catalog.read() as connection:
         rows = connection.execute(query).mappings().all()
     return [Cycle(**{**row, "train": tuple(row["train"]), "calibration": tuple(row["calibration"])}) for row in rows]
+
+
+class Awaited(NamedTuple):
+    """What a campaign waits for: in which cycle, 0 for nothing, and ids and keys of the images that people have to finish."""
+
+    cycle: int = 0
+    images: tuple[str, ...] = ()
+    keys: tuple[int, ...] = ()
+
+
+def awaited(catalog: Catalog) -> Awaited:
+    """Return what the campaign that was begun last waits for; images that its run could not use are not among that."""
+    last = find(catalog)
+    waiting = [c for c in of_campaign(catalog, last.id) if c.step == "review" and not c.closing] if last else []
+    if not waiting:
+        return Awaited()
+    cycle = waiting[-1]
+    joined = images.join(run_images).outerjoin(review_images, review_images.c.image_key == images.c.key)
+    is_open = sa.func.coalesce(review_images.c.status, "open") == "open"
+    used = (run_images.c.run_id == cycle.state["run_id"]) & (run_images.c.status == "done")
+    with catalog.read() as connection:
+        query = sa.select(images.c.image_id, images.c.key).select_from(joined).where(is_open & used)
+        left = {str(row.image_id): int(row.key) for row in connection.execute(query)}
+    found = [image for image in (*cycle.train, *cycle.calibration) if image in left]
+    return Awaited(cycle.number if found else 0, tuple(found), tuple(left[image] for image in found))
 
 
 def add(

@@ -14,14 +14,7 @@ from workbench.store.catalog import Catalog
 from workbench.store.errors import StoreError
 from workbench.store.journal import Person
 from workbench.store.schema import images, run_images
-from workbench.store.schema.review import (
-    annotators,
-    audit_masks,
-    audits,
-    review_events,
-    review_images,
-    triage_images,
-)
+from workbench.store.schema.review import annotators, audit_masks, audits, review_events, review_images, triage_images
 from workbench.tables.events import Claim, Left, Progress
 
 STRATEGIES = ("flagged_first", "order", "uncertain", "most_flagged")
@@ -33,8 +26,8 @@ class Scope:
     """Which images a queue hands out, and in which order.
 
     triage_id : whose counts the order follows; None before there are any
-    keys : of the images; None for all
-    skipped, second : hand out skipped images again; hand out complete ones to a second annotator
+    keys, first : of the images, None for all; of those that come before the others, as a campaign waits for them
+    skipped, second : hand out skipped images again, or complete ones to a second annotator
     """
 
     strategy: str = "flagged_first"
@@ -42,6 +35,7 @@ class Scope:
     keys: tuple[int, ...] | None = None
     skipped: bool = False
     second: bool = False
+    first: tuple[int, ...] = ()
 
 
 def enter(catalog: Catalog) -> None:
@@ -232,19 +226,20 @@ def _taken_kind(by: Person, scope: Scope) -> sa.ColumnElement[Any]:
 
 
 def _order(scope: Scope, kind: sa.ColumnElement[str]) -> list[Any]:
-    turn = sa.case((kind == "flagged", 0), (kind == "audit", 1), else_=2)
+    awaited = [sa.case((_among(scope.first, "first"), 0), else_=1)] if scope.first else []
+    turn = [*awaited, sa.case((kind == "flagged", 0), (kind == "audit", 1), else_=2)]
     by_strategy: dict[str, list[Any]] = {
-        "flagged_first": [turn],
+        "flagged_first": turn,
         "order": [],
-        "uncertain": [turn, sa.func.coalesce(triage_images.c.doubt, 0.0).desc()],
-        "most_flagged": [turn, _flagged().desc()],
+        "uncertain": [*turn, sa.func.coalesce(triage_images.c.doubt, 0.0).desc()],
+        "most_flagged": [*turn, _flagged().desc()],
     }
     return [*by_strategy[scope.strategy], review_images.c.image_key]
 
 
-def _among(keys: Sequence[int]) -> sa.ColumnElement[bool]:
-    # written out as numbers: databases limit how many parameters a question has
-    return review_images.c.image_key.in_(sa.bindparam("keys", list(keys), expanding=True, literal_execute=True))
+def _among(keys: Sequence[int], name: str = "keys") -> sa.ColumnElement[bool]:
+    # literal numbers: databases limit how many parameters a question has
+    return review_images.c.image_key.in_(sa.bindparam(name, list(keys), expanding=True, literal_execute=True))
 
 
 def renew(catalog: Catalog, held: Claim, claim_s: float) -> Claim:

@@ -159,7 +159,10 @@ class CycleTable(Plotted):
             found.append(self.note)
         if self.awaited:
             count = f"{len(self.awaited):,} image{'s' * (len(self.awaited) != 1)}"
-            found.append(f"cycle {self.cycle} waits for {count} to be reviewed; call again then")
+            found.append(
+                f"cycle {self.cycle} waits for {count} to be reviewed: `workbench review DIR --annotator NAME` or "
+                "wb.Annotator(project, NAME) hands them out first; run the cycles again then"
+            )
         return found
 
     def __repr__(self) -> str:

@@ -118,6 +118,9 @@ class CyclesView(View):
     def _cycles(self, data: _Read) -> list[Any]:
         """Return the cycle table with its trends, or how to begin."""
         table, place = data.cycles, self.campaign.place
+        if not len(table) and table.awaited:
+            steps = f"workbench review {place} --annotator NAME"
+            return [layout.next_step(f"Cycle {table.cycle} waits for people", table.lines()[-1], steps)]
         if not len(table):
             text = "No cycle has been run. A cycle proposes, lets people review, trains and measures:"
             return [layout.next_step("No cycles yet", text, f"workbench cycle {place} --cycles 5")]
