@@ -15,7 +15,7 @@ from workbench.config import ProposeConfig, TriageConfig, preset_for
 from workbench.loop import batches, measuring, thresholds
 from workbench.loop.adoption import Adopted
 from workbench.loop.labelling import truths
-from workbench.loop.oracle import Annotator
+from workbench.loop.oracle import Annotator, Oracle
 from workbench.settings import Settings, setting, settings
 from workbench.store import campaigns, files
 from workbench.store.campaigns import Campaign, Cycle
@@ -133,6 +133,8 @@ class Campaigning:
                 cycle = self._find(number, closing=number > cycles)
                 while cycle.step != "done":
                     files.reached(f"cycle_{cycle.step}")
+                    if cycle.step == "propose" and isinstance(annotator, Oracle):
+                        annotator.expect_truth(self.project, [*cycle.train, *cycle.calibration])
                     if cycle.step == "review" and not cycle.closing:
                         left = self._annotate(cycle, annotator)
                         if left:

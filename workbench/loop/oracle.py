@@ -96,19 +96,24 @@ class Oracle:
         ------
         StoreError : for an image without ground truth
         """
+        self.expect_truth(project, images)
         project.add_annotator(self.name)
-        frame = project.images()
-        known = set(frame.loc[frame["truth"].notna(), "image_id"])
         for image_id in images:
-            if image_id not in known:
-                raise StoreError(
-                    f"oracle: image {image_id} has no ground truth to answer from; import it, or let people review"
-                )
             review = project.image_review(image_id)
             if review.status == "open":
                 crowd = np.asarray(project.truth_labels(image_id)["crowd"], dtype=bool)
                 project.record(self.gestures(review, project.truth(image_id), crowd, cycle))
         return []
+
+    def expect_truth(self, project: Reviewable, images: Sequence[str]) -> None:
+        """Refuse images without ground truth, as before hours of proposing on them. Raises StoreError."""
+        frame = project.images()
+        unknown = set(images) - set(frame.loc[frame["truth"].notna(), "image_id"])
+        if unknown:
+            raise StoreError(
+                f"oracle: {len(unknown):,} of {len(images):,} images have no ground truth to answer from ({min(unknown)} "
+                "...): import it (import_coco, --ground-truth FILE), or let people review"
+            )
 
     def gestures(
         self, review: ImageReview, truth: Proposals, crowd: NDArray[np.bool_], cycle: int | None = None
