@@ -97,6 +97,30 @@ def test_calibrate__without_truth_or_proposals_says_what_to_do(tmp_path, monkeyp
         assert not project.gate().open
 
 
+@pytest.mark.parametrize(
+    ("roles", "share", "words"),
+    [((1.0, 0.0, 0.0), 0.5, "no calibration images"), ((0.0, 1.0, 0.0), 1e-9, "all 4 calibration images are kept")],
+    ids=["none", "all kept for certificates"],
+)
+def test_calibrate__without_an_image_to_fit_on_says_why(tmp_path, monkeypatch, roles, share, words):
+    with judged.make(tmp_path, monkeypatch, n=4, roles=roles) as project:
+        found = project.calibrate(share=share, draws=20)
+        assert words in found.note
+        for said in (
+            found.before.note,
+            found.good.note,
+            project.calibration().note,
+            project.gate()["calibration_error"].note,
+        ):
+            assert said == found.note
+        with pytest.raises(StoreError, match="calibration images"):
+            project.certify()
+        folder = project.path
+    result = CliRunner().invoke(app, ["calibrate", str(folder), "--share", str(share)])
+    assert result.exit_code == 0
+    assert " ".join(result.stdout.split()).count(words) == 1  # and "undefined" beside each figure
+
+
 def test_records__are_never_changed(calibrated):
     for change in (sa.update(calibration_records).values(model_id="x"), sa.delete(calibration_records)):
         with pytest.raises(sa.exc.IntegrityError, match="append-only"), calibrated.catalog.write() as connection:

@@ -64,10 +64,13 @@ class Calibrating(Reviewing):
         if draws < 1:
             raise ValueError(f"draws: expected 1 or more, got {draws}")
         run_id, model_id = self._measured_run("calibrate")
-        images = [i for i in self.unseen_images("calibration") if calibration.is_for_fitting(i, self.seed, share)]
+        unseen = self.unseen_images("calibration")
+        images = [i for i in unseen if calibration.is_for_fitting(i, self.seed, share)]
         rows = labelling.label(self, images, source="final" if exhaustive else "final only")
         embedded = embedding.of_labelled(self, sam, rows) if sam is not None else None
         found = calibration.calibrate(rows, run_id, model_id, self.seed, draws, embedded)
+        if not images:
+            found = calibration.without_images(found, len(unseen), share)
         settings = {"share": share, "draws": draws, "exhaustive": exhaustive}
         number = self._keep("calibration", settings, found.images, found.to_dict())
         return self._calibration_of(found.to_dict(), found.images, number)

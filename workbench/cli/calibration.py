@@ -78,10 +78,17 @@ def _calibrated(found: Calibration, as_json: bool) -> dict[str, Any]:
     values["recalibration"] = found.recalibration.method if found.recalibration else "undefined"
     for name in TABLES:
         table = getattr(found, name)
-        words = figures_in_words(table) or f"undefined: {table.note}"
+        words = figures_in_words(table) or _undefined(table.note, found.note)
         values[name] = {m.name: _rounded(m.value) for m in table.figures.values()} if as_json else words
-    values |= {"verifier_of_masks": repr(found.good), "verifier_of_images": repr(found.complete)}
+    for name, verified in (("verifier_of_masks", found.good), ("verifier_of_images", found.complete)):
+        missing = None if verified.verifier or as_json else _undefined(verified.note, found.note)
+        values[name] = missing or repr(verified).removeprefix("<Verification ").removesuffix(">")
     return {**values, "calibration": found.to_dict()} if as_json else values
+
+
+def _undefined(note: str, said: str) -> str:
+    """Say that there is nothing, and why where that is not said already."""
+    return "undefined" if note in said else f"undefined: {note}"
 
 
 def _certified(project: Project, both: Certificates, as_json: bool) -> dict[str, Any]:

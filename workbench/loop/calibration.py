@@ -108,6 +108,26 @@ def figures_in_words(table: ReliabilityTable) -> list[str]:
     return found if np.isfinite(table["ece"].value) else []
 
 
+def without_images(found: Calibration, unseen: int, share: float) -> Calibration:
+    """Say of a calibration of no image why there was none.
+
+    unseen : calibration images with proposals of the run, whose model did not learn from them
+    """
+    why = (
+        "there are no calibration images with proposals; the project's images have roles (project.images()), by the shares "
+        "it was made with (roles=, workbench init --roles)"
+    )
+    if unseen:
+        kept = "the one calibration image is" if unseen == 1 else f"all {unseen:,} calibration images are"
+        why = (
+            f"{kept} kept for certificates, drawn by content at a share of {share:g} to fit on: add images, or fit on all "
+            "(share=1, --share 1), which leaves none for a certificate of images to come"
+        )
+    tables = {name: dataclasses.replace(getattr(found, name), note=why) for name in TABLES}
+    verified = {name: dataclasses.replace(getattr(found, name), note=why) for name in ("good", "complete")}
+    return dataclasses.replace(found, note=why, **tables, **verified)
+
+
 def is_for_fitting(image_id: str, seed: int, share: float) -> bool:
     """Whether a calibration image is for fitting; the others are kept for certificates. Drawn by content, as roles."""
     return assign_role(image_id, seed + 1, (share, 1 - share, 0)) == "train"
