@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import workbench as wb
 from workbench.cli import app
+from workbench.cli.answering import PANELS
 
 FEW = ("--set", "points_per_side=4", "--set", "jitter_prompts=2")
 
@@ -48,6 +49,17 @@ def project(tmp_path, cells):
     return tmp_path / "p.wb"
 
 
+def test_help__lists_every_command_once_from_the_beginning_of_a_project_on():
+    names = [name for panel in PANELS.values() for name in panel]
+    assert len(set(names)) == len(names)
+    words = run("--help").output
+    places = [words.index(f"│ {name} ") for name in names]
+    assert places == sorted(places)
+    assert {command.name or command.callback.__name__.rstrip("_") for command in app.registered_commands} == set(names)
+    assert all(panel in words for panel in PANELS)
+    assert "--install-completion" in words
+
+
 def test_init_propose_triage_report_export_import(tmp_path, project):
     proposed = answer("propose", project, *FEW)
     assert proposed["done"] == 2
@@ -75,6 +87,27 @@ def test_init_propose_triage_report_export_import(tmp_path, project):
     assert written["masks"] == report["proposals"] == len(json.loads(out.read_text())["annotations"])
     imported = answer("import", project, "--format", "coco", out)
     assert imported["masks"] == written["masks"]
+
+
+def test_init__roles_are_told_and_can_be_chosen(tmp_path, cells):
+    shares = ("--roles", "0,0.5,0.5")
+    made = answer("init", tmp_path / "p.wb", "--images", cells / "*.png", *shares)
+    assert made["roles"]["train"] == 0
+    assert sum(made["roles"].values()) == made["images"] - sum(made["failures"].values())
+    for wrong, status in (("half", 2), ("0.5,0.5", 1), ("0.5,0.5,0.5", 1)):
+        said = run("init", tmp_path / "q.wb", "--images", cells / "*.png", "--roles", wrong, status=status).stderr
+        assert "shares" in said
+    assert not (tmp_path / "q.wb").exists()
+
+
+def test_init__a_catalogue_elsewhere_is_found_by_the_environment(tmp_path, cells, monkeypatch):
+    url = f"sqlite:///{tmp_path / 'elsewhere.sqlite'}"
+    run("init", tmp_path / "p.wb", "--images", cells / "*.png", "--database", url)
+    assert "WORKBENCH_DATABASE" in run("report", tmp_path / "p.wb", status=1).stderr
+    monkeypatch.setenv("WORKBENCH_DATABASE", url)
+    assert answer("report", tmp_path / "p.wb")["images"] == 3
+    run("init", tmp_path / "own.wb", "--images", cells / "a.png")  # one with a catalogue of its own does not look there
+    assert answer("report", tmp_path / "own.wb")["images"] == 1
 
 
 def test_propose__again_goes_on(project):

@@ -47,6 +47,21 @@ def test_cycle__people_are_told_what_waits(tmp_path):
     result = run(folder, "--cycles", 1, *SMALL)
     assert result.exit_code == 0, result.output
     assert "waits for 1 image " in result.output
+    assert "workbench review DIR --annotator NAME" in " ".join(result.output.split())
+    told = CliRunner().invoke(app, ["report", str(folder)])  # another day
+    assert "waits for 1 image " in told.output
+    assert len(json.loads(CliRunner().invoke(app, ["report", str(folder), "--json"]).stdout)["awaited"]) == 1
+
+
+def test_cycle__an_oracle_without_truth_is_refused_before_anything_is_proposed(tmp_path):
+    with disc_project(tmp_path, images=6, roles=(1.0, 0.0, 0.0)) as project:
+        folder = project.path
+        with project.catalog.write() as connection:
+            connection.exec_driver_sql("DELETE FROM truth_images")
+    result = run(folder, "--cycles", 1, "--annotator", "oracle", *SMALL)
+    assert result.exit_code == 1
+    assert "no ground truth to answer from" in result.output
+    assert json.loads(CliRunner().invoke(app, ["report", str(folder), "--json"]).stdout)["done"] == 0
 
 
 @pytest.mark.parametrize("change", ["steps=1", "learning.steps=1", "train"])

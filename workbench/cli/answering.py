@@ -10,14 +10,41 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from workbench.config import PRESET_NAMES, SettingError, Settings
 
+PANELS: Mapping[str, tuple[str, ...]] = {  # as a project goes, not as modules are imported
+    "Begin": ("demo", "notebooks", "doctor"),
+    "Images and masks": ("init", "propose", "triage", "report", "import", "export", "sweep"),
+    "Review": ("review", "audit", "quality", "agreement"),
+    "Cycles": ("cycle", "efficiency", "diversity", "curriculum"),
+    "Confidence, and what it allows": ("calibrate", "gate", "annotate"),
+    "Look at it": ("dashboard",),
+}
+
+
+class InPanels(TyperGroup):
+    """The commands, listed by `PANELS`."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return their names in that order."""
+        order = [name for names in PANELS.values() for name in names]
+        return sorted(super().list_commands(ctx), key=order.index)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command, which knows its panel."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            command.rich_help_panel = next(panel for panel, names in PANELS.items() if cmd_name in names)
+        return command
+
+
 app = typer.Typer(
     name="workbench",
+    cls=InPanels,
     help="Annotate images with masks: a Segment Anything model proposes, people review what is doubtful, the model learns.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

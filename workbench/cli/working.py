@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.cli.answering import AsJson, Changes, Folder, PresetName, answering, app, changed, show
+from workbench.cli.answering import AsJson, Changes, Folder, PresetName, UsageError, answering, app, changed, show
 from workbench.config import preset, preset_for
 
 if TYPE_CHECKING:
@@ -38,15 +38,32 @@ def init(
     folder: Folder,
     images: Annotated[str, typer.Option("--images", metavar="GLOB", help='"cells/*.png", a folder, or one file')],
     seed: Annotated[int, typer.Option(help="fixes which images train, calibrate and test")] = 0,
+    roles: Annotated[
+        str, typer.Option(metavar="SHARES", help="of the images that train, calibrate and test; drawn by content")
+    ] = "0.6,0.2,0.2",
+    database: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="keep the catalogue there; other commands read it from WORKBENCH_DATABASE"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a project of a folder of images."""
     from workbench.project import Project
 
-    with answering(as_json), Project.create(folder, images=images, seed=seed) as project:
+    how: dict[str, Any] = {"seed": seed, "database": database}
+    with answering(as_json), Project.create(folder, images, roles=_shares(roles), **how) as project:
         report = project.report().to_dict()
         shown = {"project": str(folder), **{name: report[name] for name in ("images", "duplicates", "failures")}}
+        counted = project.images()["role"].value_counts()
+        shown["roles"] = {role: int(counted.get(role, 0)) for role in ("train", "calibration", "test")}
         show(shown, as_json, f"made {folder}")
+
+
+def _shares(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--roles: expected three shares such as 0.6,0.2,0.2, got {text!r}") from None
 
 
 @app.command()
@@ -120,8 +137,10 @@ def report(
             if name == "auto_accept_rate":  # says little without it
                 values["recall_auto"] = _recall_auto(project, as_json)
         table = project.cycles()
-        if len(table):
+        if len(table) or table.awaited:
             values["cycles"] = table.to_dict()["rows"] if as_json else table.lines()
+            values["awaited"] = list(table.awaited) if as_json else None  # for people it is the last line of the table
+        if len(table):
             values["beside_the_seed"] = _beside_seed(table, as_json)
         if failed:
             values["failed"] = project.failures()[["path", "reason", "message"]].to_dict("records")

@@ -17,6 +17,9 @@ from workbench.store.errors import StoreError
 
 MARK = "project.toml"
 FORMAT = 1
+DATABASE = (
+    "WORKBENCH_DATABASE"  # in the environment: the URL of a catalogue elsewhere, which no command line has to show
+)
 
 
 @contextlib.contextmanager
@@ -68,11 +71,16 @@ def open_catalog(path: Path, database: str | None) -> Catalog:
 
     Raises
     ------
-    StoreError : when it is no project, was made by a newer workbench, cannot be written, or needs `database`
+    StoreError : when it is no project, was made by a newer workbench, cannot be written, or needs `database`, which
+        is looked for in the environment too
     """
     elsewhere = _read_mark(path)
     if elsewhere and database is None:
-        raise StoreError(f"{path}: its catalogue is kept elsewhere; give the URL it was made with as database=")
+        database = os.environ.get(DATABASE) or None
+    if elsewhere and database is None:
+        raise StoreError(
+            f"{path}: its catalogue is kept elsewhere; give the URL it was made with as database=, or in {DATABASE}"
+        )
     files.require_writable(path)
     if database is None:
         files.require_local(path)
