@@ -386,8 +386,10 @@ def test_report__counts_the_latest_triage(proposed):
     assert values["peak_memory_mb"] > 10
     assert values["model_id"] == "stub-0123"
     assert values["settings"] == {"propose": wb.ProposeConfig().to_dict(), "triage": config.to_dict()}
-    assert "auto accept rate" in str(report)
-    assert "auto accept rate" in report._repr_html_()
+    for shown in (str(report), report._repr_html_()):
+        assert "auto accept rate" in shown
+        assert "points_per_side" not in shown  # settings are a wall of text; to_dict has them
+        assert all((f"{reason}: " in shown) == (n > 0) for reason, n in report.reasons.items())
 
 
 def test_report__triages_what_has_grown_by_the_settings_used_last(project):

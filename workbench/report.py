@@ -23,18 +23,25 @@ class _Shown:
     def _values(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
 
+    def _rows(self) -> list[tuple[str, str]]:
+        """Return name and words of each field; of counts those above 0, of settings none: `to_dict` has them."""
+        values = self.to_dict()
+        rows = [(name, _words(value)) for name, value in values.items() if not isinstance(value, dict)]
+        counts = {
+            name: {k: n for k, n in values[name].items() if n} for name in ("failures", "reasons") if name in values
+        }
+        return [*rows, *((name, _words(value)) for name, value in counts.items())]
+
     def __str__(self) -> str:
-        rows = [(name, _words(value)) for name, value in self.to_dict().items() if not isinstance(value, dict)]
-        rows += [(name, _words(value)) for name, value in self.to_dict().items() if name in ("failures", "reasons")]
-        return "\n".join(f"{name.replace('_', ' '):20} {text}" for name, text in rows)
+        return "\n".join(f"{name.replace('_', ' '):20} {text}" for name, text in self._rows())
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
         cells = "".join(
             f"<tr><th style='text-align:left'>{html.escape(name.replace('_', ' '))}</th>"
-            f"<td style='text-align:left'>{html.escape(_words(value))}</td></tr>"
-            for name, value in self.to_dict().items()
+            f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
+            for name, text in self._rows()
         )
         return f"<table>{cells}</table>"
 

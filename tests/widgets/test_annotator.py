@@ -95,5 +95,9 @@ def test_display__gives_a_view_and_no_state(widget):
     assert len(json.dumps(data)) < 1000
 
 
+def test_repr__names_person_and_project(widget, project):
+    assert repr(widget) == f"<Annotator 'ann' of {project.name!r}>"
+
+
 def test_class__is_the_public_name():
     assert wb.Annotator is Annotator

@@ -77,6 +77,9 @@ class KeepingSegmenter(abc.ABC):
         self._holders = _holders(self.model)
         self._weights_version = _weights_version(self._holders)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.model_id} on {self.device}>"
+
     @property
     @abc.abstractmethod
     def mask_threshold(self) -> float:

@@ -108,6 +108,9 @@ class Annotator(anywidget.AnyWidget):
         self.observe(lambda change: self._session.heard(change["new"]), "heard")
         self._session.start()
 
+    def __repr__(self) -> str:
+        return f"<Annotator {self._session.annotator!r} of {self._session.project.name!r}>"
+
     def close(self) -> None:
         """Give the open image back and take the widget off the page; what was recorded stays."""
         if hasattr(self, "_session"):
