@@ -113,6 +113,7 @@ def work(
         threads=READERS,
     )  # fmt: skip
     bar = tqdm(total=len(todo), desc="proposing", unit="image", disable=not progress)
+    bar.set_postfix_str("the first image after an installation takes a minute more: loops are compiled")
     with bar, ahead as pictures, behind() as later:
         for file, found, seconds in _found(_batches(pictures, at_once), proposer):
             if isinstance(found, Exception):
