@@ -1,4 +1,5 @@
 # The commands of this project. Each makes .venv when it is missing or when pyproject.toml has changed.
+# pip would compile what it installs on one core; compileall does on all, and passes over templates that are no Python.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,25 +7,29 @@ ARGS ?=
 # tests side by side, a file in one place; slow ones first, those of pages last
 SPREAD := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
+# what tests start, kernels and servers, would compile the package anew each time
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test check bench clean
 
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[test]'
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	touch $@
 
 # masks proposed and triaged on sample images, with a gallery to open: make demo ARGS=--no-serve
 demo: $(VENV)/.installed
 	$(BIN)/workbench demo $(ARGS)
 
-# everything: lint, types, layers, all tests
+# everything: lint, layers, types beside all tests
 test: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest $(SPREAD) $(ARGS)
+	$(BIN)/mypy & types=$$!; $(BIN)/python -m pytest $(SPREAD) $(ARGS); tests=$$?; \
+	wait $$types || { echo "mypy has found errors: see above"; exit 1; }; exit $$tests
 
 # what to run before each commit, under three minutes
 check: $(VENV)/.installed
