@@ -20,7 +20,7 @@ CONCLUSIONS = {
 FEWER = {
     "04-five-cycles": {
         "points_per_side=16, jitter_prompts=4": "points_per_side=8, jitter_prompts=2",
-        "steps=12, check_every=12": "steps=3, check_every=3",
+        "steps=12, check_every=12": "steps=2, check_every=2, views=1, prompts=8",
     }
 }
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
