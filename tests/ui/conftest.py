@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 
 import pytest
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from ui import drawn_project as scenes
 from ui import hosts as serving
 from ui.pages import AnnotatorPage, Watch
 
 import workbench as wb
+
+PROMPT = "document.querySelector('.jp-CodeCell .jp-InputPrompt')"  # "[ ]:" until the cell is run
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +80,12 @@ def run_all(page) -> None:
         "() => window.jupyterapp.shell.currentWidget?.context?.sessionContext?.session?.kernel?.status === 'idle'",
         timeout=90_000,
     )
-    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+    for _ in range(30):  # while the page does not know its notebook yet, the command does nothing and says nothing
+        page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+        with contextlib.suppress(PlaywrightTimeout):
+            page.wait_for_function(f"() => ({PROMPT})?.textContent.trim() !== '[ ]:'", timeout=3_000)
+            return
+    raise AssertionError("the notebook's cells do not run")
 
 
 def shut_down(page) -> None:

@@ -63,6 +63,7 @@ class AnnotatorPage:
         self.until(lambda: self.data("image") != "" and self.data("camera") != "", timeout_s)
         self.root.scroll_into_view_if_needed()
         self.settle()
+        self.stand_still()
         return self
 
     def data(self, name: str) -> str:
@@ -80,6 +81,17 @@ class AnnotatorPage:
         """Wait until all gestures are acknowledged."""
         self.page.wait_for_timeout(100)
         self.until(lambda: self.data("waiting") in ("", "0"), 20, "acknowledged")
+
+    def stand_still(self) -> None:
+        """Wait until what loads around the annotator moves it no more: a click would fall beside its mask."""
+        places: list[object] = []
+
+        def still() -> bool:
+            places.append((self.stage.bounding_box(), self.data("camera")))
+            self.page.wait_for_timeout(100)
+            return len(places) > 2 and places[-3] == places[-2] == places[-1]
+
+        self.until(still, 20, "a page that stands still")
 
     def focus(self) -> None:
         """Give the annotator the keyboard."""

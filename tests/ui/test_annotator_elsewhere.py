@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from ui import drawn_project as scenes
 from ui import hosts as serving
+from ui.conftest import run_all
 from ui.pages import AnnotatorPage, Watch
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -56,11 +57,7 @@ def test_notebook_7__takes_a_verdict_and_a_drawing(new_context, project, project
         page = new_context().new_page()
         watch = Watch(page)
         page.goto(f"{url}/notebooks/n.ipynb")
-        idle = (
-            "() => window.jupyterapp?.shell.currentWidget?.context?.sessionContext?.session?.kernel?.status === 'idle'"
-        )
-        page.wait_for_function(idle, timeout=90_000)
-        page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+        run_all(page)
         accept_and_draw(AnnotatorPage(page).wait(), project, "nb")
         # Notebook's own, while it loads settings; nothing of the annotator is called that
         watch.forgive(r"Cannot read properties of undefined \(reading 'schema'\)$")
