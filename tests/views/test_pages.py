@@ -303,15 +303,22 @@ def test_cycles__hours_of_many_images_are_counted_when_asked_for(tmp_path, monke
         assert view.efficiency.select(pn.widgets.Tabulator)
 
 
-@pytest.mark.parametrize("name", ["cycles", "calibration", "thresholds", "quality"])
-def test_page__every_figure_can_be_saved_as_png_and_svg(tmp_path, name):
-    with made_project(tmp_path, images=40, rows=30, seed=3) as project:
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """The folder of a project that has something to show on every page."""
+    folder = tmp_path_factory.mktemp("measured")
+    with made_project(folder, images=40, rows=30, seed=3) as project:
         review(project, 3)
         project.calibrate(draws=20)
-        view = apps.view(name, Campaign(tmp_path / "project"))
-        panes = view.__panel__().select(pn.pane.HoloViews)
-        assert panes
-        for pane in panes:
-            figure = hv.render(pane.object, backend="bokeh")
-            tools = [tool.description for tool in figure.toolbar.tools if isinstance(tool, CustomAction)]
-            assert tools == ["save as PNG", "save as SVG"]
+    return folder / "project"
+
+
+@pytest.mark.parametrize("name", ["cycles", "calibration", "thresholds", "quality"])
+def test_page__every_figure_can_be_saved_as_png_and_svg(measured, name):
+    view = apps.view(name, Campaign(measured))
+    panes = view.__panel__().select(pn.pane.HoloViews)
+    assert panes
+    for pane in panes:
+        figure = hv.render(pane.object, backend="bokeh")
+        tools = [tool.description for tool in figure.toolbar.tools if isinstance(tool, CustomAction)]
+        assert tools == ["save as PNG", "save as SVG"]
