@@ -57,6 +57,9 @@ def test_calibrate__before_and_after_are_kept_and_read_back(project):
     assert found.after["smooth_ece"].value < found.before["smooth_ece"].value
     assert found.recalibration.method != "none"
     assert "auto-accepted masks" in str(found)
+    assert 0 <= found.before["iou_calibration_error"].value < 1  # another thing than its ECE, of predicted IoU only
+    assert "iou_calibration_error" in found.before_auto.figures
+    assert "iou_calibration_error" not in found.after.figures
     again = project.calibration()
     assert again.to_dict() == found.to_dict()
     assert (again.id, again.images) == (found.id, found.images)
@@ -79,6 +82,8 @@ def test_calibrate__one_class_is_undefined_and_said_so(tmp_path, monkeypatch, al
         assert found.recalibration is None
         assert word in found.note
         assert word in str(found)
+        assert found.before.n > 0  # labels there are, of one class
+        assert all(word in table.note for table in (found.before, found.after))
         with pytest.raises(StoreError, match=word):
             project.certify()
         assert project.gate()["calibration_error"].verdict == "insufficient"

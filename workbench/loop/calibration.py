@@ -145,7 +145,8 @@ def calibrate(
     right, image = rows.right[known], rows.image[known]
     features, auto = rows.features.select(known), rows.auto[known]
     choice = choose(features, right, image, seed=seed)
-    ious = {"predicted_iou": features.score, "true_iou": rows.true_iou[known]}
+    score = features.score
+    ious = {"predicted_iou": score, "true_iou": rows.true_iou[known]}
     tables, accepted = [], rows.comparison.verdicts(rows.auto)  # matched alone, as `fp_rate` counts them
     of_auto = accepted.right[known]
     sure = auto & (of_auto | accepted.wrong[known])
@@ -154,11 +155,10 @@ def calibrate(
         (sure, of_auto, "auto-accepted masks"),
     ):
         of = {name: column[some] for name, column in ious.items()}
-        for p in (features.score, choice.held_out):
-            chosen = p[some] if choice.chosen or p is features.score else p[:0]
-            labels = (y[some], image[some]) if len(chosen) == some.sum() else (y[:0], image[:0])
-            also = of if p is features.score else {}
-            tables.append(reliability(chosen, *labels, rng, what=what, draws=draws, **also))
+        tables.append(reliability(score[some], y[some], image[some], rng, what=what, draws=draws, **of))
+        defined = some if choice.chosen else np.zeros(len(some), bool)
+        after = reliability(choice.held_out[defined], y[defined], image[defined], rng, what=what, draws=draws)
+        tables.append(after if choice.chosen or not len(right) else dataclasses.replace(after, note=choice.note))
     columns, values = features.names, features.values
     reduction = Reduction.fit(embedded.masks, OF_MASKS) if embedded and len(embedded.masks) else None
     further = (reduction.names, reduction.apply(embedded.masks[known])) if embedded and reduction else None

@@ -89,7 +89,7 @@ class CalibrationView(View):
         measuring = [self.measure, self.progress, self.told]
         if found is None or found.recalibration is None:
             title = "Not calibrated yet" if found is None else "Calibration is undefined"
-            text = _WHY if found is None else f"{found.note} {_WHY}"
+            text = _WHY if found is None else f"{found.note[:1].upper()}{found.note[1:]}. {_WHY}"
             step = layout.next_step(title, f"{text} Then calibrate:", f"workbench calibrate {place}")
             self.body.objects = [step, layout.grid(layout.card("Calibrate", *measuring, wide=True))]
             return
