@@ -110,10 +110,11 @@ class Looping(Adopting):
             plan = {**asked, "model_id": first.model_id, "pools": pools}
             self._tell_another(plan)
             campaign = campaigns.begin(self.catalog, digest, plan, first.model_id, pools["test"])
+        campaigns.take_up(self.catalog, campaign.id)
         return cycle.Campaigning(self, campaign, first, progress).run(cycles, _annotator(annotator))
 
     def cycles(self) -> CycleTable:
-        """Return the rows of the campaign that was begun last, and the images it waits for; none before the first."""
+        """Return the rows of the campaign that was worked on last, and the images it waits for; none before the first."""
         from workbench.loop import cycle
 
         last = campaigns.find(self.catalog)

@@ -197,6 +197,18 @@ def test_run_cycles__a_failed_image_is_not_awaited(tmp_path, sam):
         assert project.cycles().awaited == first[1:]
 
 
+def test_cycles__are_of_the_campaign_worked_on_last(tmp_path, sam, monkeypatch):
+    times = iter(range(10, 1000))
+    monkeypatch.setattr(campaigns, "now", lambda: f"2026-01-01T00:00:{next(times):04}Z")
+    other = CycleConfig(train=3, calibration=1)
+    with made(tmp_path) as project:
+        first = run(project, sam, 1, annotator="people").awaited
+        second = run(project, sam, 1, annotator="people", config=other).awaited  # a slip
+        assert project.cycles().awaited == second != first
+        run(project, sam, 1, annotator="people")  # and back
+        assert project.cycles().awaited == first
+
+
 def test_run_cycles__another_campaign_while_one_waits_is_told(tmp_path, sam, caplog):
     with made(tmp_path) as project:
         run(project, sam, 1, annotator="people")

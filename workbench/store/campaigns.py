@@ -66,12 +66,21 @@ def begin(
 
 
 def find(catalog: Catalog, digest: str | None = None) -> Campaign | None:
-    """Return the campaign of a digest, or the last one; None when there is none."""
+    """Return the campaign of a digest, or the one that was worked on last; None when there is none."""
     columns = [campaigns.c[name] for name in ("id", "digest", "settings", "model_id", "held_out")]
-    query = sa.select(*columns).order_by(campaigns.c.id.desc()).limit(1)
+    changed = sa.select(sa.func.max(cycles.c.changed_at)).where(cycles.c.campaign_id == campaigns.c.id)
+    last = sa.func.coalesce(changed.scalar_subquery(), campaigns.c.made_at)
+    query = sa.select(*columns).order_by(last.desc(), campaigns.c.id.desc()).limit(1)
     with catalog.read() as connection:
         row = connection.execute(query if digest is None else query.where(campaigns.c.digest == digest)).first()
     return None if row is None else Campaign(row[0], row[1], row[2], row[3], tuple(row[4]))
+
+
+def take_up(catalog: Catalog, campaign_id: int) -> None:
+    """Write down that a campaign is worked on, so that it is the last one."""
+    newest = sa.select(sa.func.max(cycles.c.id)).where(cycles.c.campaign_id == campaign_id).scalar_subquery()
+    with catalog.write() as connection:
+        connection.execute(sa.update(cycles).where(cycles.c.id == newest).values(changed_at=now()))
 
 
 def of_campaign(catalog: Catalog, campaign_id: int) -> list[Cycle]:
@@ -92,7 +101,7 @@ class Awaited(NamedTuple):
 
 
 def awaited(catalog: Catalog) -> Awaited:
-    """Return what the campaign that was begun last waits for; images that its run could not use are not among that."""
+    """Return what the campaign that was worked on last waits for; images that its run could not use are not among that."""
     last = find(catalog)
     waiting = [c for c in of_campaign(catalog, last.id) if c.step == "review" and not c.closing] if last else []
     if not waiting:
