@@ -110,6 +110,11 @@ def test_init__a_catalogue_elsewhere_is_found_by_the_environment(tmp_path, cells
     assert answer("report", tmp_path / "own.wb")["images"] == 1
 
 
+def test_import__a_file_that_is_not_there(tmp_path, project):
+    said = answer("import", project, tmp_path / "none.json", status=1)["error"]
+    assert said == f"{tmp_path / 'none.json'}: no such file or directory"
+
+
 def test_propose__again_goes_on(project):
     assert answer("propose", project, "--limit", "1", *FEW)["done"] == 1
     again = answer("propose", project, *FEW)

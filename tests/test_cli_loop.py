@@ -69,6 +69,7 @@ def test_cycle__settings_name_their_part(tmp_path, change):
     result = run(tmp_path, "--set", change)
     assert result.exit_code == 2
     assert "PART.NAME=VALUE" in result.output
+    assert "PART.NAME=VALUE" in json.loads(run(tmp_path, "--set", change, "--json").stdout)["error"]
 
 
 @pytest.mark.slow

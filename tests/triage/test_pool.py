@@ -278,7 +278,7 @@ def test_histogram__unknown_column(pool_and_outcome):
         (
             FLOORS,
             {"predicted_iou": 0.55},
-            r"above a predicted IoU of 0.5, asked for those above 0.47 .*lower its margin",
+            r"above a predicted IoU of 0.5, asked for those above 0.47 .*lower predicted_iou_margin",
         ),
         (FLOORS.replace(stability_floor=0.9), {}, r"from a stability score of 0.9, asked for all, its threshold being"),
         (FLOORS.replace(stability_floor=0.9), {"stability_score": 0.85}, r"asked for those from 0.85"),

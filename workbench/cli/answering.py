@@ -77,9 +77,16 @@ def answering(as_json: bool) -> Iterator[None]:
     except (UsageError, SettingError) as error:
         _fail(str(error), as_json, status=2)
     except (ImageError, StoreError, ValueError, OSError, ImportError, MemoryError) as error:
-        _fail(str(error) or type(error).__name__, as_json, status=1)
+        _fail(_told(error), as_json, status=1)
     except KeyboardInterrupt:
         _fail("interrupted; what was finished is kept, the same command goes on", as_json, status=1)
+
+
+def _told(error: Exception) -> str:
+    """Return the words of an error; of one of the system the file comes first, and not its number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror.lower()}"
+    return str(error) or type(error).__name__
 
 
 def _fail(reason: str, as_json: bool, status: int) -> NoReturn:

@@ -161,7 +161,16 @@ def annotate(
             coco.write(output.expanduser(), found.masks, entries)
             values["file"] = str(output)
         if not as_json:
-            values = {k: v for k, v in values.items() if k not in ("sample", "drawn", "labelled", "wrong", "bound")}
+            left_out = (
+                "gate",
+                "sample",
+                "drawn",
+                "labelled",
+                "wrong",
+                "bound",
+                "confidence",
+            )  # in words, or for programs
+            values = {name: value for name, value in values.items() if name not in left_out}
         show(values, as_json, f"annotated {folder}")
 
 

@@ -62,7 +62,8 @@ def cycle(
     """Run cycles of propose, triage, review, train and evaluate; the same command again goes on where it stopped."""
     from workbench.project import Project
 
-    parts = _by_part(changes)
+    with answering(as_json):
+        parts = _by_part(changes)
     with answering(as_json), Project.open(folder) as project:
         from workbench.loop.cycle import CycleConfig, first_triage, fitting_floors
         from workbench.loop.oracle import OracleConfig
@@ -99,12 +100,11 @@ def shown(table: CycleTable) -> dict[str, Any]:
 def _by_part(changes: list[str] | None) -> dict[str, list[str]]:
     """Sort PART.NAME=VALUE by part. Raises UsageError for another one."""
     found: dict[str, list[str]] = {part: [] for part in PARTS}
-    with answering(as_json=False):
-        for change in changes or []:
-            part, dot, rest = change.partition(".")
-            if not dot or part not in found:
-                raise UsageError(f"--set: expected PART.NAME=VALUE with a part of {', '.join(PARTS)}, got {change!r}")
-            found[part].append(rest)
+    for change in changes or []:
+        part, dot, rest = change.partition(".")
+        if not dot or part not in found:
+            raise UsageError(f"--set: expected PART.NAME=VALUE with a part of {', '.join(PARTS)}, got {change!r}")
+        found[part].append(rest)
     return found
 
 

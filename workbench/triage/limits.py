@@ -106,7 +106,7 @@ def refuse_below(asked: TriageConfig, floors: ProposeConfig) -> None:
     if np.float32(lowest) < np.float32(floors.predicted_iou_floor):
         raise PoolError(
             f"rows are stored above a predicted IoU of {floors.predicted_iou_floor:g}, asked for those above {lowest:g}"
-            " (threshold minus margin): raise predicted_iou, lower its margin, or propose again with"
+            " (threshold minus margin): raise predicted_iou, lower predicted_iou_margin, or propose again with"
             f" predicted_iou_floor={lowest:g}"
         )
     if floors.stability_floor is not None:
@@ -159,5 +159,5 @@ def _refuse_stability(asked: TriageConfig, floor: float) -> None:
         got = "all, its threshold being off" if lowest is None else f"those from {lowest:g} (threshold minus margin)"
         raise PoolError(
             f"rows are stored from a stability score of {floor:g}, asked for {got}:"
-            " raise stability_score, lower its margin, or propose again with a lower stability_floor"
+            " raise stability_score, lower stability_score_margin, or propose again with a lower stability_floor"
         )
