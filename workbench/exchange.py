@@ -148,10 +148,12 @@ def fitting(run: Run) -> TriageConfig:
 
 
 def sorted_out(project: ProjectFolder, config: TriageConfig) -> Triage:
-    """Return the triage of all proposals of the latest run, image by image."""
+    """Return the triage of all proposals of the latest run, many images at once."""
+    from workbench.triage.together import columns_for, triage_together
+
     outcome, reasons = [np.zeros(0, np.uint8)], [np.zeros(0, np.uint32)]
-    for _, rows in project.each(config=config):
-        part = workbench.triage(rows, config)
+    for block in project.in_blocks(columns_for(config), config=config):
+        part = triage_together(block.proposals, config)
         outcome.append(part.outcome)
         reasons.append(part.reasons)
     return Triage(np.concatenate(outcome), np.concatenate(reasons), config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from workbench.sam.segmenter import Segmenter
+    from workbench.store.blocks import Block
 
 
 class ProjectFolder(Catalogued):
@@ -180,6 +181,33 @@ class ProjectFolder(Catalogued):
                 yield str(file.image_id), self.with_confidence(rows, config)
             elif file.status == "done":
                 yield str(file.image_id), Proposals.empty()
+
+    def in_blocks(
+        self,
+        columns: Collection[str],
+        images: Iterable[str] | None = None,
+        run: int | None = None,
+        *,
+        config: TriageConfig | None = None,
+    ) -> Iterator[Block]:
+        """Yield the proposals of images that a run has done, several hundred images at a time; as `each`, in less time.
+
+        Parameters
+        ----------
+        columns : of `Proposals` that are wanted; others may have their defaults
+        images, run, config : as for `each`
+        """
+        from workbench.store import blocks
+
+        found = self._find_run(run)
+        config = config or self.triage_config(run)
+        files = self._chosen(images, found.id if found else None)
+        if config.confidence is None:
+            yield from blocks.read(self.path, files, columns)
+            return
+        for block in blocks.read(self.path, files, blocks.STORED):  # a model looks at the masks of one image at a time
+            parts = [self.with_confidence(rows, config) for _, rows in block.each()]
+            yield block._replace(proposals=Proposals.concat(parts))
 
     def with_confidence(self, proposals: Proposals, config: TriageConfig) -> Proposals:
         """Return the proposals of one image with the confidence that triage asks for; `Adopting` has the models."""

@@ -113,15 +113,20 @@ class Looping(Adopting):
         campaigns.take_up(self.catalog, campaign.id)
         return cycle.Campaigning(self, campaign, first, progress).run(cycles, _annotator(annotator))
 
-    def cycles(self) -> CycleTable:
-        """Return the rows of the campaign that was worked on last, and the images it waits for; none before the first."""
+    def cycles(self, *, changes: bool = True) -> CycleTable:
+        """Return the rows of the campaign that was worked on last, and the images it waits for; none before the first.
+
+        Parameters
+        ----------
+        changes : whether rows have their paired changes; without, the table comes at once: they are drawn anew each time
+        """
         from workbench.loop import cycle
 
         last = campaigns.find(self.catalog)
         if last is None:
             return CycleTable(())
         waits = campaigns.awaited(self.catalog)
-        return cycle.table(self.catalog, last, waits.images, waits.cycle)
+        return cycle.table(self.catalog, last, waits.images, waits.cycle, changes=changes)
 
     # ---- what a campaign came to ----------------------------------------------------------------------------------
 

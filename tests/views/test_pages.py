@@ -195,6 +195,34 @@ def test_cycles__table_trends_and_the_seed_beside(tmp_path):
         assert any("the seed" in str(s) for s in beside(view)["source"])
 
 
+def test_cycles__seed_beside_is_in_the_figures_too(tmp_path):
+    with made_project(tmp_path, images=2, rows=20):
+        view = apps.view("cycles", Campaign(tmp_path / "project"))
+        view.present(dataclasses.replace(view.read(), cycles=CycleTable((a_cycle(1, 0.4), a_cycle(2, 0.6)))))
+        assert set(view.beside_seed) == {"acceptance", "masks"}
+        for wanted in (False, True, False):
+            view.reference.value = wanted
+            for place in view.beside_seed.values():
+                (pane,) = place
+                labels = {curve.label for curve in pane.object.traverse(lambda x: x, [hv.Curve])}
+                assert any(label.startswith("the seed") for label in labels) == wanted
+
+
+def test_cycles__sessions_look_once_until_somebody_writes(tmp_path, monkeypatch):
+    with made_project(tmp_path, images=2, rows=20) as project:
+        looked = []
+        read = page_cycles.CyclesView.read
+        monkeypatch.setattr(page_cycles.CyclesView, "read", lambda self: looked.append(1) or read(self))
+        views = [apps.view("cycles", Campaign(tmp_path / "project")) for _ in range(3)]
+        assert len(looked) == 1
+        assert len({texts(view) for view in views}) == 1
+        project.triage(wb.TriageConfig(predicted_iou=0.95, min_area_px=30), author="another")
+        for view in views:
+            view.campaign.poll()
+        assert len(looked) == 2
+        assert all(view.look().versions["author"].tolist() == ["tests", "another"] for view in views)
+
+
 def beside(view):
     view.reference.value = True
     return view.cycle_table[0][0].value

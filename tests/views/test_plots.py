@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import holoviews as hv
 import numpy as np
-import pandas as pd
 import pytest
 from strips import strips
 
@@ -22,7 +21,8 @@ from workbench.tables.cycles import CycleRow, CycleTable
 from workbench.tables.figures import Interval
 from workbench.tables.proposals import Proposals
 from workbench.tables.seed_table import beside_seed
-from workbench.views import plots, report_plots
+from workbench.views import cycle_plots, layout, plots, report_plots
+from workbench.views.page_cycles import CyclesView
 
 
 def rng():
@@ -132,10 +132,55 @@ def test_phases__names_are_read_on_light_and_dark():
 
 
 def test_trend__spread_of_the_three_hypotheses_by_cycle():
-    ends = {"hypothesis_spread_low": [0.1, np.nan], "hypothesis_spread_high": [0.3, np.nan]}
-    frame = pd.DataFrame({"cycle": [1, 2], "hypothesis_spread": [0.2, 0.1], **ends})
-    drawing = report_plots.trend(frame, "hypothesis_spread")
-    curves = drawing.traverse(lambda x: x, [hv.Curve])
-    assert curves[0].dimension_values("value").tolist() == [0.2, 0.1]
+    spread = Interval(0.2, 0.1, 0.3, 9, "bootstrap"), Interval(0.1, np.nan, np.nan, 1)
+    rows = tuple(
+        dataclasses.replace(row, figures={"hypothesis_spread": found})
+        for row, found in zip(five_cycles(2).rows, spread, strict=True)
+    )
+    drawing = cycle_plots.trend(CycleTable(rows), "spread")
+    (curve,) = drawing.traverse(lambda x: x, [hv.Curve])
+    assert curve.dimension_values("value").tolist() == [0.2, 0.1]
     assert len(drawing.traverse(lambda x: x, [hv.ErrorBars])[0]) == 1
-    assert curves[0].vdims[0].label == "Spread of the three hypotheses"
+
+
+def test_trend__rejection_has_the_interval_of_the_work():
+    (row,) = five_cycles(1).rows
+    work = {"rejection_rate": 0.1, "rejection_rate_low": 0.05, "rejection_rate_high": 0.3}
+    drawing = cycle_plots.trend(CycleTable((dataclasses.replace(row, work=work),)), "rejection")
+    (bars,) = drawing.traverse(lambda x: x, [hv.ErrorBars])
+    assert np.allclose(bars.array(), [[1, 0.1, 0.05, 0.2]])
+
+
+def test_trend__seed_is_left_out_where_it_is_not_wanted():
+    labels = [
+        {curve.label for curve in cycle_plots.trend(five_cycles(2), "masks", seed=seed).traverse(None, [hv.Curve])}
+        for seed in (True, False)
+    ]
+    assert labels == [{"all", "by hand", "the seed: all", "the seed: by hand"}, {"all", "by hand"}]
+
+
+def test_plot__trends_that_are_asked_for():
+    table = five_cycles(2)
+    (panel,) = table.plot(show=["masks"], seed=False)
+    assert {curve.label for curve in panel.traverse(lambda x: x, [hv.Curve])} == {"all", "by hand"}
+    assert len(table.plot(show="confidence").traverse(lambda x: x, [hv.Curve])) == 2
+    with pytest.raises(ValueError, match=r"expected trends among acceptance, .*, got 'speed'"):
+        table.plot(show=["speed"])
+
+
+def test_trends__page_shows_the_figures_of_the_notebook(monkeypatch):
+    table, shown = five_cycles(3), {}
+    view = object.__new__(CyclesView)
+    view.reference = SimpleNamespace(value=True)
+    monkeypatch.setattr(layout, "figures", lambda plot, name, _: shown.setdefault(name, plot))
+    for name in ("acceptance", "masks"):
+        view._drawn(table, name)
+    for name, panel in zip(("acceptance", "masks"), table.plot(show=["acceptance", "masks"]), strict=True):
+        on_page = shown[cycle_plots.TRENDS[name].title]
+        for kind in (hv.Curve, hv.Scatter, hv.ErrorBars):
+            ours, theirs = (some.traverse(lambda x: x, [kind]) for some in (on_page, panel))
+            assert [part.label for part in ours] == [part.label for part in theirs]
+            for one, other in zip(ours, theirs, strict=True):
+                np.testing.assert_array_equal(one.array(), other.array())
+                styles = [hv.Store.lookup_options("bokeh", part, "style").kwargs for part in (one, other)]
+                assert styles[0] == styles[1]

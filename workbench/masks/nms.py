@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.masks import boxes as box
 from workbench.masks import rle
 from workbench.masks.compiled import compiled
+from workbench.masks.runs import common_px
 
 
 def nms_boxes(
@@ -186,7 +187,7 @@ def _greedy_masks(
             whole = min(areas[i], areas[j]) if smaller else areas[i] + areas[j] - most
             if most / whole <= threshold:
                 continue
-            inter = _intersection(run_ends, offsets[i], offsets[i + 1], offsets[j], offsets[j + 1])
+            inter = common_px(run_ends, offsets[i], offsets[i + 1], offsets[j], offsets[j + 1])
             whole = min(areas[i], areas[j]) if smaller else areas[i] + areas[j] - inter
             if inter / whole > threshold:
                 dropped = True
@@ -195,23 +196,3 @@ def _greedy_masks(
             kept[n_kept] = place
             n_kept += 1
     return kept[:n_kept]
-
-
-@compiled
-def _intersection(run_ends: NDArray[np.int64], a: int, a_stop: int, b: int, b_stop: int) -> int:
-    """Pixels common to two masks whose runs end at run_ends[a:a_stop] and run_ends[b:b_stop]."""
-    # ends are summed over all masks: subtract what lies before each mask
-    a_base = run_ends[a - 1] if a > 0 else 0
-    b_base = run_ends[b - 1] if b > 0 else 0
-    common = 0
-    a += 1
-    b += 1
-    while a < a_stop and b < b_stop:
-        a_end, b_end = run_ends[a] - a_base, run_ends[b] - b_base
-        start = max(run_ends[a - 1] - a_base, run_ends[b - 1] - b_base)
-        common += max(min(a_end, b_end) - start, 0)
-        if a_end <= b_end:
-            a += 2
-        if b_end <= a_end:
-            b += 2
-    return common

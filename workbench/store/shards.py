@@ -13,7 +13,7 @@ import dataclasses
 import os
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -164,15 +164,12 @@ class ShardReader:
 
     def read(self, path: str, row_group: int) -> pa.Table:
         """Return the rows of one image. Raises StoreError when the shard is missing or damaged."""
-        with self._lock:
-            try:
-                return self._parquet(path).read_row_group(row_group, use_threads=False)
-            except (OSError, pa.ArrowException, IndexError) as error:
-                what = "is missing" if isinstance(error, FileNotFoundError) else f"is damaged ({error})"
-                raise StoreError(
-                    f"shard {self._project / path} {what}; restore it from a backup, "
-                    "or run propose with other settings to make its masks anew"
-                ) from error
+        return self.groups(path, [row_group])[0]
+
+    def groups(self, path: str, row_groups: Sequence[int]) -> tuple[pa.Table, list[int]]:
+        """Return the rows of several images, one after the other, and how many each has. Raises StoreError as `read`."""
+        with self._lock, _readable(self._project / path):
+            return _groups(self._parquet(path), row_groups, None)
 
     def proposals(self, path: str, row_group: int) -> Proposals:
         """Return the rows of one image as proposals. Raises StoreError as `read` does."""
@@ -191,6 +188,44 @@ class ShardReader:
         with self._lock:
             while self._open:
                 self._open.popitem()[1].close()
+
+
+def read_groups(
+    project: Path, path: str, row_groups: Sequence[int], columns: Collection[str]
+) -> tuple[pa.Table, list[int]]:
+    """Return the rows of several images of a shard, one after the other, and how many each has.
+
+    Parameters
+    ----------
+    columns : of `Proposals`; what an older version did not write is left out.
+
+    Raises
+    ------
+    StoreError : when the shard is missing or damaged
+    """
+    with _readable(project / path), pq.ParquetFile(project / path, memory_map=False) as file:
+        return _groups(file, row_groups, columns)
+
+
+def _groups(file: Any, row_groups: Sequence[int], columns: Collection[str] | None) -> tuple[pa.Table, list[int]]:
+    there = names = file.schema_arrow.names
+    if columns is not None:
+        wanted = [part for name in columns for part in (COLUMNS[name].names or (name,))]
+        there = [name for name in wanted if name in names] or names[:1]  # of no column there would be no rows
+    table = file.read_row_groups(list(row_groups), columns=there, use_threads=False)
+    return table, [int(file.metadata.row_group(group).num_rows) for group in row_groups]
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Say in words when a shard is missing or damaged."""
+    try:
+        yield
+    except (OSError, pa.ArrowException, IndexError) as error:
+        what = "is missing" if isinstance(error, FileNotFoundError) else f"is damaged ({error})"
+        raise StoreError(
+            f"shard {path} {what}; restore it from a backup, or run propose with other settings to make its masks anew"
+        ) from error
 
 
 def to_table(proposals: Proposals, extra: Mapping[str, Any] | None = None) -> pa.Table:
@@ -216,10 +251,17 @@ def _arrow(name: str, column: Column) -> pa.DataType:
     return pa.from_numpy_dtype(column.dtype)
 
 
-def from_table(table: pa.Table) -> Proposals:
-    """Return the proposals of an Arrow table; columns that an older version did not write get their defaults."""
-    columns: dict[str, Any] = {}
+def from_table(table: pa.Table, **given: Any) -> Proposals:
+    """Return the proposals of an Arrow table; columns that an older version did not write get their defaults.
+
+    Parameters
+    ----------
+    **given : columns that are taken from here, not from the table
+    """
+    columns: dict[str, Any] = dict(given)
     for name, column in COLUMNS.items():
+        if name in given:
+            continue
         parts = [_numpy(table, part) for part in (column.names or (name,)) if part in table.column_names]
         if parts:
             columns[name] = np.stack(parts, axis=1) if column.names else parts[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -173,7 +173,7 @@ def load(catalog: Catalog, reader: shards.ShardReader, names: Iterable[str] | No
     )
     with catalog.read() as connection:
         rows = connection.execute(query).all()
-    return [_read(reader, path, group) for key, path, group in rows if wanted is None or key in wanted]
+    return _read(reader, [(path, group) for key, path, group in rows if wanted is None or key in wanted])
 
 
 def version(catalog: Catalog) -> tuple[int, ...]:
@@ -197,12 +197,21 @@ def labels_frame(found: list[TrueMasks]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _read(reader: shards.ShardReader, path: str | None, group: int | None) -> TrueMasks:
-    if path is None or group is None:
-        return TrueMasks(Proposals.empty(), np.zeros(0, object), np.zeros(0, bool))
-    table = reader.read(path, group)
-    labels = np.asarray(table.column("label").to_numpy(), dtype=object)
-    return TrueMasks(shards.from_table(table), labels, table.column("crowd").to_numpy())
+def _read(reader: shards.ShardReader, places: Sequence[tuple[str | None, int | None]]) -> list[TrueMasks]:
+    """Return the masks at each place, a shard and the row group of an image; each shard is read once."""
+    members: dict[str, list[tuple[int, int]]] = {}
+    for k, (path, group) in enumerate(places):
+        if path is not None and group is not None:
+            members.setdefault(path, []).append((k, group))
+    nothing = TrueMasks(Proposals.empty(), np.zeros(0, object), np.zeros(0, bool))
+    found = [nothing] * len(places)
+    for path, of_shard in members.items():
+        table, counts = reader.groups(path, [group for _, group in of_shard])
+        masks, labels = shards.from_table(table), np.asarray(table.column("label").to_numpy(), dtype=object)
+        crowd, stops = table.column("crowd").to_numpy(), np.cumsum(counts).tolist()
+        for (k, _), a, b in zip(of_shard, [0, *stops], stops, strict=False):
+            found[k] = TrueMasks(masks.select(slice(a, b)), labels[a:b], crowd[a:b])
+    return found
 
 
 def set_size(catalog: Catalog, key: int, size_hw: tuple[int, int]) -> None:

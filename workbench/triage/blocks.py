@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.ahead import Ahead
 from workbench.config import TriageConfig
 from workbench.tables.proposals import Proposals
 from workbench.triage.rules import triage
@@ -61,11 +62,13 @@ def whole_images(parts: Iterable[Proposals]) -> Iterator[Images]:
 def _gathered(parts: Iterable[Proposals]) -> Iterator[Proposals]:
     """Put small parts together, so that a part an image does not make a block an image."""
     waiting: list[Proposals] = []
+    rows = 0
     for part in parts:
         waiting.append(part)
-        if sum(map(len, waiting)) >= BLOCK_ROWS:
+        rows += len(part)
+        if rows >= BLOCK_ROWS:
             yield waiting[0] if len(waiting) == 1 else Proposals.concat(waiting)
-            waiting = []
+            waiting, rows = [], 0
     yield Proposals.concat(waiting)
 
 
@@ -104,6 +107,13 @@ def most_area_px(pixels: NDArray[np.float64], share: float) -> NDArray[np.int64]
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_turn(work: Callable[[T], R], over: Iterable[T]) -> Iterator[R]:
+    """Yield `work` of each item, in order, while items that come late are waited for; few are held at a time."""
+    threads = cores()
+    with Ahead(work, over, lambda _: 1, most=threads, count=threads, threads=threads) as results:
+        yield from results
 
 
 def in_threads(work: Callable[[T], R], over: Sequence[T]) -> list[R]:

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.config import ProposeConfig, TriageConfig
-from workbench.masks import pairs
 from workbench.masks.compiled import compiled
 from workbench.tables.outcomes import DOUBTS, Outcome, Reason
 from workbench.tables.proposals import Proposals
-from workbench.triage.blocks import Images, cores, in_threads, most_area_px, parts_of, whole_images
+from workbench.triage.blocks import Images, cores, in_threads, in_turn, most_area_px, parts_of, whole_images
 from workbench.triage.histogram import HeatMap, Histogram, cells_of, count, edges_of, finite_range
 from workbench.triage.limits import Limits, PoolError, doubtful, limits, passes_but_for_iou, refuse, refuse_duplicates
-from workbench.triage.rules import decides, sure, triage
+from workbench.triage.rules import decides, sure
+from workbench.triage.together import sort_distinct
 
 SCORES = (
     "predicted_iou",
@@ -96,11 +96,8 @@ class DistinctPool:
             raise PoolError(f"a distinct pool needs settings with pool='distinct', got {base.pool!r}; use ExactPool")
         if floors is not None:
             refuse_duplicates(base, floors)
-        given, tables = 0, []
-        for images in whole_images(parts_of(proposals)):
-            tables.append(_Table(images, base))
-            given += len(images.rows)
-        return cls(given, base, floors, tables)
+        tables = list(in_turn(lambda images: _Table(images, base), whole_images(parts_of(proposals))))
+        return cls(sum(table.given for table in tables), base, floors, tables)
 
     def __len__(self) -> int:
         return len(self._position)
@@ -245,37 +242,16 @@ class _Table:
 
     def __init__(self, images: Images, base: TriageConfig) -> None:
         p = images.proposals.select(images.rows)
-        found = triage(p, base.replace(overlap=None))
-        rows = np.flatnonzero(found.distinct)
+        found = sort_distinct(p, images.starts, base)
+        rows = found.rows
+        self.given = len(images.rows)
         self.position = images.before + images.rows[rows]
         self.columns = {name: getattr(p, name)[rows] for name in (*SCORES, "area_px")}
-        self.doubt = (found.reasons[rows] & np.uint32(DOUBTS & ~_MOVING)) != 0
+        self.doubt = (found.reasons & np.uint32(DOUBTS & ~_MOVING)) != 0
         self.sure = sure(p, base)[rows]
-        self.starts = np.searchsorted(rows, images.starts)
+        self.starts = found.starts
         self.pixels = p.sizes_hw[images.starts[:-1]].astype(np.float64).prod(axis=1)
-        self.worse, self.better = _overlaps(p, rows, self.starts, base)
-
-
-def _overlaps(
-    p: Proposals, rows: NDArray[np.int64], starts: NDArray[np.int64], base: TriageConfig
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs of distinct masks of an image that overlap, as places in `rows`: the worse one (ascending), the better."""
-    worse, better = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    if base.overlap is not None:
-        scores = np.nan_to_num(p.predicted_iou[rows], nan=-np.inf)  # as triage ranks them
-        for m in range(len(starts) - 1):
-            a, b = starts[m], starts[m + 1]
-            if b - a < 2:
-                continue
-            size = p.sizes_hw[rows[a]]
-            masks = list(p.rles[rows[a:b]])
-            i, j, _ = pairs.overlapping_within(masks, (int(size[0]), int(size[1])), base.overlap, base.overlap_measure)
-            later_wins = scores[a + j] > scores[a + i]
-            lost, won = np.where(later_wins, i, j), np.where(later_wins, j, i)
-            order = np.argsort(lost, kind="stable")
-            worse.append(a + lost[order])
-            better.append(a + won[order])
-    return np.concatenate(worse), np.concatenate(better)
+        self.worse, self.better = found.worse, found.better
 
 
 def _joined(parts: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:

@@ -19,8 +19,8 @@ from workbench.tables.proposals import Proposals
 Flags = NDArray[np.uint32]  # unions of Reason
 Rows = NDArray[np.int64]  # positions in the table
 
-_LEAST_FOR_SIZE = 10  # a median and its spread say little of fewer masks
-_MAD_TO_SIGMA = 1.4826  # of a normal distribution
+LEAST_FOR_SIZE = 10  # a median and its spread say little of fewer masks
+MAD_TO_SIGMA = 1.4826  # of a normal distribution
 
 
 def triage(
@@ -67,14 +67,14 @@ def triage(
     settings = triage_config(config)
     if decides(settings) and settings.pool == "exact":
         raise SettingError("TriageConfig.confidence_rule: 'decides' needs pool='distinct', got pool='exact'")
-    reasons = _failures(proposals, settings) | _doubts_of_rows(proposals, settings)
+    reasons = reasons_of_rows(proposals, settings)
     failed = _any(reasons, FAILURES)
     there = dict(existing.by_image()) if existing is not None else {}
     for image_id, positions in proposals.by_image():
         rows = positions[np.argsort(proposals.row[positions], kind="stable")]
         size_hw = _size_of(proposals, rows, image_id)
         compared = rows[~failed[rows]] if settings.pool == "exact" else rows
-        kept = _without_duplicates(proposals, compared, size_hw, settings)
+        kept = without_duplicates(proposals, compared, size_hw, settings)
         duplicates = np.setdiff1d(compared, kept)
         distinct = rows[~np.isin(rows, duplicates)]
         sized = _unusual_size(proposals.area_px[distinct], proposals.area_px[kept], settings)
@@ -84,11 +84,16 @@ def triage(
             crowded |= _overlapping_existing(proposals, distinct, existing, there[image_id], size_hw, settings)
         reasons[distinct] |= _flags((Reason.unusual_size, sized), (Reason.overlaps, crowded))
         reasons[duplicates] = np.uint32(Reason.duplicate)
+    return sorted_by(reasons, proposals, settings)
+
+
+def sorted_by(reasons: Flags, proposals: Proposals, config: TriageConfig) -> Triage:
+    """Return the outcomes that follow from all reasons of the rows, (N,), and from the confidence where it decides."""
     outcome = _outcomes(reasons)
-    if decides(settings):
+    if decides(config):
         allowed = ~_any(reasons, Reason.duplicate | Reason.too_small | Reason.too_large)
-        outcome[allowed & sure(proposals, settings)] = Outcome.auto_accepted
-    return Triage(outcome, reasons, settings)
+        outcome[allowed & sure(proposals, config)] = Outcome.auto_accepted
+    return Triage(outcome, reasons, config)
 
 
 def decides(config: TriageConfig) -> bool:
@@ -128,6 +133,11 @@ def _below(scores: NDArray[np.float32], threshold: float, strict: bool) -> NDArr
     """Rows that do not pass a threshold; NaN passes none."""
     limit = np.float32(threshold)
     return ~(scores > limit) if strict else ~(scores >= limit)
+
+
+def reasons_of_rows(proposals: Proposals, config: TriageConfig) -> Flags:
+    """Return the reasons that need no other row of the image, (N,)."""
+    return _failures(proposals, config) | _doubts_of_rows(proposals, config)
 
 
 def failures(proposals: Proposals, config: TriageConfig) -> NDArray[np.bool_]:
@@ -203,7 +213,7 @@ def _size_of(p: Proposals, rows: Rows, image_id: str) -> tuple[int, int]:
     return int(sizes[0, 0]), int(sizes[0, 1])
 
 
-def _without_duplicates(p: Proposals, rows: Rows, size_hw: tuple[int, int], s: TriageConfig) -> Rows:
+def without_duplicates(p: Proposals, rows: Rows, size_hw: tuple[int, int], s: TriageConfig) -> Rows:
     """Return the rows of one image that survive NMS, within each crop and then between crops."""
     # a missing score loses against any other
     scores = np.where(np.isnan(p.predicted_iou[rows]), -np.inf, p.predicted_iou[rows])
@@ -233,14 +243,14 @@ def _nms(
 def _unusual_size(areas_px: NDArray[np.int64], population_px: NDArray[np.int64], s: TriageConfig) -> NDArray[np.bool_]:
     """Rows whose log area lies beyond a robust z from the median of the image's distinct proposals."""
     none = np.zeros(len(areas_px), dtype=bool)
-    if s.unusual_size_z is None or len(population_px) < _LEAST_FOR_SIZE:
+    if s.unusual_size_z is None or len(population_px) < LEAST_FOR_SIZE:
         return none
     logs = np.log(np.maximum(population_px, 1))
     middle = np.median(logs)
     mad = np.median(np.abs(logs - middle))
     if mad == 0:
         return none
-    z = np.abs(np.log(np.maximum(areas_px, 1)) - middle) / (_MAD_TO_SIGMA * mad)
+    z = np.abs(np.log(np.maximum(areas_px, 1)) - middle) / (MAD_TO_SIGMA * mad)
     return np.asarray(z > s.unusual_size_z)
 
 

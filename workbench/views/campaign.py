@@ -50,6 +50,12 @@ class Campaign(param.Parameterized):
             self._project = opened(self.place, self.database)
         return self._project
 
+    @property
+    def stamp(self) -> object:
+        """What changes whenever anybody writes to the project: its identity and stamp now. Raises StoreError."""
+        catalog = self.project.catalog
+        return catalog.identity(), catalog.stamp()
+
     def poll(self) -> bool:
         """Look whether the project has changed; return whether it has, or whether its problem has.
 

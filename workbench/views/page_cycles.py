@@ -12,7 +12,7 @@ from workbench.loop.efficiency import Efficiency
 from workbench.loop.gate import CHECKS, GateReport
 from workbench.report import Report
 from workbench.store import calibrations, claims
-from workbench.views import layout, plots, pool_plots, report_plots
+from workbench.views import cycle_plots, layout, plots, pool_plots, report_plots
 from workbench.views.campaign import words
 from workbench.views.latest import Latest, long_work
 from workbench.views.view import View
@@ -25,10 +25,7 @@ _CYCLES = "Figures of each cycle's model on the same test images, with 95 % inte
 _EFFICIENCY = (
     "People's active hours on the complete images, beside drawing the same masks by hand; what is assumed says so."
 )
-_UNKNOWN = {
-    "fp_rate": "Not known: no mask was auto-accepted on a test image whose truth is known.",
-    "masks_per_hour": "Not known: no active time was written down.",
-}
+_TREND_PX = 280
 _COUNTED_AT_ONCE = 2_000  # complete images; of more, the hours are counted when somebody asks
 _FIRST = (
     "source",
@@ -58,12 +55,14 @@ class CyclesView(View):
     """Counts of the latest run, runs, versions of the triage, reasons and failures."""
 
     name_of_page = "cycles"
+    shared = True
 
     def setup(self) -> None:
         """Make the switch of the seed's figures, and the place of the cycle table."""
         self.reference = pmui.Switch(label="the seed's figures beside ours", value=False, margin=(4, 14))
         self.cycle_table = pn.Column(sizing_mode="stretch_width")
-        self.reference.param.watch(self.guarded(lambda _: self._fill_table()), "value")
+        self.reference.param.watch(self.guarded(lambda _: self._refer()), "value")
+        self.beside_seed: dict[str, pn.Column] = {}
         self.efficiency = pn.Column(sizing_mode="stretch_width")
         self.count = pmui.Button(label="Count it", size="small", variant="outlined")
         self.count.on_click(self.guarded(lambda _: self._count()))
@@ -83,7 +82,7 @@ class CyclesView(View):
             project.runs(),
             project.triages(),
             project.failures(),
-            project.cycles(),
+            project.cycles(changes=False),
             project.models(),
             GateReport.from_dict(kept.result) if kept is not None else None,
             claims.complete(project.catalog),
@@ -124,15 +123,11 @@ class CyclesView(View):
         if not len(table):
             text = "No cycle has been run. A cycle proposes, lets people review, trains and measures:"
             return [layout.next_step("No cycles yet", text, f"workbench cycle {place} --cycles 5")]
-        frame = table.to_frame()
         waiting = [layout.note(line) for line in table.lines()[-1:] if table.awaited]
         parts = [
             layout.card("Cycle table", *waiting, self.reference, self.cycle_table, text=_CYCLES, wide=True),
-            *[self._trend(frame, name) for name in report_plots.TRENDS if name in frame],
-            layout.card(
-                "Predicted IoU by cycle",
-                self.later(lambda: [layout.figure(report_plots.confidence(table.rows), 260)], 260),
-            ),
+            *[self._trend(table, name) for name in cycle_plots.TRENDS],
+            layout.card("Predicted IoU by cycle", self.later(lambda: self._confidence(table), _TREND_PX)),
         ]
         if len(data.models):
             models = self.later(lambda: [layout.table(data.models, "models")], layout.table_px(len(data.models)))
@@ -141,12 +136,28 @@ class CyclesView(View):
         self.soon(self._fill_table)
         return parts
 
-    def _trend(self, frame: Any, name: str) -> Any:
-        """Return a figure by cycle, or why there is none."""
-        title = report_plots.TRENDS[name]
-        if not frame[name].notna().any():
-            return layout.card(title, layout.note(_UNKNOWN.get(name, "Not known of any cycle yet.")))
-        return layout.card(title, self.later(lambda: [layout.figure(report_plots.trend(frame, name), 260)], 260))
+    def _trend(self, table: CycleTable, name: str) -> Any:
+        """Return a figure by cycle, or why there is none: the one that `project.cycles().plot()` has."""
+        title = cycle_plots.TRENDS[name].title
+        if not cycle_plots.known(table, name):
+            return layout.card(title, layout.note(cycle_plots.why_unknown(name)))
+        place = self.later(lambda: self._drawn(table, name), _TREND_PX)
+        if cycle_plots.states(name):
+            self.beside_seed[name] = place
+        return layout.card(title, place)
+
+    def _drawn(self, table: CycleTable, name: str) -> list[Any]:
+        drawn = cycle_plots.trend(table, name, seed=bool(self.reference.value), title=False)
+        return layout.figures(drawn, cycle_plots.TRENDS[name].title, _TREND_PX)
+
+    def _confidence(self, table: CycleTable) -> list[Any]:
+        return layout.figures(cycle_plots.confidence(table, title=False), "predicted IoU by cycle", _TREND_PX)
+
+    def _refer(self) -> None:
+        """Show the seed's figures beside ours, or no longer: in the table and in the figures that it states."""
+        self._fill_table()
+        for name, place in self.beside_seed.items():
+            place.objects = self._drawn(self._table, name)
 
     def _fill_table(self) -> None:
         """Show the cycles, with the figures of the seed beside them where that is wanted."""

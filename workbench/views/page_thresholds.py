@@ -73,6 +73,7 @@ class ThresholdsView(View):
     """Sliders, counts, heat map, curves, the images that change, saved versions."""
 
     name_of_page = "thresholds"
+    shared = True
 
     def setup(self) -> None:
         """Make the state, its controls and the figures that follow it."""
@@ -185,7 +186,7 @@ class ThresholdsView(View):
                 return
             self.progress.param.update(value=round(100 * building.share), visible=True)
             self.status.visible = True
-            self.status.object = f'<p role="status">Building the {KINDS[key[0]]}: {building.done:,} of {building.total:,} images read …</p>'
+            self.status.object = f'<p role="status">Building the {KINDS[key[0]]}: {building.words}</p>'
             if building.future.done():
                 callback.stop()
                 self._ready(*_outcome(building.future.result))

@@ -22,8 +22,8 @@ from workbench.loop.diversity import Diversity
 from workbench.loop.efficiency import Efficiency
 from workbench.loop.gate import Check, GateReport
 from workbench.loop.varied import DiversityTable
-from workbench.tables.cycles import CycleRow, CycleTable
-from workbench.tables.seed_table import SOURCE
+from workbench.tables.cycles import CycleTable
+from workbench.views import cycle_plots
 
 hv.extension("bokeh", inline=True, logo=False)
 
@@ -303,76 +303,17 @@ def cycles(frame: Any, columns: Sequence[str] = tuple(CYCLE_COLUMNS)) -> Any:
     return hv.Layout(panels).cols(2)
 
 
-PANELS = {
-    "Auto-acceptance rate": ("auto_accept_rate",),
-    "Recall at IoU 0.5": ("recall_proposals", "recall_auto"),
-    "Wrong among the auto-accepted": ("fp_rate", "fp_rate_50"),
-    "Masks an image": ("total_per_image", "manual_per_image"),
-}
-_NAMES = {
-    "auto_accept_rate": "here", "recall_proposals": "of all distinct masks", "recall_auto": "of the auto-accepted",
-    "fp_rate": "at IoU 0.75", "fp_rate_50": "at IoU 0.5", "total_per_image": "all", "manual_per_image": "by hand",
-}  # fmt: skip
-
-
 @figure.register
-def _(table: CycleTable, **_: Any) -> Any:
-    """Return acceptance, recall, wrong masks and masks an image by cycle, with 95 % intervals and the seed's beside."""
+def _(table: CycleTable, *, show: Sequence[str] = cycle_plots.SHOWN, seed: bool = True, **_: Any) -> Any:
+    """Return acceptance, recall, wrong masks and masks an image by cycle, with 95 % intervals and the seed's beside.
+
+    Parameters
+    ----------
+    show : names of `cycle_plots.TRENDS`: also rejection, spread, automatic and pace; or "confidence" alone
+    seed : whether what the seed states is drawn beside
+    """
     if not len(table):
         return empty("Cycles", "\n".join(table.lines()) or "No cycles yet: project.run_cycles(5, ...)")
-    frame = table.beside_seed()
-    theirs = frame[frame["source"] == SOURCE]
-    last = max(len(theirs), *(row.cycle for row in table.rows))
-    names = {row.cycle: f"after {row.cycle - 1}" for row in table.rows if row.closing}
-    ticks = [(k, names.get(k, str(k))) for k in range(1, last + 1)]
-    panels = []
-    for title, columns in PANELS.items():
-        parts: list[Any] = []
-        for colour, name in zip((BLUE, GREEN), columns, strict=False):
-            points = [(row.cycle, *_ends(row, name)) for row in table.rows]
-            parts += _measured([point for point in points if np.isfinite(point[1])], colour, _NAMES[name])
-        if title == "Auto-acceptance rate":
-            points = [(row.cycle, *_ends(row, f"seed_{name}")) for row in table.rows]
-            parts += _measured([p for p in points if np.isfinite(p[1])], ORANGE, "here, the seed's thresholds")
-        shown = [name for name in columns if name in theirs and theirs[name].notna().any()]
-        for name, dash in zip(shown, ("dashed", "dotted"), strict=False):
-            label = f"the seed: {_NAMES[name]}" if len(shown) > 1 else SOURCE
-            stated = theirs[["cycle", name]].to_numpy()
-            parts.append(hv.Curve(stated, "cycle", "value", label=label).opts(color=GREY, line_dash=dash, line_width=2))
-        if not parts:
-            panels.append(
-                empty(
-                    title,
-                    "Not known: nothing was auto-accepted, or no test\nimage has ground truth that leaves nothing out",
-                )
-            )
-            continue
-        ends = (0, None) if columns[0] == "total_per_image" else (-0.03, 1.03)
-        overlay = hv.Overlay(parts).opts(
-            title=title, xlabel="cycle", ylabel="masks an image" if ends[1] is None else "share", xticks=ticks, ylim=ends,
-            xlim=(0.6, last + 0.4), legend_position="top", legend_cols=4, show_grid=True, width=520, height=380,
-        )  # fmt: skip
-        panels.append(overlay)
-    return hv.Layout(panels).cols(2).opts(shared_axes=False)
-
-
-def _ends(row: CycleRow, name: str) -> tuple[float, float, float]:
-    """A figure of a cycle and its interval; NaN where there is none."""
-    figure = row.seed_figures.get(name[5:]) if name.startswith("seed_") else row.figures.get(name)
-    if figure is None:
-        value = float(row.work.get(name, float("nan")))
-        return value, float("nan"), float("nan")
-    return figure.value, figure.low, figure.high
-
-
-def _measured(points: Sequence[tuple[float, ...]], colour: str, label: str) -> list[Any]:
-    """A line with points and intervals; nothing where nothing is known."""
-    if not points:
-        return []
-    values = [(x, y) for x, y, *_ in points]
-    bars = [(x, y, max(y - low, 0.0), max(high - y, 0.0)) for x, y, low, high in points if np.isfinite(low)]
-    return [
-        hv.Curve(values, "cycle", "value", label=label).opts(color=colour, line_width=2),
-        hv.Scatter(values, "cycle", "value").opts(color=colour, size=7, tools=["hover"]),
-        hv.ErrorBars(bars, "cycle", ["value", "below", "above"]).opts(line_color=colour),
-    ]
+    if show == "confidence":
+        return cycle_plots.confidence(table)
+    return cycle_plots.trends(table, [show] if isinstance(show, str) else show, empty, seed)

@@ -17,10 +17,13 @@ from workbench.config import ProposeConfig, TriageConfig
 from workbench.loop.comparison import ComparedImage, Comparison, TrueImage, compare_image
 from workbench.loop.metrics import Curve, precision_recall
 from workbench.store import truth
+from workbench.store.blocks import STORED
 from workbench.store.errors import StoreError
 from workbench.tables.proposals import Proposals
+from workbench.triage.distinct import SCORES
 from workbench.triage.limits import THRESHOLDS
 from workbench.triage.pool import DistinctPool, ExactPool
+from workbench.triage.together import columns_for
 from workbench.views.latest import long_work
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 CURVES = ("predicted_iou", "jitter_stability")  # the scores whose precision and recall are shown
 SMALLEST_NMS_IOU = 0.4
 _MOST_POOLS = 3
+_KEPT = ("predicted_iou", "stability_score", "jitter_stability")  # beside an exact pool, which has no columns
 KINDS = {"distinct": "distinct pool", "exact": "exact pool"}
 
 
@@ -74,7 +78,15 @@ class Building:
 
     def __init__(self) -> None:
         self.done, self.total = 0, 0
+        self.compared = 0  # images that are held against their truth, once all are read
         self.future: Future[Pooled] = Future()
+
+    @property
+    def words(self) -> str:
+        """What is being done, and how far it is."""
+        if self.compared:
+            return f"all {self.total:,} images read, {self.compared:,} are compared with their truth …"
+        return f"{self.done:,} of {self.total:,} images read …"
 
     @property
     def share(self) -> float:
@@ -131,75 +143,65 @@ def _build(building: Building, project: Project, kind: str, base: TriageConfig, 
 
 def _built(building: Building, project: Project, kind: str, base: TriageConfig, floors: ProposeConfig) -> Pooled:
     ids: list[str] = []
-    counts: list[int] = []
-    labelled = _Labelled(project) if kind == "distinct" else None
+    counts = [np.zeros(0, np.int64)]
+    kept: dict[str, list[NDArray[np.float32]]] = {name: [np.zeros(0, np.float32)] for name in _KEPT}
+    labelled = _Labelled(project, base) if kind == "distinct" else None
+    wanted = {*columns_for(base), *SCORES} if kind == "distinct" else set(columns_for(base)) - {"rles"}
 
     def parts() -> Iterator[Proposals]:
-        for image_id, rows in project.each(config=base):
-            building.done += 1
-            if len(rows):
-                ids.append(image_id)
-                counts.append(len(rows))
-                if labelled is not None:
-                    labelled.take(image_id, rows)
-                yield rows
+        for block in project.in_blocks(wanted, config=base):
+            building.done += block.done
+            ids.extend(block.image_ids)
+            counts.append(np.diff(block.starts))
+            if kind == "exact":
+                for name, values in kept.items():
+                    values.append(getattr(block.proposals, name))
+            yield block.proposals
 
     pool: DistinctPool | ExactPool
     columns: dict[str, NDArray[np.float32]] = {}
     if kind == "distinct":
         pool = DistinctPool.build(parts(), floors, base.replace(pool="distinct"))
     else:
-        kept: dict[str, list[NDArray[np.float32]]] = {
-            "predicted_iou": [],
-            "stability_score": [],
-            "jitter_stability": [],
-        }
-        pool = ExactPool.build(
-            _keeping(parts(), kept), floors, base.replace(pool="exact"), smallest_nms_iou=SMALLEST_NMS_IOU
-        )
-        columns = {name: np.concatenate([np.zeros(0, np.float32), *values]) for name, values in kept.items()}
-    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        config = base.replace(pool="exact")
+        pool = ExactPool.build(parts(), floors, config, smallest_nms_iou=SMALLEST_NMS_IOU)
+        columns = {name: np.concatenate(values) for name, values in kept.items()}
+    starts = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
     pooled = Pooled(pool, floors, np.array(ids, dtype=object), starts, columns)
-    return pooled if labelled is None else labelled.beside(pooled)
-
-
-def _keeping(parts: Iterator[Proposals], kept: dict[str, list[NDArray[np.float32]]]) -> Iterator[Proposals]:
-    for part in parts:
-        for name, values in kept.items():
-            values.append(getattr(part, name))
-        yield part
+    if labelled is None:
+        return pooled
+    building.compared = labelled.images
+    return labelled.beside(pooled)
 
 
 class _Labelled:
-    """Keeps the proposals of images that have truth until it is known which are distinct."""
+    """The images that have truth, compared with it as soon as it is known which of their proposals are distinct."""
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, base: TriageConfig) -> None:
         frame = project.images()
         seen = frame[frame["truth"].notna() & (frame["status"] == "done")]
-        self._project = project
-        self._rows: dict[str, Proposals] = dict.fromkeys(seen["image_id"], Proposals.empty())
-
-    def take(self, image_id: str, rows: Proposals) -> None:
-        if image_id in self._rows:
-            self._rows[image_id] = rows
+        self._project, self._base, self._ids = project, base, seen["image_id"].tolist()
+        self.images = len(self._ids)
 
     def beside(self, pooled: Pooled) -> Pooled:
         """Return the pool with what is true beside it, compared as `project.sweep` does."""
-        if not self._rows or not isinstance(pooled.pool, DistinctPool):
+        if not self._ids or not isinstance(pooled.pool, DistinctPool):
             return pooled
         place = {image_id: m for m, image_id in enumerate(pooled.image_ids)}
         given, (order, cuts) = pooled.pool.rows, pooled.rows_by_image
+        blocks = self._project.in_blocks(STORED, self._ids, config=self._base)
+        rows_of = {image_id: rows for block in blocks for image_id, rows in block.each() if image_id in place}
         images: list[ComparedImage] = []
         compared = [np.zeros(0, np.int64)]
         # asked for at once: one by one, each is looked for among all images of the project
-        truth = self._project._truth(list(self._rows))
-        for (image_id, rows), true in zip(self._rows.items(), truth, strict=True):
-            m = place.get(image_id)
-            mine = order[:0] if m is None else np.sort(order[cuts[m] : cuts[m + 1]])
-            own = rows if m is None else rows.select(given[mine] - pooled.starts[m])
+        truth = self._project._truth(self._ids)
+        for image_id, true in zip(self._ids, truth, strict=True):
+            m, own, mine = place.get(image_id), Proposals.empty(), order[:0]
+            if m is not None:
+                mine = np.sort(order[cuts[m] : cuts[m + 1]])
+                own = rows_of[image_id].select(given[mine] - pooled.starts[m])
             images.append(compare_image(image_id, own, TrueImage.of(true.masks, true.crowd), pooled.floors))
             compared.append(mine)
-        self._rows.clear()
         comparison, places = Comparison.of(images), np.concatenate(compared)
         scores = {name: pooled.pool.column(name)[places] for name in CURVES}
         known = {name: precision_recall(comparison, s) for name, s in scores.items() if np.isfinite(s).any()}

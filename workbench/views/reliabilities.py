@@ -20,7 +20,7 @@ def by_cycle(project: Project, when: str = "after") -> dict[str, ReliabilityTabl
 
     A run in which a cycle's model proposed is named by the cycle, another by its number.
     """
-    cycles = {row.model_id: row.cycle for row in project.cycles().rows}
+    cycles = {row.model_id: row.cycle for row in project.cycles(changes=False).rows}
     found: dict[int, tuple[str, ReliabilityTable]] = {}
     records = project.calibration_records()
     for row in records[records["kind"] == "calibration"].to_dict("records"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import holoviews as hv
@@ -11,11 +11,8 @@ from workbench.tables.outcomes import FAILURES, Reason
 from workbench.views import pool_plots
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from workbench.loop.diversity import Diversity
     from workbench.overview import QualityReport
-    from workbench.tables.cycles import CycleRow
 
 PLAN, MEASURED = "#B0B0B0", "#0072B2"
 
@@ -72,46 +69,3 @@ def sizes(found: Diversity) -> hv.Overlay:
         bars.opts(color=MEASURED, line_width=0, tools=["hover"], xlabel="", ylim=(0, 100))
         * hv.HLine(25).opts(color=pool_plots.MARK, line_dash="dashed", line_width=2)
     ).opts(**pool_plots.frame("diversity of sizes", 280))
-
-
-TRENDS = {
-    "auto_accept_rate": "Auto-acceptance rate",
-    "fp_rate": "False-positive rate",
-    "recall_auto": "Recall of accepted masks",
-    "hypothesis_spread": "Spread of the three hypotheses",
-    "rejection_rate": "Rejection rate of automatic masks",
-    "auto_to_manual": "Automatic masks for each manual one",
-    "masks_per_hour": "Masks an hour",
-}
-
-
-def trend(frame: pd.DataFrame, name: str) -> hv.Overlay:
-    """Return a figure by cycle with its interval, where there is one."""
-    rows = frame[["cycle", name]].dropna().to_numpy()
-    label = TRENDS[name]
-    parts: list[Any] = [hv.Curve(rows, "cycle", hv.Dimension("value", label=label)).opts(color=MEASURED, line_width=2)]
-    parts.append(hv.Scatter(rows, "cycle", "value").opts(color=MEASURED, size=8, tools=["hover"]))
-    if f"{name}_low" in frame:
-        ends = frame[["cycle", name, f"{name}_low", f"{name}_high"]].dropna().to_numpy()
-        bars = [(c, v, max(0.0, v - low), max(0.0, high - v)) for c, v, low, high in ends]
-        parts.append(hv.ErrorBars(bars, "cycle", ["value", "below", "above"]).opts(line_color=MEASURED))
-    ticks = sorted({int(c) for c in frame["cycle"]})
-    ends_x = (min(ticks, default=1) - 0.4, max(ticks, default=1) + 0.4)  # else the last point is cut in half
-    frame_of = pool_plots.frame(label, 260)
-    return hv.Overlay(parts).opts(xlabel="cycle", ylabel=label, xticks=ticks, xlim=ends_x, padding=0.12, **frame_of)
-
-
-def confidence(rows: Sequence[CycleRow]) -> hv.Overlay:
-    """Return the share of proposals by predicted IoU, a line for each cycle: told apart by colour and dash."""
-    lines = []
-    for k, row in enumerate(rows):
-        counts, total = list(row.confidence), max(1, sum(row.confidence))
-        points = [((i + 0.5) / len(counts), n / total) for i, n in enumerate(counts)]
-        shade = _SHADES[round(k * (len(_SHADES) - 1) / max(1, len(rows) - 1))]
-        line = hv.Curve(points, "predicted IoU", "share of proposals", label=f"cycle {row.cycle}{'+' * row.closing}")
-        lines.append(line.opts(color=shade, line_width=2, line_dash=_DASHES[k % len(_DASHES)]))
-    return hv.Overlay(lines).opts(legend_position="right", **pool_plots.frame("predicted IoU by cycle", 260))
-
-
-_SHADES = ("#56B4E9", "#0072B2", "#009E73", "#E69F00", "#D55E00", "#CC79A7")
-_DASHES = ("solid", "dashed", "dotted", "dotdash")

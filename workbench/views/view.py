@@ -22,6 +22,9 @@ POLL_MS = 2_000
 AGAIN_MS = 1_000
 FIRST_S = 1.0  # a page that is read within this time is sent with its words; else without, and filled when it is read
 
+_SEEN: dict[tuple[Any, ...], tuple[object, Any]] = {}  # by page and project: the stamp of the catalogue, what was read
+_MOST_SEEN = 16
+
 pn.extension("tabulator", inline=True, notifications=False)
 
 
@@ -43,6 +46,7 @@ class View(pn.viewable.Viewer):
     """
 
     name_of_page = ""
+    shared = False  # whether all sessions see the same, and it follows from the catalogue alone
     waiting = "Reading the project …"
 
     def __init__(self, campaign: Campaign, **params: Any) -> None:
@@ -142,7 +146,7 @@ class View(pn.viewable.Viewer):
             self._tell(self.campaign.problem)
             return
         if self._doc is None:
-            self._heard(0, *_tried(self.read))
+            self._heard(0, *_tried(self.look))
         else:
             self.reading.ask(self.campaign.changed)
 
@@ -213,11 +217,23 @@ class View(pn.viewable.Viewer):
         if len(self.body) == 1 and isinstance(self.body[0], pn.pane.HTML) and self.waiting in str(self.body[0].object):
             self.body.objects = []
 
+    def look(self) -> Any:
+        """Return what `read` gives; sessions of a shared page look at the project once, until somebody writes to it."""
+        if not self.shared:
+            return self.read()
+        key, stamp = (type(self), self.campaign.place, self.campaign.database), self.campaign.stamp
+        kept = _SEEN.get(key)
+        if kept is None or kept[0] != stamp:
+            kept = _SEEN[key] = stamp, self.read()  # taken before: what is written meanwhile is read at the next look
+            while len(_SEEN) > _MOST_SEEN:
+                _SEEN.pop(next(iter(_SEEN)), None)
+        return kept[1]
+
     def _read_timed(self) -> Any:
         """Read, and rest for ten times as long: others use the machine too."""
         since = time.monotonic()
         try:
-            return self.read()
+            return self.look()
         finally:
             now = time.monotonic()
             self._not_before = now + 10 * (now - since)
