@@ -37,7 +37,6 @@ MOST_PICTURES = 200  # a gallery holds all its pictures in one page
 CYCLES, CYCLE_TRAIN, CYCLE_CALIBRATION, CYCLE_TEST = 5, 2, 1, 4
 CYCLE_KIND, CYCLE_PX = "fluorescence", 256
 CYCLE_POINTS, CYCLE_STEPS = 16, 12
-CYCLE_RATE = 1e-4  # so few images bear no more: a higher rate makes the model propose less than half as much
 
 
 def run_demo(folder: Path) -> dict[str, Any]:
@@ -87,7 +86,7 @@ def run_demo_cycles(folder: Path) -> CycleTable:
             model=sam,
             config=CycleConfig(train=CYCLE_TRAIN, calibration=CYCLE_CALIBRATION),
             floors=fitting_floors(sam.model_id).replace(points_per_side=CYCLE_POINTS, jitter_prompts=4),
-            train=TrainConfig(steps=CYCLE_STEPS, check_every=CYCLE_STEPS, learning_rate=CYCLE_RATE),
+            train=TrainConfig(steps=CYCLE_STEPS, check_every=CYCLE_STEPS),
             **cycle_roles(project),
         )
 
