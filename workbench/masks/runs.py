@@ -48,7 +48,7 @@ def _read_runs(chars: NDArray[np.uint8], first: int, stop: int, run_ends: NDArra
             if char < 0 or char > 63:
                 return -1
             value |= (char & 0x1F) << (5 * digits)
-            more = (char & 0x20) != 0
+            more = bool((char & 0x20) != 0)
             place += 1
             digits += 1
             if not more and (char & 0x10) != 0:
@@ -81,9 +81,10 @@ def _extent(run_ends: NDArray[np.int64], first: int, stop: int, height: int, box
             y0, y1 = np.int64(0), np.int64(height)
         else:
             y0, y1 = min(y0, a - column * height), max(y1, b - last_column * height)
-    if area == 0:
-        x0, y0, x1, y1 = 0, 0, 0, 0
-    box[0], box[1], box[2], box[3] = x0, y0, x1, y1
+    if area > 0:
+        box[0], box[1], box[2], box[3] = x0, y0, x1, y1
+    else:
+        box[:] = 0
     return area
 
 

@@ -153,7 +153,7 @@ def _unusual(logs: NDArray[np.float64], starts: Places, most: float) -> NDArray[
 def _median(values: NDArray[np.float64]) -> float:
     """The median as numpy's: of an even number of values the mean of the two in the middle."""
     values, half = np.sort(values), len(values) // 2
-    return values[half] if len(values) % 2 else (values[half - 1] + values[half]) / 2
+    return float(values[half] if len(values) % 2 else (values[half - 1] + values[half]) / 2)
 
 
 def _overlaps(
