@@ -16,12 +16,13 @@ CONCLUSIONS = {
         r"Points that these images do not tell from it by recall: \d+ of 14",
     ]
 }
-# fewer points and steps than the notebook has, which takes minutes; every cell and every cycle is run
+# fewer points and steps than the notebooks have, which take minutes; every cell and every cycle is run
 FEWER = {
+    "01-propose-and-look": {"points_per_side=20": "points_per_side=10"},
     "04-five-cycles": {
         "points_per_side=16, jitter_prompts=4": "points_per_side=8, jitter_prompts=2",
         "steps=12, check_every=12": "steps=2, check_every=2, views=1, prompts=8",
-    }
+    },
 }
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
