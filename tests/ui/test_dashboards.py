@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import sqlite3
 import sys
 import urllib.error
@@ -39,12 +38,6 @@ SHOWN = {
     "review": "Every gesture is in the project's journal",
     "quality": "Nothing reviewed yet",
 }
-
-
-@pytest.fixture(scope="session")
-def browser_type_launch_args(browser_type_launch_args):
-    args = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    return {**browser_type_launch_args, "executable_path": shutil.which("chromium"), "args": args}
 
 
 @pytest.fixture(scope="module")
