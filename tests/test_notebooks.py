@@ -21,7 +21,7 @@ FEWER = {
     "01-propose-and-look": {"points_per_side=20": "points_per_side=10"},
     "04-five-cycles": {
         "points_per_side=16, jitter_prompts=4": "points_per_side=8, jitter_prompts=2",
-        "steps=12, check_every=12": "steps=2, check_every=2, views=1, prompts=8",
+        "steps=12, check_every=12": "steps=3, check_every=3",
     },
 }
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
