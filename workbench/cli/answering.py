@@ -34,7 +34,7 @@ class InPanels(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command, which knows its panel."""
-        command = super().get_command(ctx, cmd_name)
+        command: Any = super().get_command(ctx, cmd_name)
         if command is not None:
             command.rich_help_panel = next(panel for panel, names in PANELS.items() if cmd_name in names)
         return command
