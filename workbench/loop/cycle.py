@@ -151,15 +151,15 @@ class Campaigning:
     # ---- the cycle that is next -----------------------------------------------------------------------------------
 
     def _find(self, number: int, closing: bool) -> Cycle:
-        known = {cycle.number: cycle for cycle in campaigns.of_campaign(self.catalog, self.of.id)}
+        known = {cycle.number: cycle for cycle in campaigns.of_campaign(self.catalog, self.campaign.id)}
         found = known.get(number)
         if found is None or (found.closing and not closing):
             before = known.get(number - 1)
-            model_id = before.trained_id if before else self.of.model_id
+            model_id = before.trained_id if before else self.campaign.model_id
             taken = [cycle for n, cycle in known.items() if n < number]
             train, calibration = ([], []) if closing else self._batch(number, model_id, taken)
-            campaigns.add(self.catalog, self.of.id, number, model_id, train, calibration, {})
-            found = campaigns.of_campaign(self.catalog, self.of.id)[number - 1]
+            campaigns.add(self.catalog, self.campaign.id, number, model_id, train, calibration, {})
+            found = campaigns.of_campaign(self.catalog, self.campaign.id)[number - 1]
         return found
 
     def _batch(self, number: int, model_id: str, taken: Sequence[Cycle]) -> tuple[list[str], list[str]]:
@@ -212,14 +212,14 @@ class Campaigning:
 
     def _propose(self, cycle: Cycle) -> Cycle:
         earlier = self._until(cycle)
-        images = [*cycle.train, *dict.fromkeys(i for c in earlier for i in c.calibration), *self.of.held_out]
+        images = [*cycle.train, *dict.fromkeys(i for c in earlier for i in c.calibration), *self.campaign.held_out]
         summary = self.project.propose(
             self._load(cycle.model_id), self.plan.floors, images=images, progress=self.progress
         )
         return campaigns.advance(self.catalog, cycle, "triage", run_id=summary.run_id)
 
     def _until(self, cycle: Cycle) -> list[Cycle]:
-        return [c for c in campaigns.of_campaign(self.catalog, self.of.id) if c.number <= cycle.number]
+        return [c for c in campaigns.of_campaign(self.catalog, self.campaign.id) if c.number <= cycle.number]
 
     def _triage(self, cycle: Cycle) -> Cycle:
         """Sort by thresholds that calibration images of the cycles before give, or by those given in the plan."""
@@ -283,7 +283,7 @@ class Campaigning:
     def _evaluate(self, cycle: Cycle) -> Cycle:
         """Measure the model that proposed in this cycle on the test images."""
         told: dict[str, Any] = {"figures": {}, "seed_figures": {}, "counts": {}, "confidence": [], "test": 0}
-        test = self._judged(cycle, self.of.held_out, final=False)
+        test = self._judged(cycle, self.campaign.held_out, final=False)
         if test is not None:
             rng = np.random.default_rng([self.plan.cycle.seed, 0])  # every cycle draws the test images alike
             config = TriageConfig.from_dict(cycle.state["thresholds"]["settings"])
@@ -322,7 +322,7 @@ class Campaigning:
 
     def _unmeasured(self) -> str:
         """Return which test images nothing is known of yet, "" when there are none."""
-        held_out = list(self.of.held_out)
+        held_out = list(self.campaign.held_out)
         if not held_out:
             return "no test images, so nothing is measured: images of role test, or held_out= in another campaign"
         frame, reviewed = self.project.images(), self.project.reviewed()
@@ -355,16 +355,21 @@ def asked_digest(asked: Mapping[str, Any]) -> str:
 
 
 def table(
-    catalog: Catalog, of: Campaign, awaited: tuple[str, ...] = (), cycle: int = 0, note: str = "", changes: bool = True
+    catalog: Catalog,
+    campaign: Campaign,
+    awaited: tuple[str, ...] = (),
+    cycle: int = 0,
+    note: str = "",
+    changes: bool = True,
 ) -> CycleTable:
     """Return the rows of the cycles of a campaign that are done, with paired changes over the test images where wanted."""
-    done = [c for c in campaigns.of_campaign(catalog, of.id) if c.step == "done"]
-    counts = [measuring.counts_of(cycle.state, of.held_out) for cycle in done] if changes else []
+    done = [c for c in campaigns.of_campaign(catalog, campaign.id) if c.step == "done"]
+    counts = [measuring.counts_of(cycle.state, campaign.held_out) for cycle in done] if changes else []
     rows = []
     for i, found in enumerate(done):
         others = {"first": 0, "before": max(i - 1, 0)} if changes else {}
         paired = {name: measuring.changes(counts[i], counts[k]) if i else {} for name, k in others.items()}
-        rows.append(_row(found, paired, len(of.held_out)))
+        rows.append(_row(found, paired, len(campaign.held_out)))
     return CycleTable(tuple(rows), awaited, cycle or max((c.number for c in done if not c.closing), default=0), note)
 
 
