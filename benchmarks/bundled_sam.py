@@ -1,5 +1,7 @@
 """How good the bundled SAM is: `python -m benchmarks.bundled_sam --data ../shared/data --json F [--limit N]`.
 
+The whole takes hours on two cores: with `--keep DIR` what each image showed is kept there, and the same command goes on.
+
 Preset `bundled`; distinct proposals are those after NMS at the floors, at most 300 an image. Truth is never left out of
 a denominator. Sets: scenes (unseen seeds), nuclei, facades (recall only: their truth is not exhaustive; one crop layer).
 """
@@ -9,8 +11,9 @@ from __future__ import annotations
 import argparse
 import subprocess
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +81,23 @@ class Found:
     plain_50: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     plain_75: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     plain_wrong: tuple[int, int] = (0, 0)
+
+
+def kept(path: Path | None, made: Callable[[], Found]) -> Found:
+    """Return what an image showed from a file, or measure it and keep that there."""
+    if path is not None and path.is_file():
+        with np.load(path, allow_pickle=False) as file:
+            values = {name: file[name] for name in file.files}
+        plain = {name: value.item() if value.ndim == 0 else value for name, value in values.items()}
+        return Found(**{**plain, "plain_wrong": tuple(values["plain_wrong"].tolist())})
+    found = made()
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".part")
+        with draft.open("wb") as file:
+            np.savez(file, **{part.name: np.asarray(getattr(found, part.name)) for part in fields(found)})
+        draft.replace(path)
+    return found
 
 
 def scenes(count: int) -> Iterator[Sample]:
@@ -286,11 +306,14 @@ SETS: dict[str, tuple[int, dict[str, float]]] = {
 }
 
 
-def set_rows(name: str, samples: Iterator[Sample], segmenter: Any) -> list[Row]:
-    """Return all rows of one set."""
+def set_rows(name: str, samples: Iterator[Sample], segmenter: Any, keep: Path | None = None) -> list[Row]:
+    """Return all rows of one set; what each image showed is kept in a folder by weights and settings, or read there."""
     layers, aims = SETS[name]
-    rng = np.random.default_rng(0)
-    found = [measure(sample, segmenter, layers, name == "nuclei", rng) for sample in samples]
+    home = keep and keep / f"{segmenter.model_id}-{preset('bundled').propose.digest()[:8]}" / name
+    found = []
+    for i, sample in enumerate(samples):
+        work = partial(measure, sample, segmenter, layers, name == "nuclei", np.random.default_rng([0, i]))
+        found.append(kept(home and home / f"{sample.name}.npz", work))
     rows = recall_rows(name, found, aims)
     if name != "facades":
         rows += score_rows(name, found, aims)
@@ -320,17 +343,18 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file to write")
     parser.add_argument("--limit", type=int, help="images a set, drawn by a seed; all when not given")
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
+    parser.add_argument("--keep", type=Path, help="folder for what each image showed; the same command goes on with it")
     parser.add_argument("--look", type=Path, help="folder for scikit-image's photographs with proposals drawn on them")
     a = parser.parse_args()
     segmenter = load_sam("bundled", device="cpu")
     rows: list[Row] = []
     for name in a.sets:
         if name == "scenes":
-            rows += set_rows(name, scenes(min(SCENES, a.limit or SCENES)), segmenter)
+            rows += set_rows(name, scenes(min(SCENES, a.limit or SCENES)), segmenter, a.keep)
         elif a.data is None or not (a.data / name).is_dir():
             print(f"{name}: left out, --data has no folder of that name")
         else:
-            rows += set_rows(name, folder(a.data / name, a.limit), segmenter)
+            rows += set_rows(name, folder(a.data / name, a.limit), segmenter, a.keep)
     rows.append(Row("official_generator.seconds_512px_1024_prompts", official_seconds(), "s", None, 1, 4.0, "<="))
     rows.append(Row("weights.megabytes", WEIGHTS.stat().st_size / 1e6, "MB", None, 1, 16.0, "<="))
     if a.look is not None:
