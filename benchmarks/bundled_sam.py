@@ -309,7 +309,7 @@ SETS: dict[str, tuple[int, dict[str, float]]] = {
 def set_rows(name: str, samples: Iterator[Sample], segmenter: Any, keep: Path | None = None) -> list[Row]:
     """Return all rows of one set; what each image showed is kept in a folder by weights and settings, or read there."""
     layers, aims = SETS[name]
-    home = keep and keep / f"{segmenter.model_id}-{preset('bundled').propose.digest()[:8]}" / name
+    home = keep and keep / f"{segmenter.model_id}-{preset('bundled').propose.digest}" / name
     found = []
     for i, sample in enumerate(samples):
         work = partial(measure, sample, segmenter, layers, name == "nuclei", np.random.default_rng([0, i]))
