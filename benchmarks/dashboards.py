@@ -51,7 +51,10 @@ _MOVE = """async (value) => {
     const heard = () => { property.change.disconnect(heard); resolve() }
     property.change.connect(heard)
   })
-  const both = Promise.all([changed(counts.properties.text), changed(image.data_source.properties.data)])
+  const late = new Promise((_, refuse) => setTimeout(() => refuse(new Error(`no answer to ${value} in a minute`)), 60000))
+  const both = Promise.race([
+    Promise.all([changed(counts.properties.text), changed(image.data_source.properties.data)]), late,
+  ])
   const since = performance.now()
   slider.data.value = value
   await both
@@ -198,14 +201,15 @@ def ready(chromium: Any, url: str) -> Any:
 
 def move(page: Any, value: float) -> float:
     """Milliseconds from a slider's new value until the page has counts and heat map for it."""
+    page.wait_for_function(_FIND)  # anew: a figure that was drawn again meanwhile has other models
     return float(page.evaluate(_MOVE, value))
 
 
 def _trace(moves: int, seed: int = 0) -> list[float]:
-    """Positions of the slider, dragged ten steps a time; no two that follow each other are equal."""
+    """Positions of the slider, dragged ten steps a time: each gives other counts, or the page would have nothing to send."""
     rng, found = np.random.default_rng(seed), list[float]()
     while len(found) < moves:
-        start, end = rng.uniform(0.6, 0.98, 2)
+        start, end = rng.uniform(0.8, 0.98, 2)
         found += [
             round(float(v), 3) for v in np.linspace(start, end, 10) if not found or round(float(v), 3) != found[-1]
         ]
@@ -220,6 +224,7 @@ def _at_once(chromium: Any, url: str, sessions: int, moves: int) -> np.ndarray:
     found = []
     for values in zip(*traces, strict=True):
         for page, value in zip(pages, values, strict=True):
+            page.evaluate(_FIND)
             page.evaluate(f"(value) => {{ window.__moved = ({_MOVE})(value) }}", value)
         found += [float(page.evaluate("() => window.__moved")) for page in pages]
     for page in pages:

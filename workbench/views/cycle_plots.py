@@ -102,7 +102,7 @@ def trend(table: CycleTable, name: str, *, seed: bool = True, title: bool = True
     return hv.Overlay(parts).opts(
         title=found.title if title else "", xlabel="cycle", ylabel=found.axis, ylim=found.limits, padding=0.12,
         xticks=[(k, after.get(k, str(k))) for k in range(1, last + 1)], xlim=(0.6, last + 0.4), show_grid=True,
-        show_legend=len({part.label for part in parts} - {""}) > 1, legend_position="top", legend_cols=4, width=520, height=380,
+        show_legend=len({part.label for part in parts} - {""}) > 1, legend_position="right", width=520, height=380,
     )  # fmt: skip
 
 
