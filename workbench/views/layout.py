@@ -11,7 +11,7 @@ import panel as pn
 import panel_material_ui as pmui
 from panel.util.parameters import edit_readonly
 
-from workbench.views import downloads, theme
+from workbench.views import downloads, offline, theme
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +87,7 @@ def escape(value: object) -> str:
 def words(markup: str, **settings: Any) -> pn.pane.HTML:
     """Return a pane of our own markup; whatever comes from people or files goes through `escape` first."""
     settings.setdefault("sizing_mode", "stretch_width")
-    return pn.pane.HTML(markup, stylesheets=[WORDS], margin=(4, 8), **settings)
+    return offline.Words(markup, stylesheets=[WORDS], margin=(4, 8), **settings)
 
 
 def note(text: str) -> pn.pane.HTML:
@@ -256,7 +256,7 @@ def links(current: str) -> str:
 
 def navigation(current: str) -> pn.pane.HTML:
     """Return the links between the pages."""
-    return pn.pane.HTML(links(current), stylesheets=[NAV], margin=(0, 8))
+    return offline.Words(links(current), stylesheets=[NAV], margin=(0, 8))
 
 
 def frame(current: str, project_name: str, main: Any, sidebar: Sequence[Any] = (), template: Any = None) -> Any:

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.triage.histogram import HeatMap, Histogram
+from workbench.views import offline
 from workbench.views.downloads import with_downloads
 from workbench.views.thresholds import Answer, Curves
 
 hv.extension("bokeh", inline=True, logo=False)
+offline.send_styles()
 
 # Okabe and Ito's colours, which people with any colour blindness tell apart (jfly.uni-koeln.de/color, 2008)
 OUTCOMES = {"auto_accepted": "#0072B2", "flagged": "#E69F00", "discarded": "#8A8A8A"}

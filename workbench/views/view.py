@@ -14,7 +14,7 @@ import panel as pn
 from bokeh.document import Document
 from panel.io.state import set_curdoc
 
-from workbench.views import layout
+from workbench.views import layout, offline
 from workbench.views.campaign import Campaign, words
 from workbench.views.latest import LOG, Latest
 
@@ -26,6 +26,7 @@ _SEEN: dict[tuple[Any, ...], tuple[object, Any]] = {}  # by page and project: th
 _MOST_SEEN = 16
 
 pn.extension("tabulator", inline=True, notifications=False)
+offline.send_styles()
 
 
 def login_name() -> str:

@@ -1,0 +1,40 @@
+"""What a cell of a notebook shows asks no other host: its style sheets are sent along as text.
+
+Panel sends its scripts along (`inline`), and the style sheets of a page. But it names them by addresses at cdn.holoviz.org
+in figures, which HoloViews hands to it, and when words on a page change. A browser without a network waits for them, and
+elsewhere they tell a stranger what is opened.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import panel as pn
+from bokeh.models.ui import UIElement
+from panel.io.notebook import patch_inline_stylesheets
+
+
+class Words(pn.pane.HTML):
+    """Markup whose change says nothing of style sheets: they stay as they were sent."""
+
+    priority: ClassVar[float] = 0  # Panel makes none of these by itself
+
+    def _update(self, ref: str, model: Any) -> None:
+        changed = self._get_properties(model.document)
+        model.update(**{name: value for name, value in changed.items() if name != "stylesheets"})
+
+
+def send_styles() -> None:
+    """Have Panel send style sheets as text wherever there is no server of ours to ask for them."""
+    if _as_text not in pn.viewable.Viewable._preprocessing_hooks:
+        pn.viewable.Viewable._preprocessing_hooks.append(_as_text)
+
+
+def _as_text(_shown: Any, root: Any, changed: Any, _before: Any) -> None:
+    """Put the text of style sheets into what is about to be shown, or into what has changed of it; called by Panel."""
+    doc = root.document or pn.state.curdoc
+    if doc is not None and doc.session_context is not None:  # served: the addresses are at this host
+        return
+    part = changed._models.get(root.ref["id"], (root,))[0]
+    for model in part.select({"type": UIElement}):
+        patch_inline_stylesheets(model)
