@@ -16,8 +16,9 @@ DRAWN = """canvas => {
   const pixels = new Uint32Array(canvas.getContext("2d").getImageData(0, 0, width, height).data.buffer)
   return pixels.filter(pixel => pixel !== pixels[0]).length
 }"""
-# what style sheets of Panel's set, and nothing else: of its theme, and of its tables
-THEME = "element => getComputedStyle(element).getPropertyValue('--handle-width').trim()"
+# what style sheets of Panel's set, and nothing else: of its themes, without pages and with them, and of its tables
+FIGURE = "element => getComputedStyle(element).getPropertyValue('--panel-primary-color').trim()"
+PAGE = "element => getComputedStyle(element).getPropertyValue('--handle-width').trim()"
 TABLE = "element => getComputedStyle(element).overflow"
 
 
@@ -57,7 +58,7 @@ def test_figures__in_cells_ask_no_other_host(run, project_path):
     plots = "project.cycles().plot()", "project.efficiency('seed').plot()"
     (_, *outputs), watch = run("figures", opened, *plots)
     for output in outputs:
-        assert seen(output, ".bk-Row").evaluate(THEME) == "16px"
+        assert seen(output, ".bk-Row").evaluate(FIGURE) == "#0072b5"
         assert seen(output, "canvas.bk-layer").evaluate(DRAWN) > 100
     outputs[0].page.wait_for_timeout(1_000)  # what is asked late counts too
     watch.check()
@@ -74,7 +75,7 @@ def test_pages__in_cells_ask_no_other_host_when_shown_and_when_changed(run, proj
     assert seen(cycles, ".tabulator").evaluate(TABLE) == "hidden"
     for output, words in ((cycles, "Why masks are flagged"), (thresholds, "What these thresholds give")):
         seen(output, "h2", words)
-        assert seen(output, ".bk-panel-models-layout-Column").evaluate(THEME) == "16px"
+        assert seen(output, ".bk-panel-models-layout-Column").evaluate(PAGE) == "16px"
         assert seen(output, ".bk-Figure svg").locator("path, rect").count() > 3
     cycles.page.wait_for_timeout(1_000)  # what is asked late counts too
     watch.check()
