@@ -19,6 +19,9 @@ class Words(pn.pane.HTML):
 
     priority: ClassVar[float] = 0  # Panel makes none of these by itself
 
+    def __init__(self, markup: str = "", **settings: Any) -> None:
+        super().__init__(markup, **settings)  # type: ignore[no-untyped-call]
+
     def _update(self, ref: str, model: Any) -> None:
         changed = self._get_properties(model.document)
         model.update(**{name: value for name, value in changed.items() if name != "stylesheets"})
@@ -26,8 +29,9 @@ class Words(pn.pane.HTML):
 
 def send_styles() -> None:
     """Have Panel send style sheets as text wherever there is no server of ours to ask for them."""
-    if _as_text not in pn.viewable.Viewable._preprocessing_hooks:
-        pn.viewable.Viewable._preprocessing_hooks.append(_as_text)
+    hooks: list[Any] = pn.viewable.Viewable._preprocessing_hooks
+    if _as_text not in hooks:
+        hooks.append(_as_text)
 
 
 def _as_text(_shown: Any, root: Any, changed: Any, _before: Any) -> None:
