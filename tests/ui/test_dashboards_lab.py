@@ -1,4 +1,4 @@
-"""Figures in cells of a live JupyterLab: they are drawn with their styles, and no other host is asked."""
+"""Pages and figures in cells of a live JupyterLab: they are drawn with their styles, and no other host is asked."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ DRAWN = """canvas => {
   const pixels = new Uint32Array(canvas.getContext("2d").getImageData(0, 0, width, height).data.buffer)
   return pixels.filter(pixel => pixel !== pixels[0]).length
 }"""
-# what a style sheet of Panel's theme sets, and nothing else
+# what style sheets of Panel's set, and nothing else: of its themes, without pages and with them
 FIGURE = "element => getComputedStyle(element).getPropertyValue('--panel-primary-color').trim()"
+PAGE = "element => getComputedStyle(element).getPropertyValue('--handle-width').trim()"
 
 
 @pytest.fixture
@@ -59,4 +60,20 @@ def test_figures__in_cells_ask_no_other_host(run, project_path):
         assert seen(output, ".bk-Row").evaluate(FIGURE) == "#0072b5"
         assert seen(output, "canvas.bk-layer").evaluate(DRAWN) > 100
     outputs[0].page.wait_for_timeout(1_000)  # what is asked late counts too
+    watch.check()
+
+
+def test_pages__in_cells_ask_no_other_host_when_shown_and_when_changed(run, project_path):
+    opened = f"import workbench as wb\npages = wb.Dashboard({str(project_path)!r})"
+    shown = "page = pages.thresholds\npage"
+    (_, cycles, thresholds, _), watch = run(
+        "pages", opened, "pages.cycles", shown, "page.state.predicted_iou = 0.9\npage.say('moved by a cell')"
+    )
+    seen(thresholds, ".box", "moved by a cell")
+    seen(cycles, "h2", "Where the campaign stands")
+    for output, words in ((cycles, "Why masks are flagged"), (thresholds, "What these thresholds give")):
+        seen(output, "h2", words)
+        assert seen(output, ".bk-panel-models-layout-Column").evaluate(PAGE) == "16px"
+        assert seen(output, ".bk-Figure svg").locator("path, rect").count() > 3
+    cycles.page.wait_for_timeout(1_000)  # what is asked late counts too
     watch.check()
