@@ -126,7 +126,7 @@ class Looping(Adopting):
         if last is None:
             return CycleTable(())
         waits = campaigns.awaited(self.catalog)
-        return cycle.table(self.catalog, last, waits.images, waits.cycle, paired=changes)
+        return cycle.table(self.catalog, last, waits.images, waits.cycle, changes=changes)
 
     # ---- what a campaign came to ----------------------------------------------------------------------------------
 

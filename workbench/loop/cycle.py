@@ -357,20 +357,20 @@ def asked_digest(asked: Mapping[str, Any]) -> str:
 def table(
     catalog: Catalog,
     campaign: Campaign,
-    waits: tuple[str, ...] = (),
+    awaited: tuple[str, ...] = (),
     cycle: int = 0,
     note: str = "",
-    paired: bool = True,
+    changes: bool = True,
 ) -> CycleTable:
     """Return the rows of the cycles of a campaign that are done, with paired changes over the test images where wanted."""
     done = [c for c in campaigns.of_campaign(catalog, campaign.id) if c.step == "done"]
-    counts = [measuring.counts_of(cycle.state, campaign.held_out) for cycle in done] if paired else []
+    counts = [measuring.counts_of(cycle.state, campaign.held_out) for cycle in done] if changes else []
     rows = []
     for i, found in enumerate(done):
-        others = {"first": 0, "before": max(i - 1, 0)} if paired else {}
+        others = {"first": 0, "before": max(i - 1, 0)} if changes else {}
         changed = {name: measuring.changes(counts[i], counts[k]) if i else {} for name, k in others.items()}
         rows.append(_row(found, changed, len(campaign.held_out)))
-    return CycleTable(tuple(rows), waits, cycle or max((c.number for c in done if not c.closing), default=0), note)
+    return CycleTable(tuple(rows), awaited, cycle or max((c.number for c in done if not c.closing), default=0), note)
 
 
 def _row(cycle: Cycle, changes: dict[str, Any], held_out: int) -> CycleRow:
@@ -379,22 +379,18 @@ def _row(cycle: Cycle, changes: dict[str, Any], held_out: int) -> CycleRow:
     notes = [f"{what}: {note}" for what, note in said.items() if note]
     if test < held_out:
         notes.append(f"measured on {test} of {held_out} test images: the others have no truth or no proposals")
-    values = {
-        **{name: getattr(cycle, name) for name in ("closing", "model_id", "trained_id")},
-        **{"cycle": cycle.number, "train": len(cycle.train), "calibration": len(cycle.calibration), "test": test},
-        "thresholds": {
-            "kind": used["kind"],
-            "predicted_iou": used["settings"]["predicted_iou"],
-            "jitter_stability": used["settings"]["jitter_stability"],
-            "confidence": used["settings"].get("confidence"),
-            "labels": used["labels"],
-            "switched_off": ", ".join(used["off"]),
-        },
-        "figures": cycle.state["figures"],
-        "seed_figures": cycle.state["seed_figures"],
-        "confidence": cycle.state["confidence"],
-        "work": cycle.state["work"],
-        "changes": {},
-        "notes": notes,
+    thresholds = {
+        "kind": used["kind"],
+        "predicted_iou": used["settings"]["predicted_iou"],
+        "jitter_stability": used["settings"]["jitter_stability"],
+        "confidence": used["settings"].get("confidence"),
+        "labels": used["labels"],
+        "switched_off": ", ".join(used["off"]),
     }
+    values = {
+        "cycle": cycle.number, "closing": cycle.closing, "model_id": cycle.model_id, "trained_id": cycle.trained_id,
+        "train": len(cycle.train), "calibration": len(cycle.calibration), "test": test, "thresholds": thresholds,
+        **{name: cycle.state[name] for name in ("figures", "seed_figures", "confidence", "work")},
+        "changes": {}, "notes": notes,
+    }  # fmt: skip
     return dataclasses.replace(CycleRow.from_dict(values), changes=changes)

@@ -110,8 +110,13 @@ def awaited(catalog: Catalog) -> Awaited:
     joined = images.join(run_images).outerjoin(review_images, review_images.c.image_key == images.c.key)
     is_open = sa.func.coalesce(review_images.c.status, "open") == "open"
     used = (run_images.c.run_id == cycle.state["run_id"]) & (run_images.c.status == "done")
+    # literal ids: databases limit how many parameters a question has; and every claim asks this
+    asked: sa.BindParameter[str] = sa.bindparam(
+        "asked", [*cycle.train, *cycle.calibration], expanding=True, literal_execute=True
+    )
+    wanted = images.c.image_id.in_(asked) & is_open & used
     with catalog.read() as connection:
-        query = sa.select(images.c.image_id, images.c.key).select_from(joined).where(is_open & used)
+        query = sa.select(images.c.image_id, images.c.key).select_from(joined).where(wanted)
         left = {str(row.image_id): int(row.key) for row in connection.execute(query)}
     found = [image for image in (*cycle.train, *cycle.calibration) if image in left]
     return Awaited(cycle.number if found else 0, tuple(found), tuple(left[image] for image in found))

@@ -164,9 +164,8 @@ def _overlaps(
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     sizes = p.sizes_hw[starts[:-1]]
     i, j = pairs.overlapping_by_image(p.rles[rows].tolist(), of_image, sizes, config.overlap, config.overlap_measure)
-    scores = np.nan_to_num(
-        p.predicted_iou[rows], nan=-np.inf
-    )  # as triage ranks them; among equals the earlier is better
+    # as triage ranks them; among equals the earlier is better
+    scores = np.nan_to_num(p.predicted_iou[rows], nan=-np.inf)
     later_wins = scores[j] > scores[i]
     lost, won = np.where(later_wins, i, j), np.where(later_wins, j, i)
     order = np.argsort(lost, kind="stable")

@@ -24,12 +24,13 @@ from workbench.loop.gate import Check, GateReport
 from workbench.loop.varied import DiversityTable
 from workbench.tables.cycles import CycleTable
 from workbench.views import cycle_plots, offline
+from workbench.views.cycle_plots import BLUE, GREEN, GREY, ORANGE
 
 hv.extension("bokeh", inline=True, logo=False)
 offline.send_styles()
 
 # Okabe and Ito's colours (jfly.uni-koeln.de/color, 2008)
-BLUE, ORANGE, GREEN, GREY, RED = "#0072B2", "#E69F00", "#009E73", "#8A8A8A", "#D55E00"
+RED = "#D55E00"
 VERDICTS = {"pass": GREEN, "fail": RED, "insufficient": ORANGE, "not applicable": GREY}
 _SIZE = {"width": 520, "height": 360}
 
