@@ -209,12 +209,10 @@ def _trace(moves: int, seed: int = 0) -> list[float]:
     """Positions of the slider, dragged ten steps a time: each gives other counts, or the page would have nothing to send."""
     rng, found = np.random.default_rng(seed), list[float]()
     while len(found) < moves:
-        start, end = rng.uniform(0.8, 0.98, 2)
-        found += [
-            round(float(v), 3) for v in np.linspace(start, end, 10) if not found or round(float(v), 3) != found[-1]
-        ]
-    kept = [value for k, value in enumerate(found) if k == 0 or value != found[k - 1]]
-    return kept[:moves]
+        for value in np.linspace(*rng.uniform(0.8, 0.98, 2), 10).round(3).tolist():
+            if not found or value != found[-1]:
+                found.append(value)
+    return found[:moves]
 
 
 def _at_once(chromium: Any, url: str, sessions: int, moves: int) -> np.ndarray:

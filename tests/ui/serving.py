@@ -85,6 +85,17 @@ def _answers(url: str) -> bool:
     return True
 
 
+# Panel and Bokeh wait by messages that a page sends to itself: ten thousand a second where what they wait for never comes
+_RESTS = """async () => {
+  const post = MessagePort.prototype.postMessage
+  let sent = 0
+  MessagePort.prototype.postMessage = function (...given) { sent += 1; return post.apply(this, given) }
+  await new Promise((done) => setTimeout(done, 300))
+  MessagePort.prototype.postMessage = post
+  return sent < 100
+}"""
+
+
 class Watched:
     """A page with what it asked of other hosts and what it complained of; such a request never leaves the browser."""
 
@@ -113,7 +124,8 @@ class Watched:
         self.page.wait_for_function("!document.body.classList.contains('pn-loading')")
 
     def is_clean(self) -> None:
-        """Fail where it asked another host or complained."""
+        """Fail where it asked another host, complained, or does not come to rest."""
+        self.page.wait_for_function(_RESTS)
         assert self.foreign == []
         assert self.errors == []
         log = self.server.log()  # tornado says there that a socket closed while it was written to

@@ -5,12 +5,14 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import holoviews as hv
+import pandas as pd
 import panel as pn
 import pytest
 from bokeh.document import Document
 from bokeh.models import ImportedStyleSheet, InlineStyleSheet
 from made_projects import made_project
 from panel.io.state import set_curdoc
+from panel.models.tabulator import DataTabulator
 
 import workbench as wb
 from workbench.views import layout, offline, pool_plots
@@ -88,6 +90,18 @@ def test_served__names_addresses_at_this_host_and_sends_no_text():
         root = shown.get_root(doc)
     assert addresses(root)
     assert THEME not in texts(root)
+
+
+def test_served__tables_have_the_text_of_their_sheets_alone():
+    doc = Document()
+    session = SimpleNamespace(server_context=None, session=None, request=SimpleNamespace(arguments={}))
+    doc._session_context = lambda: session
+    with set_curdoc(doc):
+        root = pn.Column(layout.table(pd.DataFrame({"n": [1]}), "numbers")).get_root(doc)
+    (table,) = root.select({"type": DataTabulator})
+    assert all(isinstance(sheet, str) for sheet in table.stylesheets)
+    assert ".tabulator" in "".join(table.stylesheets)
+    assert "font-awesome" not in "".join(table.stylesheets).lower()
 
 
 def test_send_styles__is_done_once():

@@ -20,7 +20,7 @@ from workbench import cli
 from workbench.tables.cycles import CycleRow, CycleTable
 from workbench.tables.events import ReviewEvent
 from workbench.tables.figures import Interval
-from workbench.views import apps, page_cycles, reliabilities
+from workbench.views import apps, layout, page_cycles, reliabilities
 from workbench.views.campaign import Campaign
 
 
@@ -350,3 +350,13 @@ def test_page__every_figure_can_be_saved_as_png_and_svg(measured, name):
         figure = hv.render(pane.object, backend="bokeh")
         tools = [tool.description for tool in figure.toolbar.tools if isinstance(tool, CustomAction)]
         assert tools == ["save as PNG", "save as SVG"]
+
+
+def test_frame__is_forgotten_with_its_session():
+    def followers():
+        return pn.state.param.watchers.get("busy", {}).get("value", [])
+
+    before = len(followers())
+    made = layout.frame("cycles", "project", pn.Column())
+    assert not made.busy
+    assert len(followers()) == before

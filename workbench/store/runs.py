@@ -127,10 +127,15 @@ def image_files(catalog: Catalog, run_id: int | None, names: Iterable[str] | Non
         .order_by(images.c.key)
     )
     wanted = None if names is None else {str(name) for name in names}
-    if wanted is not None and len(wanted) <= _ASKED_BY_NAME:
-        query = query.where(images.c.image_id.in_(wanted) | images.c.path.in_(wanted))
     with catalog.read() as connection:
-        found = [ImageFile(*row) for row in connection.execute(query)]
+        if wanted is None or len(wanted) > _ASKED_BY_NAME:
+            found = [ImageFile(*row) for row in connection.execute(query)]
+        else:  # ids first: they have an index, paths alone have none
+            found = [ImageFile(*row) for row in connection.execute(query.where(images.c.image_id.in_(wanted)))]
+            paths = wanted - {file.image_id for file in found}
+            if paths:
+                found += [ImageFile(*row) for row in connection.execute(query.where(images.c.path.in_(paths)))]
+                found = sorted({file.key: file for file in found}.values(), key=lambda file: file.key)
     if wanted is None:
         return found
     chosen = [file for file in found if file.image_id in wanted or file.path in wanted]

@@ -157,7 +157,7 @@ def sweep(folder: Path, named: set[str]) -> list[str]:
 class ShardReader:
     """Reads images from the shards of a project, keeping the shards read last open; safe to use from threads."""
 
-    def __init__(self, project: Path, keep: int = 4) -> None:
+    def __init__(self, project: Path, keep: int = 12) -> None:
         self._project, self._keep = project, keep
         self._lock = threading.Lock()
         self._open: collections.OrderedDict[str, Any] = collections.OrderedDict()

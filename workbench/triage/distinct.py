@@ -128,6 +128,10 @@ class DistinctPool:
         outcome[self._position] = self._codes(config)
         return outcome
 
+    def distinct_outcome(self, config: TriageConfig) -> NDArray[np.uint8]:
+        """Return the `Outcome` of each distinct proposal, (D,) in the order of `rows`. Raises PoolError."""
+        return self._codes(config)
+
     def keep(self, config: TriageConfig) -> NDArray[np.bool_]:
         """Return which of the rows given are neither discarded nor duplicates, (N,). Raises PoolError."""
         keep = np.zeros(self._given, dtype=bool)

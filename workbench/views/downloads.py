@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-# a figure is drawn as SVG; PNG is that drawing on a canvas, at twice the size of the screen
+# few things are drawn: to bring them from a graphics card, or from what stands in for one, takes longer than to draw them
+PLAIN = {"plot.output_backend": "canvas", "plot.toolbar.logo": None}
+
+# the figure is drawn anew, as SVG; PNG is that drawing on a canvas, at twice the size of the screen
 _SAVE = """
 export default async ({plot, kind, name}, obj, data, {index}) => {
   const view = index.find_one(plot)
@@ -68,8 +71,7 @@ def saveable(plot: Any, name: str, height: int) -> list[Any]:
     for part in plot if isinstance(plot, hv.Layout) else [plot]:
         kind = getattr(hv.opts, "Overlay" if isinstance(part, hv.Overlay) else type(part).__name__)
         look = {"responsive": True, "height": height, "toolbar": "above", "default_tools": ["reset"]}
-        svg = {"plot.output_backend": "svg", "plot.toolbar.logo": None}
-        found.append(_without_width(part).opts(kind(hooks=[with_downloads(name)], backend_opts=svg, **look)))
+        found.append(_without_width(part).opts(kind(hooks=[with_downloads(name)], backend_opts=PLAIN, **look)))
     return found
 
 

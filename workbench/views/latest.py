@@ -24,7 +24,7 @@ def shared() -> Executor:
 
 
 def long_work() -> Executor:
-    """Return the threads for what takes longer: pools, calibration, versions. Moves of sliders never wait for them."""
+    """Return the threads for what takes longer: pools, calibration, versions, pictures. Sliders never wait for them."""
     return _LONG
 
 

@@ -259,6 +259,18 @@ def navigation(current: str) -> pn.pane.HTML:
     return offline.Words(links(current), stylesheets=[NAV], margin=(0, 8))
 
 
+def _never_busy(page: Any) -> None:
+    """Have a page not follow with its `busy` every callback of the server, for which Panel would go over all of it.
+
+    Without the second step all pages that ever were would be looked through at each callback, and none ever forgotten.
+    """
+    with edit_readonly(page):
+        page.busy = False
+    for watcher in list(pn.state.param.watchers.get("busy", {}).get("value", [])):
+        if getattr(getattr(watcher.fn, "__self__", None), "self", None) is page:
+            pn.state.param.unwatch(watcher)
+
+
 def frame(current: str, project_name: str, main: Any, sidebar: Sequence[Any] = (), template: Any = None) -> Any:
     """Return a whole page: header with links and light or dark, sidebar where there is one, and the main part."""
     page: Any = pmui.Page  # type: ignore[attr-defined]
@@ -276,8 +288,6 @@ def frame(current: str, project_name: str, main: Any, sidebar: Sequence[Any] = (
         sx=_HEADER,
         busy_indicator=None,
     )
-    # the page follows every callback of the server with its `busy`, and Panel goes over the whole page each time it does
-    with edit_readonly(made):
-        made.busy = False
+    _never_busy(made)
     theme.keep(made)
     return made

@@ -10,8 +10,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import panel as pn
+from bokeh.models.css import ImportedStyleSheet
 from bokeh.models.ui import UIElement
 from panel.io.notebook import patch_inline_stylesheets
+from panel.io.resources import DIST_DIR
+from panel.models.tabulator import DataTabulator
 
 
 class Words(pn.pane.HTML):
@@ -28,7 +31,7 @@ class Words(pn.pane.HTML):
 
 
 def send_styles() -> None:
-    """Have Panel send style sheets as text wherever there is no server of ours to ask for them."""
+    """Have Panel send style sheets as text wherever there is no server of ours to ask for them, and those of tables."""
     hooks: list[Any] = pn.viewable.Viewable._preprocessing_hooks
     if _as_text not in hooks:
         hooks.append(_as_text)
@@ -37,8 +40,25 @@ def send_styles() -> None:
 def _as_text(_shown: Any, root: Any, changed: Any, _before: Any) -> None:
     """Put the text of style sheets into what is about to be shown, or into what has changed of it; called by Panel."""
     doc = root.document or pn.state.curdoc
-    if doc is not None and doc.session_context is not None:  # served: the addresses are at this host
-        return
     part = changed._models.get(root.ref["id"], (root,))[0]
+    if doc is not None and doc.session_context is not None:  # served: the addresses are at this host
+        for table in part.select({"type": DataTabulator}):
+            table.stylesheets = [text for sheet in table.stylesheets if (text := _text_of(sheet)) is not None]
+        return
     for model in part.select({"type": UIElement}):
         patch_inline_stylesheets(model)
+
+
+def _text_of(sheet: Any) -> Any:
+    """Return the text of a style sheet of a served table; None for the icons', of which tables of ours have none.
+
+    Panel's table asks, as fast as the browser can, whether its sheets by address have come, and those that the Material
+    page replaces never do: it would keep a processor busy for as long as the page is open.
+    """
+    if not isinstance(sheet, ImportedStyleSheet):
+        return sheet
+    if "font-awesome" in sheet.url:
+        return None
+    place = sheet.url.partition("extensions/panel/")[2] or sheet.url.partition("/dist/")[2]  # here; at Panel's own host
+    path = DIST_DIR / place.partition("?")[0]
+    return path.read_text("utf-8") if path.is_file() else sheet

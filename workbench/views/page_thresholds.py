@@ -16,7 +16,7 @@ from workbench.config import TriageConfig
 from workbench.triage.pool import DistinctPool
 from workbench.views import layout
 from workbench.views.campaign import words
-from workbench.views.latest import Latest
+from workbench.views.latest import Latest, long_work
 from workbench.views.pool_audits import PoolAudits, audits_of
 from workbench.views.pools import KINDS, Pooled, pool_of
 from workbench.views.strip import pictures_of
@@ -38,7 +38,7 @@ from workbench.views.thresholds import (
 )
 from workbench.views.view import View, query_of
 
-SETTLED_MS = 350  # after this long without a move the slower parts of the page follow
+SETTLED_MS = 350  # when a move's answer stands for this long the slower parts of the page follow
 BUILDING_MS = 400
 _PR = (
     "Distinct proposals on images with truth, best first; right means matched at IoU 0.75. "
@@ -86,9 +86,10 @@ class ThresholdsView(View):
         self.judged = self._audits_for = (0, 0)
         self._built_for = self._compared = ("", "")
         self._settling: Any = None
+        self._newest: _Asked | None = None
         self._first = True
         self.asking: Latest[_Asked, Answer] = Latest(self._answered, self._deliver)
-        self.settling: Latest[_Asked, tuple[int, str]] = Latest(self._changes, self._strip)
+        self.settling: Latest[_Asked, tuple[int, str]] = Latest(self._changes, self._strip, long_work())
         self.status = layout.words("", visible=False)
         self.progress = pmui.LinearProgress(value=0, visible=False, sizing_mode="stretch_width")
         self.counts = layout.words('<p role="status">Counting …</p>')
@@ -242,15 +243,20 @@ class ThresholdsView(View):
         except ValueError as error:
             self.refused.object = layout.box(str(error))
             return
-        asked = _Asked(self.pooled, config, self.state.axis)
+        asked = self._newest = _Asked(self.pooled, config, self.state.axis)
         if not self.live:
             self._deliver(asked, *_outcome(lambda: self._answered(asked)))
             self._strip(asked, *_outcome(lambda: self._changes(asked)))
             return
+        self._wait(None)
         self.asking.ask(asked)
+
+    def _wait(self, period_ms: int | None) -> None:
+        """Do the slower parts in a while, unless something moves before; None: not before the next answer."""
         if self._settling is not None:
             self._settling.stop()
-        self._settling = pn.state.add_periodic_callback(self.guarded(self._settled), period=SETTLED_MS, count=1)
+        again = self.guarded(self._settled)
+        self._settling = period_ms and pn.state.add_periodic_callback(again, period=period_ms, count=1)
 
     def _answered(self, asked: _Asked) -> Answer:
         judged = self.judged
@@ -262,6 +268,8 @@ class ThresholdsView(View):
         def act() -> None:
             if asked.pooled is not self.pooled:
                 return
+            if self.live:
+                self._wait(SETTLED_MS)
             if found is None:
                 self.refused.object = layout.box(words(error) if error else "")
                 if self.answer is None:
@@ -287,10 +295,9 @@ class ThresholdsView(View):
             keep = set(self.state.param)
             others = {k: v for k, v in query_of(pn.state.location.search).items() if k not in keep}
             pn.state.location.search = _search({**others, **self.state.to_query()})
-        if self.pooled is not None:
+        if self._newest is not None:
             self.figures.send_slow()
-            with contextlib.suppress(ValueError):  # said already
-                self.settling.ask(_Asked(self.pooled, self.state.config, self.state.axis))
+            self.settling.ask(self._newest)
 
     def _changes(self, asked: _Asked) -> tuple[int, str]:
         if asked.pooled.kind != "distinct":
@@ -300,11 +307,12 @@ class ThresholdsView(View):
             return 0, layout.box(text, "info")
         reference = self.reference
         images, rows = moved(asked.pooled, reference, asked.config)
-        return images, layout.strip(pictures_of(self.campaign.project, rows, reference, asked.config))
+        pictures = pictures_of(self.campaign.project, rows, reference, asked.config, lambda: self._newest is asked)
+        return images, layout.strip(pictures)
 
     def _strip(self, asked: _Asked, found: tuple[int, str] | None, error: BaseException | None) -> None:
         def act() -> None:
-            if asked.pooled is not self.pooled:
+            if asked is not self._newest:
                 return
             if found is None:
                 self.changes.object = layout.box(words(error), "info") if error else ""

@@ -1,4 +1,8 @@
-"""Figures of the thresholds page as HoloViews: heat maps, histogram by outcome, precision and recall, risk and coverage."""
+"""Figures of the thresholds page as HoloViews: heat maps, histogram by outcome, precision and recall, risk and coverage.
+
+A figure that follows the sliders has a function beside it, `…_columns`, that gives what each of its parts shows for
+another answer, by the names that HoloViews has for it in Bokeh: `LiveFigure` exchanges these and draws nothing anew.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,13 @@ import holoviews as hv
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.config import TriageConfig
 from workbench.triage.histogram import HeatMap, Histogram
 from workbench.views import offline
-from workbench.views.downloads import with_downloads
+from workbench.views.downloads import PLAIN, with_downloads
 from workbench.views.thresholds import Answer, Curves
+
+Columns = dict[str, Any]  # of a part of a figure, by Bokeh's names
 
 hv.extension("bokeh", inline=True, logo=False)
 offline.send_styles()
@@ -25,42 +32,34 @@ NAMES = {
     "jitter_stability": "jitter stability",
     "stability_score": "stability score",
 }
+_LINE: dict[str, Any] = {"color": MARK, "line_width": 2}
 _MAPS = {"accepted": "cividis", "error": "inferno", "number": "viridis"}
 _DARKEST = 56  # of 256: below it a colour cannot be told from a dark page
 BEHIND = "#8888882a"  # so that pale and dark colours can be told from the page in light and dark
 
 
-def with_lines(heat: hv.DynamicMap, lines: hv.DynamicMap) -> hv.DynamicMap:
-    """Return the heat map under the lines of the thresholds, as one figure."""
-    return (heat * lines).opts(hv.opts.Overlay(**frame("heat map", 400)))
-
-
-def heat_map(heat: HeatMap, shown: str, axis: str, error: NDArray[np.float64] | None = None) -> hv.Image:
-    """Return proposals by predicted IoU and a stability: the share accepted, the share wrong, or how many.
+def heat_map(
+    heat: HeatMap, shown: str, config: TriageConfig, axis: str, error: NDArray[np.float64] | None = None
+) -> hv.Overlay:
+    """Return proposals by predicted IoU and a stability, under the lines of the thresholds.
 
     Parameters
     ----------
-    shown : accepted, error or number
+    shown : accepted, the share that is; error, the share that is wrong; number, how many
+    axis : the stability upwards
     error : (Y, X) share of wrong ones, for "error"
     """
-    n = heat.counts.sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        accepted = np.where(n, heat.counts[2] / n, np.nan)
-        values = {
-            "accepted": accepted,
-            "error": error if error is not None else np.full(n.shape, np.nan),
-            "number": np.where(n, np.log10(np.maximum(n, 1)), np.nan),
-        }[shown]
+    values, n = _cells(heat, shown, error)
     bounds = (heat.x_edges[0], heat.y_edges[0], heat.x_edges[-1], heat.y_edges[-1])
     label = {"accepted": "share accepted", "error": "share wrong", "number": "log₁₀ of number"}[shown]
     image = hv.Image(
-        np.dstack([values[::-1], n[::-1].astype(float)]),
+        np.dstack([values[::-1], n[::-1]]),
         kdims=[hv.Dimension("x", label=NAMES["predicted_iou"]), hv.Dimension("y", label=NAMES[axis])],
         vdims=[hv.Dimension("value", label=label), hv.Dimension("n", label="proposals")],
         bounds=bounds,
     )
     limits = (0, 1) if shown != "number" else (0, max(1.0, float(np.log10(max(1, n.max())))))
-    return image.opts(
+    image = image.opts(
         cmap=hv.plotting.util.process_cmap(_MAPS[shown], 256)[_DARKEST:],
         bgcolor=BEHIND,
         clim=limits,
@@ -72,66 +71,92 @@ def heat_map(heat: HeatMap, shown: str, axis: str, error: NDArray[np.float64] | 
         tools=["hover", "tap", "box_select", "lasso_select"],
         **frame("heat map", 380),
     )
+    x, y = _thresholds(config, axis)
+    return (image * hv.VLines(x).opts(**_LINE) * hv.HLines(y).opts(**_LINE)).opts(**frame("heat map", 400))
 
 
-def cross(x: float, y: float | None) -> hv.Overlay:
-    """Return the lines of the thresholds over the heat map; a threshold that is off has none."""
-    line: dict[str, Any] = {"color": MARK, "line_width": 2}
-    upright = hv.VLines([x]).opts(**line)
-    level = hv.HLines([] if y is None else [y]).opts(**line)
-    return upright * level
+def heat_map_columns(
+    heat: HeatMap, shown: str, config: TriageConfig, axis: str, error: NDArray[np.float64] | None = None
+) -> list[Columns]:
+    """Return what the image and the two lines of `heat_map` show; its axes and colours stay for one pool."""
+    values, n = _cells(heat, shown, error)
+    x, y = _thresholds(config, axis)
+    return [{"image": [values], "n": [n]}, {"x": x}, {"y": y}]
+
+
+def _cells(heat: HeatMap, shown: str, error: NDArray[np.float64] | None) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Values of cells and rows in them, (Y, X) float64 each; a cell without rows is NaN."""
+    n = heat.counts.sum(axis=0)
+    if shown == "error":
+        values = error if error is not None else np.full(n.shape, np.nan)
+    elif shown == "number":
+        values = np.where(n, np.log10(np.maximum(n, 1)), np.nan)
+    else:
+        values = np.where(n, heat.counts[2] / np.maximum(n, 1), np.nan)
+    return values, n.astype(np.float64)
+
+
+def _thresholds(config: TriageConfig, axis: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Where the lines of the thresholds stand, from left and from below; one that is off has none."""
+    given = (config.predicted_iou, getattr(config, axis))
+    x, y = (np.array([] if value is None else [value], dtype=np.float64) for value in given)
+    return x, y
 
 
 def histogram(found: Histogram, threshold: float, kind: str) -> hv.Overlay:
     """Return proposals by predicted IoU, stacked by outcome, with the threshold as a line."""
-    low = np.zeros(found.counts.shape[1])
     layers = []
-    for name, row in (("discarded", 0), ("flagged", 1), ("auto_accepted", 2)):
-        if kind == "exact" and name == "flagged":
-            continue
-        high = low + found.counts[row]
-        boxes = hv.Rectangles(
-            (found.edges[:-1], low, found.edges[1:], high, found.counts[row]),
-            vdims=[hv.Dimension("n", label=(EXACT if kind == "exact" else {}).get(name, name.replace("_", " ")))],
-        )
+    for name, low, high, n in _stacked(found, kind):
+        label = (EXACT if kind == "exact" else {}).get(name, name.replace("_", " "))
+        boxes = hv.Rectangles((found.edges[:-1], low, found.edges[1:], high, n), vdims=[hv.Dimension("n", label=label)])
         layers.append(boxes.opts(color=OUTCOMES[name], line_width=0, tools=["hover"]))
-        low = high
-    layers.append(hv.VLines([threshold]).opts(color=MARK, line_width=2))
+    layers.append(hv.VLines([threshold]).opts(**_LINE))
     return hv.Overlay(layers).opts(
         xlabel=NAMES["predicted_iou"],
         ylabel="proposals",
         xlim=(found.edges[0], found.edges[-1]),
-        framewise=True,
         **frame("predicted IoU by outcome", 470),
     )
 
 
+def histogram_columns(found: Histogram, threshold: float, kind: str) -> list[Columns]:
+    """Return what the layers and the line of `histogram` show; how high they reach together stays for one pool."""
+    layers: list[Columns] = [
+        {"bottom": low, "top": high, "y0": low, "y1": high, "n": n} for _, low, high, n in _stacked(found, kind)
+    ]
+    return [*layers, {"x": np.array([threshold])}]
+
+
+def _stacked(found: Histogram, kind: str) -> list[tuple[str, NDArray[Any], NDArray[Any], NDArray[Any]]]:
+    """Name, lower and upper ends, and rows of each layer, from below."""
+    names = [(0, "discarded"), (1, "flagged"), (2, "auto_accepted")]
+    kept = [(row, name) for row, name in names if kind != "exact" or name != "flagged"]
+    counts = [found.counts[row] for row, _ in kept]
+    ends = np.cumsum([np.zeros(found.counts.shape[1]), *counts], axis=0)
+    return [(name, *part) for (_, name), *part in zip(kept, ends[:-1], ends[1:], counts, strict=True)]
+
+
 def precision_recall(found: list[Curves], answer: Answer) -> hv.Overlay:
     """Return precision against recall as the threshold of each score falls, with the accepted masks as a point."""
-    lines = [
-        hv.Curve((c.recall, c.precision), "recall", "precision", label=NAMES[c.name]).opts(
-            color=colour, line_dash=dash, line_width=2, tools=["hover"]
-        )
-        for c, (colour, dash) in zip(found, _STYLES, strict=False)
-    ]
-    here = hv.Scatter(
-        [(answer.share("recall_auto_75"), 1 - answer.share("fp_rate"))], "recall", "precision", label="accepted now"
-    )
-    return hv.Overlay([*lines, here.opts(color=MARK, size=12, marker="diamond", tools=["hover"])]).opts(
-        xlim=(0, 1), ylim=(0, 1.02), legend_position="bottom_left", **frame("precision and recall", 300)
-    )
+    shape: dict[str, Any] = {"xlim": (0, 1), "ylim": (0, 1.02), "legend_position": "bottom_left"}
+    lines = [hv.Curve((c.recall, c.precision), "recall", "precision", label=NAMES[c.name]) for c in found]
+    return _with_point(lines, _precision_recall(answer)).opts(**shape, **frame("precision and recall", 300))
+
+
+def precision_recall_columns(answer: Answer) -> Columns:
+    """Return where the point of `precision_recall` stands."""
+    x, y = _precision_recall(answer)
+    return {"recall": np.array([x]), "precision": np.array([y])}
+
+
+def _precision_recall(answer: Answer) -> tuple[float, float]:
+    return answer.share("recall_auto_75"), 1 - answer.share("fp_rate")
 
 
 def risk_coverage(found: list[Curves], answer: Answer, share: float) -> hv.Overlay:
     """Return the share of wrong masks against the share of proposals taken, best first, and the accepted as a point."""
-    lines = [
-        hv.Curve((c.coverage, c.risk), "coverage", "risk", label=NAMES[c.name]).opts(
-            color=colour, line_dash=dash, line_width=2, tools=["hover"]
-        )
-        for c, (colour, dash) in zip(found, _STYLES, strict=False)
-    ]
-    here = hv.Scatter([(share, answer.share("fp_rate"))], "coverage", "risk", label="accepted now")
-    return hv.Overlay([*lines, here.opts(color=MARK, size=12, marker="diamond", tools=["hover"])]).opts(
+    lines = [hv.Curve((c.coverage, c.risk), "coverage", "risk", label=NAMES[c.name]) for c in found]
+    return _with_point(lines, (share, answer.share("fp_rate"))).opts(
         xlabel="share of proposals accepted",
         ylabel="share wrong of them",
         xlim=(0, 1),
@@ -139,6 +164,20 @@ def risk_coverage(found: list[Curves], answer: Answer, share: float) -> hv.Overl
         legend_position="top_left",
         **frame("risk and coverage", 300),
     )
+
+
+def risk_coverage_columns(answer: Answer, share: float) -> Columns:
+    """Return where the point of `risk_coverage` stands."""
+    return {"coverage": np.array([share]), "risk": np.array([answer.share("fp_rate")])}
+
+
+def _with_point(lines: list[hv.Curve], here: tuple[float, float]) -> hv.Overlay:
+    """Return curves of scores, and over them, the last part, what is accepted now."""
+    for line, (colour, dash) in zip(lines, _STYLES, strict=False):
+        line.opts(color=colour, line_dash=dash, line_width=2, tools=["hover"])
+    names = [dimension.name for dimension in lines[0].dimensions()]
+    point = hv.Scatter([here], *names, label="accepted now")
+    return hv.Overlay([*lines, point.opts(color=MARK, size=12, marker="diamond", tools=["hover"])])
 
 
 _STYLES = (("#0072B2", "solid"), ("#009E73", "dashed"), ("#CC79A7", "dotdash"))
@@ -153,6 +192,6 @@ def frame(title: str, height: int) -> dict[str, Any]:
         "default_tools": ["reset"],
         "title": "",
         "hooks": [with_downloads(title)],
-        "backend_opts": {"plot.output_backend": "svg", "plot.toolbar.logo": None},
+        "backend_opts": PLAIN,
         "fontscale": 1.0,
     }

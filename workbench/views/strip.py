@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,14 +28,20 @@ _NO_PICTURE = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="  # one tr
 
 
 def pictures_of(
-    project: Project, rows: Sequence[Moved], before: TriageConfig, after: TriageConfig
+    project: Project, rows: Sequence[Moved], before: TriageConfig, after: TriageConfig, wanted: Callable[[], bool]
 ) -> list[tuple[str, str, str]]:
     """Return name, picture as a data address, and caption of each image, the first `MOST`.
 
     Masks that are accepted now and were not are blue, those that were and are not any more orange.
+
+    Parameters
+    ----------
+    wanted : asked before each picture, whether anybody still waits for them
     """
     found = []
     for row in rows[:MOST]:
+        if not wanted():
+            break
         name = project._chosen([row.image_id], None)[0].path
         parts = [f"+{row.gained} accepted" * bool(row.gained), f"−{row.lost} accepted" * bool(row.lost)]
         parts += [f"{row.other} between flagged and discarded" * bool(row.other)]

@@ -1,9 +1,8 @@
-"""The figures of the thresholds page: fed through pipes as the sliders move, with clicks, boxes and lassos going back."""
+"""The figures of the thresholds page: they follow the sliders, with clicks, boxes and lassos going back."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import holoviews as hv
@@ -11,6 +10,7 @@ import numpy as np
 import panel as pn
 
 from workbench.views import layout, pool_plots
+from workbench.views.live_figure import LiveFigure
 from workbench.views.thresholds import Answer, error_map
 
 if TYPE_CHECKING:
@@ -19,16 +19,17 @@ if TYPE_CHECKING:
 _NO_TRUTH = "Known only where the truth is: import true masks (workbench import PROJECT FILE) to see how many accepted masks are wrong."
 
 
+_HEAT_PX, _CURVES_PX = 400, 300
 _HISTOGRAM_PX = 470  # as tall as the heat map beside it with its controls
 _WAITS = "Drawn as soon as the pool has been read."
 
 
 class LiveFigures:
-    """The figures that follow the sliders, each fed through a pipe; they are made when there is an answer to show."""
+    """The figures that follow the sliders; each is drawn when there is an answer to show, and anew for another pool."""
 
     def __init__(self, view: ThresholdsView) -> None:
         self._view = view
-        self._pipes: dict[str, Any] = {}
+        self._made: dict[str, LiveFigure] = {}
         self._made_for: tuple[object, ...] = ()
         self._streams: list[Any] = []
         wide: dict[str, Any] = {"sizing_mode": "stretch_width"}
@@ -37,76 +38,70 @@ class LiveFigures:
         self.risk_coverage = pn.Column(layout.note(_WAITS), **wide)
 
     def send(self, found: Answer) -> None:
-        """Draw what follows every move."""
-        key = (id(self._view.pooled), self._view.state.axis)
+        """Show what follows every move."""
+        view = self._view
+        key = (id(view.pooled), view.state.axis, view.heat_map.shown.value)
         if key != self._made_for:
             self._made_for = key
-            self._view.soon(self._make)
-        else:
-            for name in ("heat", "lines", "bars"):
-                if name in self._pipes:
-                    self._pipes[name].send(found)
-        if not self._view.live:
+            view.soon(self._make)
+        elif "heat" in self._made:
+            self._made["heat"].show(pool_plots.heat_map_columns(*self._heat(found)))
+            self._made["histogram"].show(pool_plots.histogram_columns(*_histogram(found)))
+        if not view.live:
             self.send_slow()
 
     def send_slow(self) -> None:
-        """Draw what follows when the sliders rest."""
-        found, judged = self._view.answer, bool(self._view.known_curves)
+        """Show what follows when the sliders rest."""
+        found, known = self._view.answer, self._view.known_curves
         if found is None:
             return
-        for name, place in (("pr", self.precision_recall), ("rc", self.risk_coverage)):
-            if not judged or not found.rates:
-                self._pipes.pop(name, None)
+        if not known or not found.rates:
+            for name, place in (("pr", self.precision_recall), ("rc", self.risk_coverage)):
+                self._made.pop(name, None)
                 place.objects = [layout.note(_NO_TRUTH)]
-            elif name in self._pipes:
-                self._pipes[name].send(found)
-            else:
-                self._pipes[name] = hv.streams.Pipe(data=found)
-                place.objects = [layout.figure(self.curve(name), 300)]
+            return
+        share = self._coverage(found)
+        if "pr" not in self._made:
+            drawn = pool_plots.precision_recall(known, found), pool_plots.risk_coverage(known, found, share)
+            self._put("pr", self.precision_recall, drawn[0], _CURVES_PX)
+            self._put("rc", self.risk_coverage, drawn[1], _CURVES_PX)
+            return
+        lines: list[pool_plots.Columns] = [{} for _ in known]
+        self._made["pr"].show([*lines, pool_plots.precision_recall_columns(found)])
+        self._made["rc"].show([*lines, pool_plots.risk_coverage_columns(found, share)])
 
     def _make(self) -> None:
-        """Make the figures anew: another pool or axis has other ranges."""
-        view = self._view
-        found = view.answer
-        self._pipes.update({name: hv.streams.Pipe(data=found) for name in ("heat", "lines", "bars")})
-        heat = hv.DynamicMap(self._heat, streams=[self._pipes["heat"]])
-        lines = hv.DynamicMap(self._lines, streams=[self._pipes["lines"]])
-        tap, bounds = hv.streams.Tap(source=heat), hv.streams.BoundsXY(source=heat, bounds=None)
-        lasso = hv.streams.Lasso(source=heat)
+        """Draw the figures anew: another pool, axis or content has other ranges and colours."""
+        view, found = self._view, self._view.answer
+        if found is None:
+            return
+        heat = pool_plots.heat_map(*self._heat(found))
+        image = heat.get(0)
+        tap, bounds = hv.streams.Tap(source=image), hv.streams.BoundsXY(source=image, bounds=None)
+        lasso = hv.streams.Lasso(source=image)
         tap.add_subscriber(view.guarded(lambda x, y, **_: view.heat_map.tapped(x, y)))
         bounds.add_subscriber(view.guarded(lambda bounds, **_: self._bounds(bounds)))
         lasso.add_subscriber(view.guarded(lambda geometry, **_: self._lasso(geometry)))
         self._streams = [tap, bounds, lasso]
-        both = pool_plots.with_lines(heat, lines)
-        self.heat.objects = [layout.figure(both, 400)]
-        bars = hv.DynamicMap(self._bars, streams=[self._pipes["bars"]])
-        self.histogram.objects = [layout.figure(bars, _HISTOGRAM_PX)]
+        self._put("heat", self.heat, heat, _HEAT_PX)
+        self._put("histogram", self.histogram, pool_plots.histogram(*_histogram(found)), _HISTOGRAM_PX)
 
-    def curve(self, name: str) -> Any:
-        """Return the figure of precision and recall, or of risk and coverage."""
-        make: dict[str, Callable[[Answer], Any]] = {
-            "pr": lambda found: pool_plots.precision_recall(self._view.known_curves, found),
-            "rc": lambda found: pool_plots.risk_coverage(self._view.known_curves, found, self._coverage(found)),
-        }
-        return hv.DynamicMap(lambda data: make[name](data), streams=[self._pipes[name]])
+    def _put(self, name: str, place: pn.Column, drawn: hv.Overlay, height: int) -> None:
+        self._made[name] = LiveFigure(drawn, height)
+        place.objects = [self._made[name].pane]
 
     def _coverage(self, found: Answer) -> float:
         """Share of the distinct proposals on images with truth that is accepted."""
         pooled = self._view.pooled
         return found.rates["fp_rate"].n / len(pooled.compared) if pooled and len(pooled.compared) else math.nan
 
-    def _heat(self, data: Answer) -> hv.Image:
-        view = self._view
-        error = None
-        if view.heat_map.shown.value == "error" and view.pooled is not None:
-            error = error_map(view.pooled, data.heat, view.state.axis, view.audits)[0]
-        return pool_plots.heat_map(data.heat, view.heat_map.shown.value, view.state.axis, error)
-
-    def _lines(self, data: Answer) -> hv.Overlay:
-        return pool_plots.cross(data.config.predicted_iou, getattr(data.config, self._view.state.axis))
-
-    def _bars(self, data: Answer) -> hv.Overlay:
-        return pool_plots.histogram(data.histogram, data.config.predicted_iou, data.kind)
+    def _heat(self, found: Answer) -> tuple[Any, ...]:
+        """Return what the heat map is drawn from."""
+        view, error = self._view, None
+        shown = view.heat_map.shown.value
+        if shown == "error" and view.pooled is not None:
+            error = error_map(view.pooled, found.heat, view.state.axis, view.audits)[0]
+        return found.heat, shown, found.config, view.state.axis, error
 
     def _bounds(self, bounds: tuple[float, float, float, float] | None) -> None:
         if bounds is not None:
@@ -116,3 +111,8 @@ class LiveFigures:
     def _lasso(self, geometry: np.ndarray | None) -> None:
         if geometry is not None and len(geometry) > 2:
             self._view.heat_map.select(np.asarray(geometry)[:, 0], np.asarray(geometry)[:, 1])
+
+
+def _histogram(found: Answer) -> tuple[Any, ...]:
+    """Return what the histogram is drawn from."""
+    return found.histogram, found.config.predicted_iou, found.kind

@@ -12,15 +12,19 @@ from workbench.views.thresholds import Thresholds
 
 _POOLS = {"Distinct: after NMS": "distinct", "Exact: NMS moves too": "exact"}
 
+_AT_ONCE = {"& .MuiSlider-thumb, & .MuiSlider-track": {"transition": "none"}}  # a glide is drawn over and over
+
 
 def controls(state: Thresholds) -> list[Any]:
     """Return the controls; each follows the state and moves it, at every step of a drag."""
-    wide: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": (4, 14)}
+    wide: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": (4, 14), "sx": _AT_ONCE}
 
     def slider(name: str, label: str, low: float, high: float, step: float) -> Any:
-        return pmui.FloatSlider.from_param(
+        made: Any = pmui.FloatSlider.from_param(
             state.param[name], label=label, start=low, end=high, step=step, format="0.[000]", **wide
         )
+        made._debounce = 0  # Panel waits for further positions; here each is answered, and dropped when it is overtaken
+        return made
 
     pool = pmui.RadioBoxGroup.from_param(state.param.pool, label="pool", options=_POOLS, margin=(4, 14))
     jitter = pmui.Switch.from_param(state.param.by_jitter, label="jitter stability counts", margin=(8, 14))

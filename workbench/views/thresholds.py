@@ -210,7 +210,7 @@ def answer(
     histogram = pool.histogram("predicted_iou", heat.x_edges, config)
     rates, audited = _rates(pooled, pool, config), None
     if not rates and audits is not None:
-        audited = audits.fp_rate(pool.outcome(config)[pool.rows[audits.rows]] == Outcome.auto_accepted)
+        audited = audits.fp_rate(pool.distinct_outcome(config)[audits.rows] == Outcome.auto_accepted)
     return Answer(config, "distinct", counts, heat, histogram, rates, audited)
 
 
@@ -218,7 +218,7 @@ def _rates(pooled: Pooled, pool: DistinctPool, config: TriageConfig) -> dict[str
     """Count what `project.sweep` counts on the images with truth, taken as exhaustive."""
     if pooled.comparison is None:
         return {}
-    point = Point(pooled.comparison, pool.outcome(config)[pool.rows[pooled.compared]], config)
+    point = Point(pooled.comparison, pool.distinct_outcome(config)[pooled.compared], config)
     sums = {name: [float(np.nansum(some)) for some in METRICS[name].counts(point)] for name in RATES}
     return {name: Rate(round(values), round(per)) for name, (values, per) in sums.items()}
 

@@ -252,7 +252,8 @@ class View(pn.viewable.Viewer):
 
 
 def _within(doc: Document, action: Callable[[], None]) -> None:
-    with set_curdoc(doc):
+    # one message a turn: the browser lays the page out once
+    with set_curdoc(doc), pn.io.hold(doc):
         action()
 
 
