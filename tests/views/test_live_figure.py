@@ -7,7 +7,7 @@ import dataclasses
 import holoviews as hv
 import numpy as np
 import pytest
-from bokeh.models import ColumnDataSource, GlyphRenderer
+from bokeh.models import ColumnDataSource, GlyphRenderer, Plot
 from made_projects import made_project
 
 from workbench.views import apps, pool_plots
@@ -19,8 +19,8 @@ from workbench.views.thresholds import answer, curves
 
 def tables(root) -> list[ColumnDataSource]:
     """What each part of a figure shows, from below."""
-    shown = [part.data_source for part in root.select({"type": GlyphRenderer})]
-    return sorted(shown, key=lambda table: sorted(table.data))
+    (figure,) = root.select({"type": Plot})
+    return [part.data_source for part in figure.renderers if isinstance(part, GlyphRenderer)]
 
 
 def drawn(overlay) -> list[ColumnDataSource]:
