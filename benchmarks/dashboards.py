@@ -3,8 +3,8 @@
 A server of its own (`workbench dashboard`) and the Chromium of this machine, on the same processors. First useful paint:
 from the request until the main figures can be read (they stand in the page as it is sent), after each page was opened once (warm: its pool is built, which takes
 minutes at this size and is a figure of its own). A move: a slider's value changes in the page, until the page has the new
-counts and the new heat map and has drawn a frame; with ten sessions, ten pages move at once, and each drops positions
-that it has left. The images of the made project are not on the disk, so the strip of pictures says so.
+counts and the new heat map and has drawn a frame; with ten sessions, ten pages move at once, and the next move is made when
+all have their answer: in ten browsers on the server's own processors, and as ten connections whose browsers are elsewhere. The images of the made project are not on the disk, so the strip of pictures says so.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import made_campaign
+from benchmarks.dashboard_sessions import at_once
 from benchmarks.figures import Row, write_rows
 from benchmarks.measuring import commit, median, processor
 
@@ -97,6 +98,10 @@ def of_made(project: Path, moves: int, sessions: int, times: int, scratch: Path)
         page.close()
         rows += _quantiles(
             f"a move in {sessions} sessions", _at_once(chromium, url, sessions, moves // 4), None, 1500.0
+        )
+        traces = [_trace(moves // 4, seed) for seed in range(1, sessions + 1)]
+        rows += _quantiles(
+            f"a move in {sessions} sessions, their browsers elsewhere", at_once(url, traces), None, 1500.0
         )
         rows.append(Row("memory of the server", peak_gb(process), "GB", None, 1, 4.0, "<="))
     return rows
@@ -209,7 +214,8 @@ def _trace(moves: int, seed: int = 0) -> list[float]:
     """Positions of the slider, dragged ten steps a time: each gives other counts, or the page would have nothing to send."""
     rng, found = np.random.default_rng(seed), list[float]()
     while len(found) < moves:
-        for value in np.linspace(*rng.uniform(0.8, 0.98, 2), 10).round(3).tolist():
+        start, end = rng.uniform(0.8, 0.98, 2)
+        for value in np.linspace(start, end, 10).round(3).tolist():
             if not found or value != found[-1]:
                 found.append(value)
     return found[:moves]
