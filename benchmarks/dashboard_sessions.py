@@ -18,6 +18,12 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 PATIENCE_S = 120.0
+# what a browser says once it has drawn the page: Panel waits for it
+_READY = {
+    "kind": "MessageSent",
+    "msg_type": "bokeh_event",
+    "msg_data": {"type": "event", "name": "document_ready", "values": {"type": "map"}},
+}
 
 
 class Session:
@@ -38,6 +44,7 @@ class Session:
         address = HTTPRequest(f"{url.replace('http', 'ws', 1)}/thresholds/ws")
         made = cls(await websocket_connect(address, subprotocols=["bokeh", token[1]], max_message_size=1 << 28))
         await made._next("ACK")
+        await made._send("PATCH-DOC", {"events": [_READY]})
         until = time.monotonic() + PATIENCE_S
         while not made.heat and time.monotonic() < until:
             await made._send("PULL-DOC-REQ", {})
