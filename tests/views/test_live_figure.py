@@ -8,7 +8,7 @@ import holoviews as hv
 import numpy as np
 import pytest
 from bokeh.models import ColumnDataSource, GlyphRenderer, Plot
-from made_projects import made_project
+from made_projects import made_project, two_domains
 
 from workbench.views import apps, pool_plots
 from workbench.views.campaign import Campaign
@@ -124,3 +124,31 @@ def test_page__what_the_heat_map_shows_can_be_changed_and_follows(tmp_path):
         (number,) = [table for table in tables(root) if "image" in table.data]
         assert np.nanmax(number.data["image"][0]) > 0
         assert number is not image
+
+
+def test_page__figures_of_another_pool_are_not_shown_what_this_one_says(tmp_path):
+    with made_project(tmp_path, images=2, rows=40):
+        view = apps.view("thresholds", Campaign(tmp_path / "project"))
+        waiting = []
+        view.soon = waiting.append  # as on a page that a browser has open
+        before = view.figures.histogram[0]
+        view.state.pool = "exact"  # has a layer less
+        view.state.predicted_iou = 0.95
+        view.state.pool = "distinct"
+        view.state.predicted_iou = 0.9
+        assert view.figures.histogram[0] is before
+        for action in waiting:
+            action()
+        (root,) = view.figures.histogram[0].get_root().select({"type": Plot})
+        assert same(tables(root), drawn(pool_plots.histogram(*bars(view.answer))))
+
+
+def test_page__curves_are_drawn_anew_for_another_pool(tmp_path):
+    with two_domains(tmp_path) as project:
+        view = apps.view("thresholds", Campaign(project.path))
+        assert view.known_curves
+        before = view.figures.precision_recall[0]
+        view.state.predicted_iou = 0.93
+        assert view.figures.precision_recall[0] is before
+        view.state.axis = "stability_score"
+        assert view.figures.precision_recall[0] is not before

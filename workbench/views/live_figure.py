@@ -17,8 +17,8 @@ from workbench.views.pool_plots import Columns
 class LiveFigure:
     """A figure and its pane. What it shows is exchanged in Bokeh's own tables, wherever the pane is on a page.
 
-    A stream of HoloViews would look over styles, ranges and all models of the page again, a quarter of a second for a
-    figure: too long for a slider.
+    A stream of HoloViews would look over styles, ranges and all models of the page again at each move of a slider, which
+    took most of a second for the figures of a page.
 
     Parameters
     ----------

@@ -43,6 +43,7 @@ class LiveFigures:
         key = (id(view.pooled), view.state.axis, view.heat_map.shown.value)
         if key != self._made_for:
             self._made_for = key
+            self._made.clear()  # what is on the page stays until the new figures are there, and shows nothing of another pool
             view.soon(self._make)
         elif "heat" in self._made:
             self._made["heat"].show(pool_plots.heat_map_columns(*self._heat(found)))
