@@ -48,6 +48,25 @@ def test_train__keeps_parent_data_settings_and_curve(project):
     assert project.train(sam, TOY, progress=False) == version  # nothing new to learn: the same version
 
 
+def test_train__says_when_no_check_was_better_than_the_parent(project, monkeypatch):
+    draw_all(project, 4)
+    sam = random_sam(score_shift=1.0)
+    check = Fit.check
+
+    def worse(self):  # and worse
+        row = check(self)
+        self.curve[-1]["loss"] = 0.5 + self.step
+        return row
+
+    monkeypatch.setattr(Fit, "check", worse)
+    version = project.train(sam, TOY, progress=False)
+    assert version.status == "ready"
+    assert version.message.startswith(f"no check was better than {version.parent_id} (loss 0.5, the best ")
+    assert f"learning_rate (now {TOY.learning_rate:g})" in version.message
+    assert "no check was better" in repr(version)
+    assert project.train(sam, TOY, progress=False) == version
+
+
 def test_train__resumes_after_a_kill(project, monkeypatch):
     draw_all(project, 4)
     sam = random_sam(score_shift=1.0)

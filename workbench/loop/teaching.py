@@ -92,13 +92,28 @@ def train(
 
 def _judged_again(home: Catalog, known: ModelVersion, config: TrainConfig) -> ModelVersion:
     """Return a version by the rule that is asked for now: its weights do not depend on it, so nothing is trained anew."""
-    message = failure(known.checks, config.least_proposed)
-    if message == known.message or not any("loss" in row for row in known.curve):
-        return known
     settings = {**known.settings, "least_proposed": config.least_proposed}
-    status = "failed" if message else "ready"
-    judged = dataclasses.replace(known, status=status, message=message, settings=settings)
+    judged = _judged(dataclasses.replace(known, settings=settings), config)
+    if judged.message == known.message:
+        return known
     return versions.keep(home, judged, versions.learned_from(home, known.model_id))
+
+
+def _judged(version: ModelVersion, config: TrainConfig) -> ModelVersion:
+    """Return a version with its status and what is to be said of it."""
+    losses = {row["step"]: row["loss"] for row in version.curve if "loss" in row}
+    message = failure(version.checks, config.least_proposed)
+    if not losses:
+        message = f"no loss was a number, so nothing was learned; {version.parent_id} answers with what is none"
+    if message:
+        return dataclasses.replace(version, status="failed", message=message)
+    before, best = losses.get(0, math.inf), losses.get(version.best_step, -math.inf)
+    if best >= before:
+        message = (
+            f"no check was better than {version.parent_id} (loss {before:.3g}, the best {best:.3g}): it may have learned "
+            f"nothing of use; train on more images, or at a lower learning_rate (now {config.learning_rate:g})"
+        )
+    return dataclasses.replace(version, status="ready", message=message)
 
 
 def _usable(version: ModelVersion) -> ModelVersion:
@@ -212,15 +227,12 @@ def _version(
     checks: dict[str, int],
     config: TrainConfig,
 ) -> ModelVersion:
-    message = failure(checks, config.least_proposed)
-    if not any("loss" in row for row in fitted.curve):
-        message = f"no loss was a number, so nothing was learned; {before.model_id} answers with what is none"
-    return ModelVersion(
+    version = ModelVersion(
         model_id=after.model_id,
         parent_id=before.model_id,
         architecture=after.model_id.rpartition("-")[0],
-        status="failed" if message else "ready",
-        message=message,
+        status="",
+        message="",
         file=f"{versions.FOLDER}/{after.model_id}/{WEIGHTS}",
         digest=digest,
         settings=config.to_dict(),
@@ -233,6 +245,7 @@ def _version(
         stopped=fitted.stopped,
         seconds=fitted.seconds,
     )
+    return _judged(version, config)
 
 
 def _write(path: Path, fitted: Fitted) -> None:

@@ -25,7 +25,8 @@ class ModelVersion:
     """A model that was trained here.
 
     model_id, parent_id : names with hashes of the weights; architecture : as `load_sam` knows it, "sam" for another one
-    status : ready, or failed, and `message` says why; file : weights, below the project's folder
+    status : ready, or failed, and `message` says why; of a ready one, that no check was better than its parent
+    file : weights, below the project's folder
     digest : of parent, masks and settings; images, masks : how many it was trained on, those held out among them
     curve : a row a check; checks : distinct masks of automatic generation before and after
     steps : taken; best_step : of the weights; stopped : steps or patience; seconds : of training
@@ -51,8 +52,8 @@ class ModelVersion:
     made_at: str = ""
 
     def __repr__(self) -> str:
-        failed = f", FAILED: {self.message}" if self.status == "failed" else ""
-        return f"<ModelVersion {self.model_id} of {self.parent_id}: {self.masks:,} masks, {self.steps} steps{failed}>"
+        told = f", {'FAILED: ' * (self.status == 'failed')}{self.message}" if self.message else ""
+        return f"<ModelVersion {self.model_id} of {self.parent_id}: {self.masks:,} masks, {self.steps} steps{told}>"
 
 
 @dataclasses.dataclass(frozen=True)
