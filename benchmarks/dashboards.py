@@ -4,7 +4,8 @@ A server of its own (`workbench dashboard`) and the Chromium of this machine, on
 from the request until the main figures can be read (they stand in the page as it is sent), after each page was opened once (warm: its pool is built, which takes
 minutes at this size and is a figure of its own). A move: a slider's value changes in the page, until the page has the new
 counts and the new heat map and has drawn a frame; with ten sessions, ten pages move at once, and the next move is made when
-all have their answer: in ten browsers on the server's own processors, and as ten connections whose browsers are elsewhere. The images of the made project are not on the disk, so the strip of pictures says so.
+all have their answer: in ten browsers on the server's own processors, and as ten connections whose browsers are elsewhere.
+The images of the made project are not on the disk, so the strip of pictures says so.
 """
 
 from __future__ import annotations
@@ -96,10 +97,8 @@ def of_made(project: Path, moves: int, sessions: int, times: int, scratch: Path)
         page = ready(chromium, url)
         rows += _quantiles("a move", np.array([move(page, value) for value in _trace(moves)]), 150.0, 400.0)
         page.close()
-        rows += _quantiles(
-            f"a move in {sessions} sessions", _at_once(chromium, url, sessions, moves // 4), None, 1500.0
-        )
         traces = [_trace(moves // 4, seed) for seed in range(1, sessions + 1)]
+        rows += _quantiles(f"a move in {sessions} sessions", _at_once(chromium, url, traces), None, 1500.0)
         rows += _quantiles(
             f"a move in {sessions} sessions, their browsers elsewhere", at_once(url, traces), None, 1500.0
         )
@@ -221,10 +220,9 @@ def _trace(moves: int, seed: int = 0) -> list[float]:
     return found[:moves]
 
 
-def _at_once(chromium: Any, url: str, sessions: int, moves: int) -> np.ndarray:
-    """Milliseconds of moves that all sessions make at the same time."""
-    pages = [ready(chromium, url) for _ in range(sessions)]
-    traces = [_trace(moves, seed) for seed in range(1, sessions + 1)]
+def _at_once(chromium: Any, url: str, traces: Sequence[Sequence[float]]) -> np.ndarray:
+    """Milliseconds of moves that as many browsers as there are traces make at the same time."""
+    pages = [ready(chromium, url) for _ in traces]
     found = []
     for values in zip(*traces, strict=True):
         for page, value in zip(pages, values, strict=True):

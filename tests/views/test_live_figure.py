@@ -151,4 +151,6 @@ def test_page__curves_are_drawn_anew_for_another_pool(tmp_path):
         view.state.predicted_iou = 0.93
         assert view.figures.precision_recall[0] is before
         view.state.axis = "stability_score"
+        assert view.figures.precision_recall[0] is before
+        view._ready(dataclasses.replace(view.pooled), None)
         assert view.figures.precision_recall[0] is not before

@@ -93,16 +93,16 @@ def train(
 def _judged_again(home: Catalog, known: ModelVersion, config: TrainConfig) -> ModelVersion:
     """Return a version by the rule that is asked for now: its weights do not depend on it, so nothing is trained anew."""
     settings = {**known.settings, "least_proposed": config.least_proposed}
-    judged = _judged(dataclasses.replace(known, settings=settings), config)
+    judged = _judged(dataclasses.replace(known, settings=settings))
     if judged.message == known.message:
         return known
     return versions.keep(home, judged, versions.learned_from(home, known.model_id))
 
 
-def _judged(version: ModelVersion, config: TrainConfig) -> ModelVersion:
-    """Return a version with its status and what is to be said of it."""
+def _judged(version: ModelVersion) -> ModelVersion:
+    """Return a version with its status and what is to be said of it, by its curve, checks and settings."""
     losses = {row["step"]: row["loss"] for row in version.curve if "loss" in row}
-    message = failure(version.checks, config.least_proposed)
+    message = failure(version.checks, version.settings["least_proposed"])
     if not losses:
         message = f"no loss was a number, so nothing was learned; {version.parent_id} answers with what is none"
     if message:
@@ -111,7 +111,7 @@ def _judged(version: ModelVersion, config: TrainConfig) -> ModelVersion:
     if best >= before:
         message = (
             f"no check was better than {version.parent_id} (loss {before:.3g}, the best {best:.3g}): it may have learned "
-            f"nothing of use; train on more images, or at a lower learning_rate (now {config.learning_rate:g})"
+            f"nothing of use; train on more images, or at a lower learning_rate (now {version.settings['learning_rate']:g})"
         )
     return dataclasses.replace(version, status="ready", message=message)
 
@@ -245,7 +245,7 @@ def _version(
         stopped=fitted.stopped,
         seconds=fitted.seconds,
     )
-    return _judged(version, config)
+    return _judged(version)
 
 
 def _write(path: Path, fitted: Fitted) -> None:

@@ -37,12 +37,11 @@ class LiveFigure:
         for k, new in enumerate(columns):
             self._columns[k] = new
             for table in self._tables[k]:
-                table.data = {**table.data, **new}
+                table.data.update(new)  # sends these columns alone
         pn.io.push_notebook(self.pane)  # to a notebook's cells; a server's pages are told already
 
     def _rendered(self, k: int, plot: Any, _element: Any) -> None:
         """Remember where a part is shown, now that it is; what came since it was drawn is shown there too."""
         table = plot.handles["source"]
-        if self._columns[k]:
-            table.data = {**table.data, **self._columns[k]}
+        table.data.update(self._columns[k])
         self._tables[k].add(table)

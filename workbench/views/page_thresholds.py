@@ -248,15 +248,19 @@ class ThresholdsView(View):
             self._deliver(asked, *_outcome(lambda: self._answered(asked)))
             self._strip(asked, *_outcome(lambda: self._changes(asked)))
             return
-        self._wait(None)
+        self._unsettle()
         self.asking.ask(asked)
 
-    def _wait(self, period_ms: int | None) -> None:
-        """Do the slower parts in a while, unless something moves before; None: not before the next answer."""
+    def _unsettle(self) -> None:
+        """Do the slower parts not before the next answer."""
         if self._settling is not None:
             self._settling.stop()
-        again = self.guarded(self._settled)
-        self._settling = period_ms and pn.state.add_periodic_callback(again, period=period_ms, count=1)
+        self._settling = None
+
+    def _settle_later(self) -> None:
+        """Do the slower parts in a while, unless something moves before."""
+        self._unsettle()
+        self._settling = pn.state.add_periodic_callback(self.guarded(self._settled), period=SETTLED_MS, count=1)
 
     def _answered(self, asked: _Asked) -> Answer:
         judged = self.judged
@@ -269,7 +273,7 @@ class ThresholdsView(View):
             if asked.pooled is not self.pooled:
                 return
             if self.live:
-                self._wait(SETTLED_MS)
+                self._settle_later()
             if found is None:
                 self.refused.object = layout.box(words(error) if error else "")
                 if self.answer is None:

@@ -11,7 +11,7 @@ import panel as pn
 
 from workbench.views import layout, pool_plots
 from workbench.views.live_figure import LiveFigure
-from workbench.views.thresholds import Answer, error_map
+from workbench.views.thresholds import Answer, Curves, error_map
 
 if TYPE_CHECKING:
     from workbench.views.page_thresholds import ThresholdsView
@@ -31,6 +31,7 @@ class LiveFigures:
         self._view = view
         self._made: dict[str, LiveFigure] = {}
         self._made_for: tuple[object, ...] = ()
+        self._curves_of: list[Curves] | None = None
         self._streams: list[Any] = []
         wide: dict[str, Any] = {"sizing_mode": "stretch_width"}
         self.heat, self.histogram = pn.Column(layout.note(_WAITS), **wide), pn.Column(layout.note(_WAITS), **wide)
@@ -40,10 +41,14 @@ class LiveFigures:
     def send(self, found: Answer) -> None:
         """Show what follows every move."""
         view = self._view
-        key = (id(view.pooled), view.state.axis, view.heat_map.shown.value)
+        key = (view.pooled, view.state.axis, view.heat_map.shown.value)
         if key != self._made_for:
             self._made_for = key
-            self._made.clear()  # what is on the page stays until the new figures are there, and shows nothing of another pool
+            for name in (
+                "heat",
+                "histogram",
+            ):  # what is on the page stays until the new figures are, but follows no more
+                self._made.pop(name, None)
             view.soon(self._make)
         elif "heat" in self._made:
             self._made["heat"].show(pool_plots.heat_map_columns(*self._heat(found)))
@@ -57,12 +62,13 @@ class LiveFigures:
         if found is None:
             return
         if not known or not found.rates:
-            for name, place in (("pr", self.precision_recall), ("rc", self.risk_coverage)):
-                self._made.pop(name, None)
+            self._curves_of = None
+            for place in (self.precision_recall, self.risk_coverage):
                 place.objects = [layout.note(_NO_TRUTH)]
             return
         share = self._coverage(found)
-        if "pr" not in self._made:
+        if self._curves_of is not known:
+            self._curves_of = known
             drawn = pool_plots.precision_recall(known, found), pool_plots.risk_coverage(known, found, share)
             self._put("pr", self.precision_recall, drawn[0], _CURVES_PX)
             self._put("rc", self.risk_coverage, drawn[1], _CURVES_PX)
