@@ -36,6 +36,7 @@ _DISCARDED, _FLAGGED, _ACCEPTED = (
     np.uint8(Outcome.auto_accepted),
 )
 _AXES_KEPT = 4  # histograms and heat maps whose cells are kept, 4 bytes a row
+_CODES_KEPT = 4  # settings whose outcomes are kept, a byte a row: as many as are asked about at the same time
 # doubts that move with thresholds; what else triage finds is the same for all thresholds
 _MOVING = Reason.borderline_score | Reason.jitter_missing | Reason.overlaps
 
@@ -67,7 +68,7 @@ class DistinctPool:
         self._better = _joined([t.better + s for t, s in zip(tables, starts, strict=False)], np.int64)
         self._pair_starts = np.searchsorted(self._worse, self._starts)  # pairs are within an image, in its order
         self._chunks = _chunks(self._starts, cores())
-        self._last: tuple[Limits, float, NDArray[np.uint8]] | None = None
+        self._last_codes: dict[tuple[Limits, float], NDArray[np.uint8]] = {}
         self._ranges: dict[str, tuple[float, float]] = {}
         self._last_cells: dict[tuple[tuple[str, bytes], ...], NDArray[np.int32]] = {}
 
@@ -219,11 +220,12 @@ class DistinctPool:
         return int(self._starts[images[0]]), int(self._starts[images[1]])
 
     def _codes(self, config: TriageConfig) -> NDArray[np.uint8]:
-        """Outcome of each distinct proposal; the last answer is kept, as views ask for several figures of one."""
+        """Outcome of each distinct proposal; the last answers are kept, as views ask for several figures of one."""
         refuse(self.base, config, self.floors)
-        least, share, last = limits(config), config.max_area_share, self._last
-        if last is not None and last[:2] == (least, share):
-            return last[2]
+        key = least, share = limits(config), config.max_area_share
+        found = self._last_codes.get(key)
+        if found is not None:
+            return found
         codes = np.empty(len(self), dtype=np.uint8)
         most = most_area_px(self._pixels, share)
         iou, stability, jitter, area = (self._columns[name] for name in (*SCORES[:3], "area_px"))
@@ -237,7 +239,7 @@ class DistinctPool:
             within = (area >= config.min_area_px) & (area <= np.repeat(most, np.diff(self._starts)))
             codes[self._sure & within] = _ACCEPTED
         codes.setflags(write=False)
-        self._last = (least, share, codes)  # one assignment: another thread sees the old answer or this
+        self._last_codes = dict([*self._last_codes.items(), (key, codes)][-_CODES_KEPT:])  # replaced, never changed
         return codes
 
 
