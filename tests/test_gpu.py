@@ -311,7 +311,6 @@ def test_pretrain__lowers_the_loss_and_its_weights_load_on_a_cpu(tmp_path) -> No
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:3])
     figures = run.check()
     run.log({"recipe": asdict(run.recipe), "step": 0, "init_from": None})
-    run.log({"step": 1, "spent_s": 1.0})
-    run.log({"step": 1, **figures})
+    run.log({"step": 1, "spent_s": 1.0, **figures})
     export(tmp_path, tmp_path / "made.safetensors")
     assert all(torch.isfinite(p).all() for p in load_bundled(tmp_path / "made.safetensors").parameters())

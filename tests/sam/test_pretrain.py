@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from workbench.sam.asking import answer
@@ -76,6 +77,26 @@ def test_resume__goes_on_where_it_stopped(tmp_path):
     ours, theirs = half.sam.state_dict(), again.sam.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert train(recipe, tmp_path / "half", resume=True).step == whole.step
+
+
+def test_grown__weights_with_fewer_blocks_say_the_same_until_they_are_trained(tmp_path):
+    """Blocks are taken off the shipped weights, and the model that remains is grown again."""
+    fewer, image = load_bundled(), torch.randn(1, 3, 128, 128)
+    fewer.image_encoder.stage16 = fewer.image_encoder.stage16[:-2]
+    save_file(fewer.state_dict(), tmp_path / "fewer.safetensors")
+    run = Run(TOY, tmp_path / "run", init_from=tmp_path / "fewer.safetensors")
+    with torch.no_grad():
+        assert torch.equal(run.sam.image_encoder(image), fewer.image_encoder(image))
+    batch = make_batch([draw_scene(1, 64)], 4, np.random.default_rng(0))
+    before = run.sam.state_dict()["image_encoder.stage16.8.narrow.weight"].clone()
+    run.train_step(batch, True, np.random.default_rng(0))
+    assert not torch.equal(before, run.sam.state_dict()["image_encoder.stage16.8.narrow.weight"])
+
+
+def test_grown__weights_of_another_model_are_refused(tmp_path):
+    save_file({"image_encoder.stem.0.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match=r"other\.safetensors: expected the tensors of the bundled architecture"):
+        Run(TOY, tmp_path / "run", init_from=tmp_path / "other.safetensors")
 
 
 def test_resume__nothing_to_resume_is_said(tmp_path):

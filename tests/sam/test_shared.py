@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 from random_sams import random_sam
+from segment_anything.modeling import MaskDecoder
 
 import workbench as wb
+from workbench.sam.bundled import load_bundled
 from workbench.sam.segmenter import SharingSegmenter
-from workbench.sam.shared import is_shareable
+from workbench.sam.shared import SharingMaskDecoder, is_shareable
 
 
 @pytest.fixture(scope="module", params=["random", "bundled"])
@@ -83,6 +85,30 @@ def test_decode_shared__another_decoder_is_asked_as_it_is():
     answers = predictor.decode_shared(embedding, xy, labels, -np.inf)
     assert torch.equal(answers.logits, logits)
     assert torch.equal(answers.predicted_iou, iou)
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+@pytest.mark.parametrize("earlier", [False, True])
+def test_sharing_mask_decoder__is_the_published_one_but_for_rounding(gradients, earlier):
+    """The official generator asks it for all masks of points, a predictor for masks corrected from earlier ones."""
+    sam = load_bundled()
+    assert is_shareable(sam)
+    torch.manual_seed(0)
+    masks = torch.randn(6, 1, 128, 128) if earlier else None
+    points = torch.rand(6, 2, 2) * 512, torch.tensor([[1, 0]] * 6)
+    answers = []
+    for kind in (SharingMaskDecoder, MaskDecoder):
+        sam.mask_decoder.__class__ = kind
+        with torch.set_grad_enabled(gradients):
+            sparse, dense = sam.prompt_encoder(points=points, boxes=None, masks=masks)
+            image = torch.linspace(-1, 1, 96 * 32 * 32).sin().view(1, 96, 32, 32)
+            logits, iou = sam.mask_decoder(image, sam.prompt_encoder.get_dense_pe(), sparse, dense, True)
+        answers.append((logits, iou))
+    (logits, iou), (published, published_iou) = answers
+    assert logits.shape == (6, 3, 128, 128)
+    assert logits.requires_grad == gradients
+    assert torch.allclose(iou, published_iou, atol=2e-6)
+    assert torch.allclose(logits, published, rtol=1e-4, atol=1e-5 * float(published.detach().abs().max()))
 
 
 def test_protocol__says_who_shares(predictor):

@@ -1,8 +1,9 @@
 """The bundled SAM: a `segment_anything` `Sam` with a small convolutional encoder, its weights and their card.
 
 The encoder works at strides 4, 8, 16 and 32 and gives one embedding at stride 16; since it is convolutional, it can be
-trained on windows of the 512 px input frame and run on the whole frame. Prompt encoder, transformer and mask decoder are
-`segment_anything`'s own classes, so that the official predictor and mask generator run on it as they are.
+trained on windows of the 512 px input frame and run on the whole frame. Prompt encoder and transformer are
+`segment_anything`'s own classes and the mask decoder is one that computes the same in another order, so that the official
+predictor and mask generator run on it as they are.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from segment_anything.modeling import PromptEncoder, Sam, TwoWayTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from workbench.sam.shared import SharingMaskDecoder
 
 IMG_SIZE_PX = 512
 STRIDE_PX = 16
@@ -107,9 +110,9 @@ class BundledEncoder(nn.Module):
             nn.Conv2d(6, 24, 3, stride=2, padding=1), nn.GELU(), nn.Conv2d(24, 48, 3, stride=2, padding=1)
         )
         self.stage4 = nn.Sequential(FineBlock(48), FineBlock(48))
-        self.stage8 = nn.Sequential(nn.Conv2d(48, 96, 2, stride=2), *(WideBlock(96) for _ in range(3)))
-        self.stage16 = nn.Sequential(nn.Conv2d(96, 192, 2, stride=2), *(WideBlock(192) for _ in range(5)))
-        self.stage32 = nn.Sequential(nn.Conv2d(192, 256, 2, stride=2), *(WideBlock(256) for _ in range(2)))
+        self.stage8 = nn.Sequential(nn.Conv2d(48, 96, 2, stride=2), *(WideBlock(96) for _ in range(5)))
+        self.stage16 = nn.Sequential(nn.Conv2d(96, 192, 2, stride=2), *(WideBlock(192) for _ in range(8)))
+        self.stage32 = nn.Sequential(nn.Conv2d(192, 256, 2, stride=2), *(WideBlock(256) for _ in range(4)))
         self.from4 = nn.Conv2d(48, WIDTH, 4, stride=4)
         self.from8 = nn.Conv2d(96, WIDTH, 2, stride=2)
         self.from16 = nn.Conv2d(192, WIDTH, 1)
@@ -142,7 +145,7 @@ def build_bundled() -> Sam:
     matrix = prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
     scales = torch.logspace(math.log10(0.5), math.log10(8.0), matrix.shape[1])
     matrix.mul_(scales[None, :])
-    decoder = MaskDecoder(
+    decoder = SharingMaskDecoder(
         transformer_dim=WIDTH,
         transformer=transformer,
         activation=nn.ReLU,

@@ -144,6 +144,7 @@ def drawn_ahead(lessons: Lessons, workers: int) -> Iterator[Batch]:
         prefetch_factor=2 if workers else None,
         multiprocessing_context="spawn" if workers else None,
         worker_init_fn=_step_back,
+        pin_memory=torch.cuda.is_available(),
     )
     return iter(loader)
 

@@ -114,10 +114,13 @@ class Predictor(KeepingSegmenter):
         self._check_weights()
         check_prompts(points_xy, labels, None, None, self.logits_hw)
         shared = self._shared  # another thread may put another image in its place
+        encoder = self.model.prompt_encoder
         if shared is None or shared[0] is not embedding:
-            shared = self._shared = embedding, SharedDecoder(self.model, embedding.features)
+            image = embedding.features + encoder.no_mask_embed.weight[..., None, None]
+            shared = self._shared = embedding, SharedDecoder(self.model.mask_decoder, image, encoder.get_dense_pe())
         points = torch.as_tensor(scaled_points(points_xy, embedding), dtype=torch.float32, device=self.device)
-        return shared[1].answer(points, torch.as_tensor(labels, dtype=torch.int, device=self.device), floor)
+        given = points, torch.as_tensor(labels, dtype=torch.int, device=self.device)
+        return shared[1].answer(encoder(points=given, boxes=None, masks=None)[0], floor)
 
     def _enlarge(self, logits: torch.Tensor, embedding: Embedding) -> torch.Tensor:
         size: torch.Tensor = self.model.postprocess_masks(logits, embedding.input_hw, embedding.size_hw)

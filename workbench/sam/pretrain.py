@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from segment_anything.modeling import Sam
 from torch import Tensor
 
 from workbench.sam.bundled import WIDTH, build_bundled, fill, write_bundled
@@ -30,8 +31,8 @@ from workbench.sam.teaching import answer_batch, normalised, prompt_losses
 from workbench.sam.team import Team, end_with_parent, form
 
 ARCHITECTURE = (
-    "segment_anything Sam, 512 px input; convolutional encoder at strides 4, 8, 16, 32 (48, 96, 192, 256 channels), "
-    "embedding of 96 channels at stride 16; two-way transformer of depth 2, 2 heads, MLP 192; logits 128 x 128"
+    "segment_anything Sam, 512 px input; convolutional encoder at strides 4, 8, 16, 32 (48, 96, 192, 256 channels; "
+    "2, 5, 8, 4 blocks), embedding of 96 channels at stride 16; two-way transformer of depth 2, 2 heads, MLP 192; logits 128 x 128"
 )
 BAD_AT = (
     "photographs of everyday scenes (it knows drawn shapes and textures only); objects without a border of colour or "
@@ -40,10 +41,11 @@ BAD_AT = (
 )
 NEXT = (
     "Train longer, best on a GPU: python -m workbench.sam.pretrain --out DIR --minutes 60 --init-from workbench/sam/"
-    "weights/bundled.safetensors --dense-share 0 --learning-rate 2e-3 --first-scene 60000000 --device cuda --processes 1 "
+    "weights/bundled.safetensors --dense-share 0 --learning-rate 2e-3 --first-scene 80000000 --device cuda --processes 1 "
     "--windows 96 --prompts 48 --workers 14 (scenes not seen before), then --export FILE; keep the result when its score "
     "on held-out scenes is higher."
 )
+RISE_STEPS = 250
 LOSSES = ("dense", "mask", "iou", "best_iou")
 
 
@@ -114,13 +116,13 @@ class Run:
 
     def __init__(self, recipe: Recipe, out: Path, init_from: Path | None = None, team: Team | None = None) -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe, self.out, self.team = recipe, out, team or Team()
+        self.recipe, self.out, self.team, self.init_from = recipe, out, team or Team(), init_from
         self.device = torch.device(recipe.device)
         self.sam = build_bundled()
         if init_from is not None:
             from safetensors.torch import load_file
 
-            fill(self.sam, {k: v.float() for k, v in load_file(init_from).items()}, str(init_from))
+            fill(self.sam, grown(load_file(init_from), self.sam), str(init_from))
         self.head = DenseHead(self.sam.mask_decoder.transformer.embedding_dim // 8)
         self.sam.to(self.device)
         self.head.to(self.device)
@@ -144,7 +146,8 @@ class Run:
 
     def learning_rate(self) -> float:
         """Return this step's rate: a short rise, then half a cosine down to a fiftieth."""
-        rise = min(1.0, (self.step + 1) / (250 if not self.recipe.steps else max(1, min(250, self.recipe.steps // 10))))
+        steps = self.recipe.steps
+        rise = min(1.0, (self.step + 1) / (max(1, min(RISE_STEPS, steps // 10)) if steps else RISE_STEPS))
         return self.recipe.learning_rate * rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.progress)))
 
     def log(self, row: dict[str, object]) -> None:
@@ -193,7 +196,9 @@ class Run:
         with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
             embedding = self.sam.image_encoder(normalised(self.sam, batch.images))
             upscaled = self.sam.mask_decoder.output_upscaling(embedding)
-            pixels = self.head(upscaled)
+            # The head is new where the weights are not: its first gradients would undo what they know.
+            settling = self.init_from is not None and self.step < RISE_STEPS
+            pixels = self.head(upscaled.detach() if settling else upscaled)
         dense = dense_loss(pixels.float(), batch.owners, rng)
         mask, iou, best = dense.new_zeros(()), dense.new_zeros(()), dense.new_full((), torch.nan)
         if prompted:
@@ -229,6 +234,21 @@ class Run:
         return figures
 
 
+def grown(tensors: dict[str, Tensor], sam: Sam) -> dict[str, Tensor]:
+    """Return weights in float32 with the encoder's blocks that they lack, which pass on what they get until trained.
+
+    Parameters
+    ----------
+    tensors : weights of the architecture, or of one whose encoder has fewer blocks a stage
+    sam : of the architecture; gives what is not in `tensors`
+    """
+    added = {name: value for name, value in sam.state_dict().items() if name.startswith("image_encoder.stage")}
+    for name in added:
+        if ".narrow." in name:
+            added[name] = torch.zeros_like(added[name])
+    return {**added, **{name: value.float() for name, value in tensors.items()}}
+
+
 def train(recipe: Recipe, out: Path, resume: bool = False, init_from: Path | None = None) -> Run:
     """Run a recipe to its end, and return the run; `out` holds curve.jsonl, state.pt and best.pt."""
     numbers = sum(p.numel() for p in [*build_bundled().parameters(), *DenseHead(WIDTH // 8).parameters()])
@@ -256,6 +276,7 @@ def train_share(recipe: Recipe, out: Path, resume: bool, init_from: Path | None,
         end_with_parent()
     if recipe.device.startswith("cuda"):
         torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.benchmark = True
     run = Run(recipe, out, init_from, team)
     if resume:
         run.resume()
@@ -271,25 +292,29 @@ def loop(run: Run, windows: Iterator[Batch], frames: Iterator[Batch]) -> None:
     """Train until the schedule is done, log every 20 steps, check and save now and then."""
     recipe = run.recipe
     rows: list[Tensor] = []
-    saved = time.monotonic()
+    saved, waited_s = time.monotonic(), 0.0
     while run.progress < 1.0:
         began = time.monotonic()
         rng = np.random.default_rng([recipe.seed, run.step])
         whole = rng.random() < frame_share(run.progress)
         rng = np.random.default_rng([recipe.seed, run.step, run.team.rank])
         dense_only = run.progress < recipe.dense_share
-        rows.append(run.train_step(next(frames if whole else windows), not dense_only, rng))
+        batch = next(frames if whole else windows)
+        waited_s += time.monotonic() - began
+        rows.append(run.train_step(batch, not dense_only, rng))
         run.step += 1
         run.spent_s += time.monotonic() - began
         if run.step % 20 == 0 or run.progress >= 1.0:
             means = torch.stack(rows).nanmean(dim=0).tolist()
             losses = {name: None if math.isnan(v) else round(v, 4) for name, v in zip(LOSSES, means, strict=True)}
-            run.log({"step": run.step, "progress": round(run.progress, 4), "spent_s": round(run.spent_s, 1), **losses})
-            rows = []
+            times = {"spent_s": round(run.spent_s, 1), "waited_s": round(waited_s, 2)}
+            run.log({"step": run.step, "progress": round(run.progress, 4), **times, **losses})
+            rows, waited_s = [], 0.0
         if (run.step % recipe.check_every == 0 and not dense_only) or run.progress >= 1.0:
             began = time.monotonic()
             if run.team.rank == 0:
-                run.log({"step": run.step, **{k: round(v, 4) for k, v in run.check().items()}})
+                spent_s = round(run.spent_s, 1)
+                run.log({"step": run.step, "spent_s": spent_s, **{k: round(v, 4) for k, v in run.check().items()}})
             run.spent_s += time.monotonic() - began
         if time.monotonic() - saved > 180 or run.progress >= 1.0:
             run.save()
@@ -312,7 +337,6 @@ def export(out: Path, target: Path) -> None:
     tensors = torch.load(out / "best.pt", weights_only=True, map_location="cpu")
     rows = [json.loads(line) for line in (out / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
     best = max((row for row in rows if "score" in row), key=lambda row: row["score"])
-    last = [row for row in rows if "spent_s" in row and row["step"] <= best["step"]][-1]
     recipes = [row for row in rows if "recipe" in row]
     card = {
         "architecture": ARCHITECTURE,
@@ -321,8 +345,8 @@ def export(out: Path, target: Path) -> None:
         "starts": [{"step": row["step"], "init_from": row["init_from"]} for row in recipes],
         "seed": recipes[0]["recipe"]["seed"],
         "steps": best["step"],
-        "hours": round(last["spent_s"] / 3600, 2),
-        "figures": {"held_out_scenes": {k: v for k, v in best.items() if k != "step"}},
+        "hours": round(best["spent_s"] / 3600, 2),
+        "figures": {"held_out_scenes": {k: v for k, v in best.items() if k not in ("step", "spent_s")}},
         "data": "scenes drawn by workbench.sam.scenes; no photograph, no micrograph",
         "bad_at": BAD_AT,
         "next": NEXT,

@@ -25,10 +25,36 @@ from workbench.sam.segmenter import Answers
 IN_CACHE = 1024
 
 
+class SharingMaskDecoder(MaskDecoder):  # type: ignore[misc]
+    """The published decoder, sharing what it can: so the official predictor and generator are faster with it, too."""
+
+    def predict_masks(
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse_prompt_embeddings: Tensor,
+        dense_prompt_embeddings: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Return logits (N, M, 4h, 4w) and predicted IoUs (N, M) of N prompts, as `MaskDecoder` does but for rounding.
+
+        It is left to do so where nothing can be shared (every prompt has an earlier mask of its own) or where gradients
+        are wanted.
+        """
+        one_for_all = len(dense_prompt_embeddings) == 1 or dense_prompt_embeddings.stride(0) == 0
+        if torch.is_grad_enabled() or len(image_embeddings) != 1 or not one_for_all:
+            answers: tuple[Tensor, Tensor] = super().predict_masks(
+                image_embeddings, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings
+            )
+            return answers
+        shared = SharedDecoder(self, image_embeddings + dense_prompt_embeddings[:1], image_pe)
+        queries, images = shared.transform(sparse_prompt_embeddings)
+        return shared.upscale(images, queries, range(self.num_mask_tokens)), self.iou_prediction_head(queries[:, 0])
+
+
 def is_shareable(sam: Sam) -> bool:
     """Return whether a model's decoder is built as the published one, so that it can be computed in this order."""
     decoder = sam.mask_decoder
-    return type(decoder) is MaskDecoder and type(decoder.transformer) is TwoWayTransformer
+    return type(decoder) in (MaskDecoder, SharingMaskDecoder) and type(decoder.transformer) is TwoWayTransformer
 
 
 class SharedDecoder:
@@ -36,43 +62,39 @@ class SharedDecoder:
 
     Parameters
     ----------
-    sam : its weights are used as they are
-    features : (1, C, h, w) image embedding
+    decoder : its weights are used as they are
+    image, place : (1, C, h, w), embedding, with what stands for "no mask", and positional encoding
     """
 
-    def __init__(self, sam: Sam, features: Tensor) -> None:
-        self._decoder, self._encoder = sam.mask_decoder, sam.prompt_encoder
-        self._hw = features.shape[-2:]
-        dense = self._encoder.no_mask_embed.weight[0]
-        self._keys = features[0].flatten(1).T + dense  # (HW, C)
-        self._pe = self._encoder.get_dense_pe()[0].flatten(1).T.contiguous()
-        first = self._decoder.transformer.layers[0]
+    def __init__(self, decoder: MaskDecoder, image: Tensor, place: Tensor) -> None:
+        self._decoder, self._hw = decoder, image.shape[-2:]
+        self._keys = image[0].flatten(1).T  # (HW, C)
+        self._pe = place[0].flatten(1).T.contiguous()
+        first = decoder.transformer.layers[0]
         placed = self._keys + self._pe
         self._first_k = _heads(first.cross_attn_token_to_image, "k_proj", placed)
         self._first_v = _heads(first.cross_attn_token_to_image, "v_proj", self._keys)
         self._first_q = _heads(first.cross_attn_image_to_token, "q_proj", placed)
 
-    def answer(self, points: Tensor, labels: Tensor, floor: float) -> Answers:
-        """Answer N prompts of P points.
+    def answer(self, sparse: Tensor, floor: float) -> Answers:
+        """Answer N prompts.
 
         Parameters
         ----------
-        points : (N, P, 2) px of the model's square input; labels : (N, P)
+        sparse : (N, T, C), the prompts' tokens
         floor : hypotheses count above it (strictly); the others are not upscaled where no one of their prompt does
         """
-        sparse, _ = self._encoder(points=(points, labels), boxes=None, masks=None)
-        decoder = self._decoder
-        fixed = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-        tokens = torch.cat([fixed.expand(len(sparse), -1, -1), sparse], dim=1)
-        queries, keys = self._transform(tokens)
-        iou = decoder.iou_prediction_head(queries[:, 0])[:, 1:]
+        queries, images = self.transform(sparse)
+        iou = self._decoder.iou_prediction_head(queries[:, 0])[:, 1:]
         index = torch.nonzero(~(iou <= floor).all(1)).flatten()
-        chosen = keys if len(index) == len(keys) else keys[index]
-        return Answers(iou, index, self._upscale(chosen, queries[index, 2 : 1 + decoder.num_mask_tokens]))
+        chosen = images if len(index) == len(images) else images[index]
+        return Answers(iou, index, self.upscale(chosen, queries[index], range(1, self._decoder.num_mask_tokens)))
 
-    def _transform(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Return tokens (N, T, C) and image (N, HW, C) after the two-way transformer."""
+    def transform(self, sparse: Tensor) -> tuple[Tensor, Tensor]:
+        """Return all tokens (N, 1 + M + T, C), those of IoU and masks first, and image (N, HW, C) after the transformer."""
         transformer = self._decoder.transformer
+        own = torch.cat([self._decoder.iou_token.weight, self._decoder.mask_tokens.weight])
+        tokens = torch.cat([own.expand(len(sparse), -1, -1), sparse], dim=1)
         queries, keys = tokens, self._keys.expand(len(tokens), -1, -1)
         for number, layer in enumerate(transformer.layers):
             if layer.skip_first_layer_pe:
@@ -107,13 +129,13 @@ class SharedDecoder:
         """Tokens (N, T, C) attend to the image (N, HW, C) of their prompt."""
         n, t, c = queries.shape
         heads = attention.num_heads
-        q = _split(attention.q_proj(queries), heads)  # (N, H, T, d)
+        q = split(attention.q_proj(queries), heads)  # (N, H, T, d)
         # the bias of k_proj adds the same to every position, which softmax ignores
-        asked = (q @ _split_weight(attention.k_proj, heads)).flatten(1, 2) / math.sqrt(q.shape[-1])  # (N, H·T, C)
+        asked = (q @ split_weight(attention.k_proj, heads)).flatten(1, 2) / math.sqrt(q.shape[-1])  # (N, H·T, C)
         at_places = (asked.flatten(0, 1) @ self._pe.T).view(n, 1, heads * t, -1)
         keys = keys[:, None]
         seen = F.scaled_dot_product_attention(asked[:, None], keys, keys, at_places, scale=1.0).view(n, heads, t, c)
-        values = seen @ _split_weight(attention.v_proj, heads).mT + attention.v_proj.bias.view(heads, 1, -1)
+        values = seen @ split_weight(attention.v_proj, heads).mT + attention.v_proj.bias.view(heads, 1, -1)
         out: Tensor = attention.out_proj(values.transpose(1, 2).reshape(n, t, -1))
         return out
 
@@ -124,30 +146,30 @@ class SharedDecoder:
         """
         n, t, _ = queries.shape
         heads = attention.num_heads
-        k = _split(attention.k_proj(placed), heads) / math.sqrt(attention.internal_dim // heads)  # (N, H, T, d)
+        k = split(attention.k_proj(placed), heads) / math.sqrt(attention.internal_dim // heads)  # (N, H, T, d)
         if first:
             scores = (k.transpose(0, 1).flatten(1, 2) @ self._first_q.mT).view(heads, n, t, -1).transpose(0, 1)
         else:
-            asked = (k @ _split_weight(attention.q_proj, heads)).flatten(1, 2)  # (N, H·T, C)
+            asked = (k @ split_weight(attention.q_proj, heads)).flatten(1, 2)  # (N, H·T, C)
             bias = (k @ attention.q_proj.bias.view(heads, -1, 1)).view(-1, 1)
             at_places = torch.addmm(bias, asked.flatten(0, 1), self._pe.T).view(n, heads * t, -1)
             scores = at_places.baddbmm_(asked, keys.mT).view(n, heads, t, -1)
         weights = torch.softmax(scores, dim=2).flatten(1, 2)  # (N, H·T, HW)
-        v = _split(attention.v_proj(queries), heads)
-        told = (v @ _split_weight(attention.out_proj, heads, columns=True)).flatten(1, 2)  # (N, H·T, C)
+        v = split(attention.v_proj(queries), heads)
+        told = (v @ split_weight(attention.out_proj, heads, columns=True)).flatten(1, 2)  # (N, H·T, C)
         told += attention.out_proj.bias / heads  # the weights of a head add up to 1
         # the image of later layers is the prompt's own and is not needed again
         return torch.baddbmm(keys, weights.mT, told) if first else keys.baddbmm_(weights.mT, told)
 
-    def _upscale(self, keys: Tensor, tokens: Tensor) -> Tensor:
-        """Return (K, 3, 4h, 4w) logits from image (K, HW, C) and mask tokens (K, 3, C).
+    def upscale(self, keys: Tensor, queries: Tensor, masks_of: range) -> Tensor:
+        """Return (K, len(masks_of), 4h, 4w) logits from image (K, HW, C) and tokens (K, 1 + M + T, C).
 
         A transposed convolution of kernel and stride 2 is a product for each position, whose answers become 2 × 2
         pixels; they stay in that order until only three masks are left to rearrange.
         """
         mlps = self._decoder.output_hypernetworks_mlps
-        hyper = torch.stack([mlps[m + 1](tokens[:, m]) for m in range(tokens.shape[1])], dim=1)
-        (height, width), count = self._hw, tokens.shape[1]
+        hyper = torch.stack([mlps[m](queries[:, 1 + m]) for m in masks_of], dim=1)
+        (height, width), count = self._hw, len(masks_of)
         if keys.device.type == "cpu":
             masks = keys.new_empty(len(keys), count, height * width * 16)
             for image, weight, mask in zip(keys, hyper, masks, strict=True):
@@ -161,12 +183,12 @@ class SharedDecoder:
     def _finest(self, places: Tensor) -> Tensor:
         """Return (..., N·16, C/8) of (..., N, C), the pixels of each position together."""
         first, norm, activation, second, last = self._decoder.output_upscaling
-        fine = F.layer_norm(_quadruple(first, places), (norm.weight.shape[0],), norm.weight, norm.bias, norm.eps)
-        finest: Tensor = last(_quadruple(second, activation(fine)))
+        fine = F.layer_norm(quadruple(first, places), (norm.weight.shape[0],), norm.weight, norm.bias, norm.eps)
+        finest: Tensor = last(quadruple(second, activation(fine)))
         return finest.flatten(-4, -2)
 
 
-def _quadruple(convolution: nn.ConvTranspose2d, x: Tensor) -> Tensor:
+def quadruple(convolution: nn.ConvTranspose2d, x: Tensor) -> Tensor:
     """Return (..., 4, O) of (..., I): what a transposed convolution of kernel and stride 2 makes of each position."""
     weight = convolution.weight.permute(0, 2, 3, 1).flatten(1)  # (I, 2·2·O)
     assert convolution.bias is not None
@@ -181,12 +203,12 @@ def _heads(attention: Attention, name: str, x: Tensor) -> Tensor:
     return projected.view(len(x), attention.num_heads, -1).transpose(0, 1).contiguous()
 
 
-def _split(x: Tensor, heads: int) -> Tensor:
+def split(x: Tensor, heads: int) -> Tensor:
     """Return (N, H, T, d) of (N, T, H·d)."""
     return x.view(*x.shape[:2], heads, -1).transpose(1, 2)
 
 
-def _split_weight(projection: nn.Linear, heads: int, columns: bool = False) -> Tensor:
+def split_weight(projection: nn.Linear, heads: int, columns: bool = False) -> Tensor:
     """Return the weight of a projection into heads as (H, d, C), or of one out of them with `columns`."""
     weight = projection.weight.T if columns else projection.weight
     return weight.view(heads, -1, weight.shape[1]) if not columns else weight.reshape(heads, -1, weight.shape[1])

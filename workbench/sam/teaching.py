@@ -7,11 +7,12 @@ that the point also lies on. Every prompt, on nothing too, is taught the IoU tha
 from __future__ import annotations
 
 import torch
-from segment_anything.modeling import MaskDecoder, Sam
+from segment_anything.modeling import Sam
 from torch import Tensor
 from torch.nn import functional as F
 
 from workbench.sam.asking import best_of_three, deserved, focal_and_dice
+from workbench.sam.batched import decode
 from workbench.sam.bundled import STRIDE_PX
 from workbench.sam.lessons import Batch
 
@@ -28,8 +29,6 @@ def normalised(sam: Sam, images: Tensor) -> Tensor:
 def answer_batch(sam: Sam, embedding: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Return the decoder's logits (B, P, 4, H/4, W/4), float, and predicted IoUs (B, P, 4) for all P prompts of each scene.
 
-    Positions are coded in float32; on a GPU the decoder runs in bfloat16, all but the head of predicted IoUs.
-
     Parameters
     ----------
     embedding : (B, C, h, w) float32 of the batch's images
@@ -45,37 +44,10 @@ def answer_batch(sam: Sam, embedding: Tensor, batch: Batch) -> tuple[Tensor, Ten
         boxed, _ = encoder(points=None, boxes=boxes, masks=None)
         sparse = torch.cat([sparse, boxed.view(b, -1, *boxed.shape[1:])], dim=1)
     place = encoder.get_dense_pe()[0]
-    places = torch.stack([place[:, y : y + h, x : x + w] for x, y in batch.windows.tolist()])
-    prompts = sparse.shape[1]
-    images = embedding + encoder.no_mask_embed.weight.view(1, c, 1, 1)
-    logits, predicted = decode(
-        sam.mask_decoder,
-        images.repeat_interleave(prompts, dim=0),
-        places.repeat_interleave(prompts, dim=0),
-        sparse.flatten(0, 1),
-    )
-    return logits.view(b, prompts, *logits.shape[1:]), predicted.view(b, prompts, -1)
-
-
-def decode(decoder: MaskDecoder, images: Tensor, places: Tensor, sparse: Tensor) -> tuple[Tensor, Tensor]:
-    """Return logits (N, 4, 4h, 4w) and predicted IoUs (N, 4): `MaskDecoder.predict_masks`, with an image for each prompt.
-
-    Parameters
-    ----------
-    images, places : (N, C, h, w), embedding and positional encoding; sparse : (N, T, C), the prompts' tokens
-    """
-    n, c, h, w = images.shape
-    own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-    tokens = torch.cat([own.expand(n, -1, -1), sparse], dim=1)
-    with torch.autocast("cuda", torch.bfloat16, enabled=images.is_cuda):
-        read, seen = decoder.transformer(images, places, tokens)
-        fine = decoder.output_upscaling(seen.transpose(1, 2).reshape(n, c, h, w))
-        kernels = torch.stack(
-            [mlp(read[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1
-        )  # (N, 4, C/8)
-        logits = (kernels @ fine.flatten(2)).view(n, -1, *fine.shape[2:])
-    predicted: Tensor = decoder.iou_prediction_head(read[:, 0].float())
-    return logits.float(), predicted
+    rows = batch.windows[:, 1, None] + torch.arange(h, device=place.device)
+    columns = batch.windows[:, 0, None] + torch.arange(w, device=place.device)
+    places = place[:, rows[:, :, None], columns[:, None]].transpose(0, 1)
+    return decode(sam.mask_decoder, embedding + encoder.no_mask_embed.weight.view(1, c, 1, 1), places, sparse)
 
 
 def truth_cells(batch: Batch, scenes: Tensor, targets: Tensor) -> Tensor:
