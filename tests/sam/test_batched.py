@@ -46,3 +46,16 @@ def test_decode__equals_the_published_decoder_for_each_image(decoder):
     largest = max(float(g.abs().max()) for g in found["published"][2])
     for a, b in zip(found["ours"][2], found["published"][2], strict=True):
         assert torch.allclose(a, b, rtol=1e-3, atol=1e-5 * largest)
+
+
+def test_decode__under_autocast_keeps_predicted_ious_in_float32(decoder):
+    width = decoder.transformer_dim
+    torch.manual_seed(0)
+    given = torch.randn(1, width, 6, 8), torch.randn(1, width, 6, 8), torch.randn(1, 4, 2, width)
+    logits, predicted = decode(decoder, *given)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough, rough_predicted = decode(decoder, *given)
+    assert rough.dtype == rough_predicted.dtype == torch.float32
+    assert not torch.equal(rough, logits)
+    assert float((rough - logits).detach().abs().mean()) < 0.05 * float(logits.detach().abs().mean())
+    assert float((rough_predicted - predicted).detach().abs().max()) < 0.05

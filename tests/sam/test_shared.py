@@ -11,7 +11,7 @@ from segment_anything.modeling import MaskDecoder
 import workbench as wb
 from workbench.sam.bundled import load_bundled
 from workbench.sam.segmenter import SharingSegmenter
-from workbench.sam.shared import SharingMaskDecoder, is_shareable
+from workbench.sam.sharing import SharingMaskDecoder, is_shareable
 
 
 @pytest.fixture(scope="module", params=["random", "bundled"])

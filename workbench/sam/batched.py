@@ -1,8 +1,8 @@
 """SAM's mask decoder for a batch of images with as many prompts of each, to train with: the same function, in another order.
 
 As in `sam.shared`, an image that differs from prompt to prompt is never projected, and what is the same for all prompts of
-an image is computed once; so what is kept for the gradients is little more than the image itself, once a layer. On a GPU
-matrix products run in bfloat16 and images are kept in it, all but positions and the head of predicted IoUs.
+an image is computed once; so what is kept for the gradients is little more than the image itself, once a layer. Under
+autocast images are kept in its type; the head of predicted IoUs stays in float32.
 
 Source of the function: facebookresearch/segment-anything, modeling/transformer.py and mask_decoder.py.
 """
@@ -32,13 +32,13 @@ def decode(decoder: MaskDecoder, images: Tensor, places: Tensor, sparse: Tensor)
     h, w = images.shape[2:]
     own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
     tokens = torch.cat([own.expand(b, prompts, -1, -1), sparse], dim=2)
-    with torch.autocast("cuda", torch.bfloat16, enabled=images.is_cuda):
-        read, seen = transform(decoder, images.flatten(2).mT, places.flatten(2).mT, tokens)
-        mlps = decoder.output_hypernetworks_mlps
-        hyper = torch.stack([mlp(read[:, 1 + m]) for m, mlp in enumerate(mlps)], dim=1)  # (B·P, M, C/8)
-        logits = hyper @ upscaled(decoder, seen).mT
-    logits = logits.float().view(b, prompts, len(mlps), h, w, 2, 2, 2, 2).permute(0, 1, 2, 3, 5, 7, 4, 6, 8)
-    predicted: Tensor = decoder.iou_prediction_head(read[:, 0].float())
+    read, seen = transform(decoder, images.flatten(2).mT, places.flatten(2).mT, tokens)
+    mlps = decoder.output_hypernetworks_mlps
+    hyper = torch.stack([mlp(read[:, 1 + m]) for m, mlp in enumerate(mlps)], dim=1)  # (B·P, M, C/8)
+    logits = (hyper @ upscaled(decoder, seen).mT).float()
+    logits = logits.view(b, prompts, len(mlps), h, w, 2, 2, 2, 2).permute(0, 1, 2, 3, 5, 7, 4, 6, 8)
+    with torch.autocast(images.device.type, enabled=False):
+        predicted: Tensor = decoder.iou_prediction_head(read[:, 0].float())
     return logits.reshape(b, prompts, len(mlps), 4 * h, 4 * w), predicted.view(b, prompts, -1)
 
 
@@ -147,5 +147,5 @@ def upscaled(decoder: MaskDecoder, images: Tensor) -> Tensor:
 
 def normed(norm: nn.LayerNorm, x: Tensor) -> Tensor:
     """Return the layer norm over the last axis in the type of `x`, which autocast would widen."""
-    with torch.autocast("cuda", enabled=False):
+    with torch.autocast(x.device.type, enabled=False):
         return F.layer_norm(x, (x.shape[-1],), norm.weight.to(x.dtype), norm.bias.to(x.dtype), norm.eps)

@@ -22,7 +22,7 @@ from segment_anything.modeling import PromptEncoder, Sam, TwoWayTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from workbench.sam.shared import SharingMaskDecoder
+from workbench.sam.sharing import SharingMaskDecoder
 
 IMG_SIZE_PX = 512
 STRIDE_PX = 16

@@ -14,7 +14,8 @@ from torchvision.transforms.functional import resize, to_pil_image
 from workbench.sam.cache import EmbeddingCache
 from workbench.sam.keeping import KeepingSegmenter, Prediction, Prompts, check_prompts, scaled_points
 from workbench.sam.segmenter import Answers, Embedding
-from workbench.sam.shared import SharedDecoder, is_shareable
+from workbench.sam.shared import SharedDecoder
+from workbench.sam.sharing import is_shareable
 
 __all__ = ["EmbeddingCache", "Prediction", "Predictor"]
 

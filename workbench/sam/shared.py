@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 
 import torch
-from segment_anything.modeling import MaskDecoder, Sam, TwoWayTransformer
+from segment_anything.modeling import MaskDecoder
 from segment_anything.modeling.transformer import Attention
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,38 +23,6 @@ from workbench.sam.segmenter import Answers
 
 # positions upscaled at once on a CPU: what is made of them stays in its cache
 IN_CACHE = 1024
-
-
-class SharingMaskDecoder(MaskDecoder):  # type: ignore[misc]
-    """The published decoder, sharing what it can: so the official predictor and generator are faster with it, too."""
-
-    def predict_masks(
-        self,
-        image_embeddings: Tensor,
-        image_pe: Tensor,
-        sparse_prompt_embeddings: Tensor,
-        dense_prompt_embeddings: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Return logits (N, M, 4h, 4w) and predicted IoUs (N, M) of N prompts, as `MaskDecoder` does but for rounding.
-
-        It is left to do so where nothing can be shared (every prompt has an earlier mask of its own) or where gradients
-        are wanted.
-        """
-        one_for_all = len(dense_prompt_embeddings) == 1 or dense_prompt_embeddings.stride(0) == 0
-        if torch.is_grad_enabled() or len(image_embeddings) != 1 or not one_for_all:
-            answers: tuple[Tensor, Tensor] = super().predict_masks(
-                image_embeddings, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings
-            )
-            return answers
-        shared = SharedDecoder(self, image_embeddings + dense_prompt_embeddings[:1], image_pe)
-        queries, images = shared.transform(sparse_prompt_embeddings)
-        return shared.upscale(images, queries, range(self.num_mask_tokens)), self.iou_prediction_head(queries[:, 0])
-
-
-def is_shareable(sam: Sam) -> bool:
-    """Return whether a model's decoder is built as the published one, so that it can be computed in this order."""
-    decoder = sam.mask_decoder
-    return type(decoder) in (MaskDecoder, SharingMaskDecoder) and type(decoder.transformer) is TwoWayTransformer
 
 
 class SharedDecoder:

@@ -47,7 +47,9 @@ def answer_batch(sam: Sam, embedding: Tensor, batch: Batch) -> tuple[Tensor, Ten
     rows = batch.windows[:, 1, None] + torch.arange(h, device=place.device)
     columns = batch.windows[:, 0, None] + torch.arange(w, device=place.device)
     places = place[:, rows[:, :, None], columns[:, None]].transpose(0, 1)
-    return decode(sam.mask_decoder, embedding + encoder.no_mask_embed.weight.view(1, c, 1, 1), places, sparse)
+    image = embedding + encoder.no_mask_embed.weight.view(1, c, 1, 1)
+    with torch.autocast("cuda", torch.bfloat16, enabled=embedding.is_cuda):  # positions were coded in float32
+        return decode(sam.mask_decoder, image, places, sparse)
 
 
 def truth_cells(batch: Batch, scenes: Tensor, targets: Tensor) -> Tensor:
