@@ -26,7 +26,7 @@ class Experiments:
         self.name = pmui.Select(label="experiment", options=[], size="small", width=320)
         self.told = layout.words("")
         self.points = pn.Column(layout.note(_NONE), sizing_mode="stretch_width")
-        self.name.param.watch(view.guarded(lambda _: self._show()), "value")
+        self.name.param.watch(lambda _: view.soon(view.guarded(self._show)), "value")
 
     def card(self) -> Any:
         """Return the choice and the table below it."""

@@ -54,7 +54,12 @@ class Saving:
             auto_accepted=counts.map(lambda c: c["auto_accepted"]),
             flagged=counts.map(lambda c: c["flagged"]),
         )
-        self.versions.objects = [layout.table(flat.iloc[::-1].reset_index(drop=True), "triage-versions")]
+        newest_first = flat.iloc[::-1].reset_index(drop=True)
+
+        def show() -> None:
+            self.versions.objects = [layout.table(newest_first, "triage-versions")]
+
+        self._view.soon(show)  # far below what people open the page for
 
     def save(self) -> None:
         """Write the thresholds as a version, in a thread."""
