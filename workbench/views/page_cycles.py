@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import panel as pn
 import panel_material_ui as pmui
 
+from workbench.loop import efficiency
 from workbench.loop.efficiency import Efficiency
 from workbench.loop.gate import CHECKS, GateReport
 from workbench.report import Report
@@ -198,7 +199,7 @@ class CyclesView(View):
             self._show_efficiency(0, self._counted(), None)
 
     def _counted(self) -> Efficiency:
-        return self.campaign.project.efficiency()
+        return efficiency.of_project(self.campaign.project, wanted=lambda: not self.counting.closed)
 
     def _show_efficiency(self, _asked: int, found: Efficiency | None, error: Exception | None) -> None:
         def act() -> None:
