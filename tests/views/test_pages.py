@@ -299,6 +299,18 @@ def test_calibration__curves_by_domain_are_of_images_that_had_no_part(tmp_path):
         assert ("--adopt verifier" in texts(view)) == calibration.good.useful
 
 
+def test_calibration__the_last_certificates_are_there_when_the_page_is_opened(tmp_path):
+    with two_domains(tmp_path) as project:
+        project.calibrate(draws=20)
+        view = apps.view("calibration", Campaign(tmp_path / "project"))
+        assert not len(view.certificates)
+        found = project.certify(0.2, 0.1)
+        view.campaign.poll()
+        assert layout.escape(found.pool.sentence) in texts(view.certificates)
+        tested = [some for some in (found.pool, found.images) if np.isfinite([step.bound for step in some.steps]).any()]
+        assert len(view.certificates.select(pn.pane.HoloViews)) == len(tested)
+
+
 def test_calibration__curves_by_cycle_are_the_latest_of_each_run(tmp_path):
     with two_domains(tmp_path) as project:
         assert reliabilities.by_cycle(project) == {}
