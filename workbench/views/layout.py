@@ -24,7 +24,7 @@ PAGES = {
     "quality": "Quality",
 }
 _OPENED_ROWS = 200  # offered in a list
-_PAGE_ROWS, _ROW_PX, _LINE_PX, _BUTTONS_PX = 15, 36, 20, 56
+_PAGE_ROWS, _ROW_PX, _LINE_PX, _BUTTONS_PX = 15, 36, 23, 56
 _FILTERED_FROM = 8  # rows; of fewer all are seen
 _ACCENT = {
     "light": {"palette": {"primary": {"main": "#0b5c8f"}}},

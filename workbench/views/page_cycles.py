@@ -179,7 +179,8 @@ class CyclesView(View):
         state = "The gate is open" if gate.open else f"The gate is shut by {checks}"
         text = f"{state}; bounds are read at the {gate.config.reading}."
         table = self.later(
-            lambda: [layout.table(_checks(gate), "gate", prose=_GATE_PROSE)], layout.table_px(len(gate.checks), 2)
+            lambda: [layout.table(_checks(gate), "gate", prose=_GATE_PROSE, lines=3)],
+            layout.table_px(len(gate.checks), 3),
         )
         return [layout.card("Gate to fully automatic annotation", table, text=text, wide=True)]
 
