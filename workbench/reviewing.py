@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,8 +125,12 @@ class Reviewing(ProjectFolder):
 
     def final_masks(self, images: str | Iterable[str] | None = None) -> Proposals:
         """Return the final masks of images that are complete, in the order of images; of all for None."""
-        found = recording.reviews(self._shown, self._ids(images))
-        return Proposals.concat([review.masks.select(review.final) for review in found])
+        return Proposals.concat(list(self._final_by_image(images)))
+
+    def _final_by_image(self, images: str | Iterable[str] | None = None) -> Iterator[Proposals]:
+        """Yield the final masks of complete images, one image after the other."""
+        for review in recording.reviews(self._shown, self._ids(images)):
+            yield review.masks.select(review.final)
 
     def final_labels(self, images: str | Iterable[str] | None = None) -> pd.DataFrame:
         """Return image_id, mask_id, label, by, verdict and bulk of each final mask, row by row beside `final_masks`."""

@@ -72,6 +72,18 @@ def test_save__holds_everything_it_shows(project, tmp_path):
     assert text.count("data-root-id") >= 4
 
 
+def test_save__has_no_card_that_holds_only_controls(project, tmp_path):
+    text = wb.Dashboard(project).save(tmp_path / "report.html").read_text("utf-8")
+    assert '<h2 class="title">Calibrate</h2>' not in text
+    head = r'<h2 class="title">[^<]*</h2>(?:<p class="note">[^<]*</p>)?'
+    assert re.findall(rf'<div class="card(?: wide)?"><div class="words">{head}</div></div>', text) == []
+    assert '<div class="words"></div>' not in text
+    assert ".hint { display: none; }" in text
+    assert "puts both thresholds there" not in re.sub('<span class="hint">[^<]*</span>', "", text)
+    assert '"name":"CustomAction"' in text
+    assert not re.findall('"name":"(TapTool|BoxSelectTool|LassoSelectTool)"', text)
+
+
 def test_command__saves(project, tmp_path):
     result = CliRunner().invoke(app, ["dashboard", str(project.path), "--save", str(tmp_path / "r.html"), "--json"])
     assert result.exit_code == 0, result.output

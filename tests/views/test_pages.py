@@ -6,6 +6,8 @@ import dataclasses
 import html
 import re
 import shlex
+import threading
+import time
 
 import holoviews as hv
 import numpy as np
@@ -17,6 +19,7 @@ from made_projects import fill, made_project, review, two_domains, write_picture
 
 import workbench as wb
 from workbench import cli
+from workbench.reviewing import Reviewing
 from workbench.tables.cycles import CycleRow, CycleTable
 from workbench.tables.events import ReviewEvent
 from workbench.tables.figures import Interval
@@ -296,6 +299,18 @@ def test_calibration__curves_by_domain_are_of_images_that_had_no_part(tmp_path):
         assert ("--adopt verifier" in texts(view)) == calibration.good.useful
 
 
+def test_calibration__the_last_certificates_are_there_when_the_page_is_opened(tmp_path):
+    with two_domains(tmp_path) as project:
+        project.calibrate(draws=20)
+        view = apps.view("calibration", Campaign(tmp_path / "project"))
+        assert not len(view.certificates)
+        found = project.certify(0.2, 0.1)
+        view.campaign.poll()
+        assert layout.escape(found.pool.sentence) in texts(view.certificates)
+        tested = [some for some in (found.pool, found.images) if np.isfinite([step.bound for step in some.steps]).any()]
+        assert len(view.certificates.select(pn.pane.HoloViews)) == len(tested)
+
+
 def test_calibration__curves_by_cycle_are_the_latest_of_each_run(tmp_path):
     with two_domains(tmp_path) as project:
         assert reliabilities.by_cycle(project) == {}
@@ -329,6 +344,34 @@ def test_cycles__hours_of_many_images_are_counted_when_asked_for(tmp_path, monke
         assert "Reads the review of 2 images" in texts(view)
         view.count.clicks += 1
         assert view.efficiency.select(pn.widgets.Tabulator)
+
+
+def test_cycles__hours_are_counted_no_further_when_the_session_has_gone(tmp_path, monkeypatch):
+    whole, begun, go_on, read = Reviewing._final_by_image, threading.Event(), threading.Event(), []
+
+    def slowly(project, images):
+        for final in whole(project, images):
+            read.append(final)
+            begun.set()
+            assert go_on.wait(30)
+            yield final
+
+    with made_project(tmp_path, images=4, rows=30) as project:
+        review(project, 3)
+        view = apps.view("cycles", Campaign(tmp_path / "project"))
+        monkeypatch.setattr(Reviewing, "_final_by_image", slowly)
+        for gone in (False, True):
+            begun.clear(), go_on.clear(), read.clear()
+            view.counting.ask(1)
+            assert begun.wait(30)
+            if gone:
+                view.close()  # as Bokeh does when it destroys the session
+            go_on.set()
+            until = time.monotonic() + 30
+            while view.counting._running:
+                assert time.monotonic() < until
+                time.sleep(0.01)
+            assert len(read) == (1 if gone else 3)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from workbench.plotted import Plotted
@@ -183,8 +183,26 @@ def measured(
     return Efficiency(semi, manual, stage1, notes)
 
 
-def of_project(project: Reviewing, manual_s: float | None = None, stage1_s: float | None = STAGE1_S) -> Efficiency:
-    """Return the efficiency of the complete images of a project; see `Looping.efficiency`."""
+class UnwantedError(Exception):
+    """Nobody waits any more for what was being counted."""
+
+
+def of_project(
+    project: Reviewing,
+    manual_s: float | None = None,
+    stage1_s: float | None = STAGE1_S,
+    wanted: Callable[[], bool] = lambda: True,
+) -> Efficiency:
+    """Return the efficiency of the complete images of a project; see `Looping.efficiency`.
+
+    Parameters
+    ----------
+    wanted : asked before each image, whether anybody still waits for it
+
+    Raises
+    ------
+    UnwantedError : when nobody does
+    """
     reviewed = project.reviewed()
     complete = reviewed.loc[reviewed["status"] == "complete", "image_id"].tolist()
     with project.catalog.read() as connection:
@@ -194,12 +212,16 @@ def of_project(project: Reviewing, manual_s: float | None = None, stage1_s: floa
         by_basis[_basis(events.get(image, []))].append(image)
     basis = "measured" if by_basis["measured"] or not by_basis["simulated"] else "simulated"
     chosen = by_basis[basis]
-    masks = project.final_masks(chosen)
+    masks = drawn = 0
+    for final in project._final_by_image(chosen):
+        if not wanted():
+            raise UnwantedError
+        masks += len(final)
+        drawn += int((final.source != "automatic").sum())
     config = project.review_config
     seconds = timing.active_s([e for image in chosen for e in events[image]], config.idle_s, config.drawing_s)
-    drawn = int((masks.source != "automatic").sum())
     return measured(
-        len(chosen), len(masks), sum(seconds.values()), drawn, seconds["draw"],
+        len(chosen), masks, sum(seconds.values()), drawn, seconds["draw"],
         basis=basis, manual_s=manual_s, stage1_s=stage1_s, notes=_notes(basis, by_basis),
     )  # fmt: skip
 

@@ -140,7 +140,11 @@ def _measured(points: Sequence[tuple[float, ...]], colour: str, label: str) -> l
     return [
         hv.Curve(values, "cycle", "value", label=label).opts(color=colour, line_width=2),
         hv.Scatter(values, "cycle", "value").opts(color=colour, size=7, tools=["hover"]),
-        hv.ErrorBars(bars, "cycle", ["value", "below", "above"]).opts(line_color=colour),
+        hv.ErrorBars(bars, "cycle", ["value", "below", "above"]).opts(
+            line_color=colour,
+            lower_head=None,
+            upper_head=None,  # theirs are black, in the dark too
+        ),
     ]
 
 

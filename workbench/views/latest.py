@@ -63,8 +63,13 @@ class Latest(Generic[Asked, Answer]):
             self._running = True
         self._threads.submit(self._go_on)
 
+    @property
+    def closed(self) -> bool:
+        """Whether nobody waits any more: long work looks at it, and ends."""
+        return self._closed
+
     def close(self) -> None:
-        """Deliver nothing any more; what is being worked on comes to its end unheard."""
+        """Deliver nothing any more; what is being worked on and does not look at `closed` comes to its end unheard."""
         with self._lock:
             self._closed, self._waiting = True, []
 

@@ -24,7 +24,7 @@ PAGES = {
     "quality": "Quality",
 }
 _OPENED_ROWS = 200  # offered in a list
-_PAGE_ROWS, _ROW_PX, _BUTTONS_PX = 15, 36, 56
+_PAGE_ROWS, _ROW_PX, _LINE_PX, _BUTTONS_PX = 15, 36, 23, 56
 _FILTERED_FROM = 8  # rows; of fewer all are seen
 _ACCENT = {
     "light": {"palette": {"primary": {"main": "#0b5c8f"}}},
@@ -138,13 +138,15 @@ def strip(pictures: Sequence[tuple[str, str, str]]) -> str:
     return f'<div class="strip">{figures}</div>'
 
 
-def card(title: str, *objects: Any, text: str = "", wide: bool = False) -> pn.Column:
-    """Return objects in a card under a title."""
-    head = words(f'<h2 class="title">{escape(title)}</h2>' + (f'<p class="note">{escape(text)}</p>' if text else ""))
+def card(title: str, *objects: Any, text: str = "", hint: str = "", wide: bool = False) -> pn.Column:
+    """Return objects in a card under a title; `hint` says what can be done there, which a saved report leaves out."""
+    more = f' <span class="hint">{escape(hint)}</span>' if hint else ""
+    below = f'<p class="note">{escape(text)}{more}</p>' if text or hint else ""
+    head = words(f'<h2 class="title">{escape(title)}</h2>{below}')
     styles = {**_CARD, "grid-column": "1 / -1"} if wide else _CARD
     # children that say their height are not asked again by the grid: the card says it for them
     known = sum((part.height or part.min_height or 0) + 12 for part in objects)
-    least = known + (78 if text else 50)
+    least = known + (78 if below else 50)
     return pn.Column(head, *objects, sizing_mode="stretch_width", margin=0, styles=styles, min_height=least)
 
 
@@ -168,17 +170,33 @@ def grid(*cards: Any) -> pn.Column:
     return pn.Column(*cards, styles=_GRID, sizing_mode="stretch_width", margin=(8, 12))
 
 
-def table_px(rows: int) -> int:
-    """Return how tall a table of so many rows is, with its buttons."""
+def table_px(rows: int, lines: int = 1) -> int:
+    """Return how tall a table of so many rows is, each of so many lines, with its buttons."""
     filtered, paged = rows > _FILTERED_FROM, rows > _PAGE_ROWS
-    return _ROW_PX * min(rows, _PAGE_ROWS) + 58 + 36 * filtered + 52 * paged + _BUTTONS_PX
+    row_px = _ROW_PX + _LINE_PX * (lines - 1)
+    return row_px * min(rows, _PAGE_ROWS) + 58 + 36 * filtered + 52 * paged + _BUTTONS_PX
 
 
-def table(frame: pd.DataFrame, name: str, on_click: Callable[[Any], None] | None = None, **settings: Any) -> pn.Column:
-    """Return a table that sorts, filters and can be downloaded."""
+def table(
+    frame: pd.DataFrame,
+    name: str,
+    on_click: Callable[[Any], None] | None = None,
+    *,
+    prose: Mapping[str, int] | None = None,
+    lines: int = 2,
+    **settings: Any,
+) -> pn.Column:
+    """Return a table that sorts, filters and can be downloaded.
+
+    Parameters
+    ----------
+    prose : columns of sentences and their widths, px: they are broken; lines : that the longest then takes
+    """
     frame = _flat(frame)
     filtered, paged = len(frame) > _FILTERED_FROM, len(frame) > _PAGE_ROWS
-    height = table_px(len(frame)) - _BUTTONS_PX
+    height = table_px(len(frame), lines if prose else 1) - _BUTTONS_PX
+    if prose:
+        settings = {"formatters": {name: {"type": "textarea"} for name in prose}, "widths": dict(prose), **settings}
     shown = pn.widgets.Tabulator(
         frame,
         show_index=False,

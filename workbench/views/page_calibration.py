@@ -10,6 +10,8 @@ import panel as pn
 import panel_material_ui as pmui
 
 from workbench.calibrate.reliability import ReliabilityTable
+from workbench.loop.certification import Certificates
+from workbench.store import calibrations
 from workbench.views import layout, plots, reliability_plots
 from workbench.views.campaign import words
 from workbench.views.latest import long_work
@@ -36,6 +38,7 @@ _TABLES = {
 class _Read:
     proposals: int
     calibration: Calibration | None
+    certificates: Certificates | None
     records: Any  # DataFrame
     by_cycle: Mapping[str, Mapping[str, ReliabilityTable]]  # before and after
     by_domain: Domains
@@ -68,11 +71,13 @@ class CalibrationView(View):
         project = self.campaign.project
         totals, _ = project._totals()
         found = project.calibration()
+        kept = calibrations.latest(project.catalog, "certificate", found.run_id) if found is not None else None
         if found is not None and self._measured[0] != found.id:  # measured once for a calibration
             self._measured = found.id, by_domain(project)
         return _Read(
             int(totals["proposals"]),
             found,
+            Certificates.from_dict(kept.result) if kept is not None else None,
             project.calibration_records().drop(columns="result"),
             {when: by_cycle(project, when) for when in WHEN},
             self._measured[1],
@@ -102,15 +107,19 @@ class CalibrationView(View):
                 layout.card("Auto-accepted masks", self._curve(found, "calibration-accepted", auto=True)),
                 *self._by_cycle(data.by_cycle),
                 *self._by_domain(data.by_domain),
-                self._table("Figures", lambda: _figures(found), "calibration", _FIGURES),
+                self._table("Figures", _figures(found), "calibration", _FIGURES),
                 *self._verifiers(found),
                 layout.card("What can be promised", form, self.certificates, text=_PROMISE, wide=True),
-                self._table("Records", lambda: data.records.iloc[::-1], "calibration-records"),
+                self._table("Records", data.records.iloc[::-1], "calibration-records"),
             )
         ]
+        kept = data.certificates
+        if kept is not None:
+            self.soon(lambda: self._promise(kept))
 
-    def _table(self, title: str, frame: Callable[[], Any], name: str, text: str = "", *below: Any) -> Any:
-        table = self.later(lambda: [layout.table(frame(), name)], 240)
+    def _table(self, title: str, frame: Any, name: str, text: str = "", *below: Any, **settings: Any) -> Any:
+        height = layout.table_px(len(frame), 2 if settings else 1)
+        table = self.later(lambda: [layout.table(frame, name, **settings)], height)
         return layout.card(title, table, *below, text=text, wide=True)
 
     def _curve(self, found: Calibration, name: str, auto: bool) -> Any:
@@ -145,7 +154,7 @@ class CalibrationView(View):
     def _verifiers(self, found: Calibration) -> list[Any]:
         text = f"To have triage flag what it doubts: workbench calibrate {self.campaign.place} --adopt verifier"
         step = [layout.note(text)] if found.good.useful else []
-        return [self._table("Verifiers", lambda: _verified(found), "verifiers", _VERIFIERS, *step)]
+        return [self._table("Verifiers", _verified(found), "verifiers", _VERIFIERS, *step, prose={"use": 330})]
 
     def run_calibration(self) -> None:
         """Calibrate in a thread; the page follows."""
@@ -160,11 +169,16 @@ class CalibrationView(View):
         self.told.object = layout.box(text, "info")
         self.campaign.poll()
 
-    def _certified(self, found: Any) -> None:
-        sentences = "".join(layout.box(line, "info") for line in str(found).splitlines() if line)
-        drawn = layout.grid(*_panes(plots.figure(found), "certificate"))
-        self.certificates.objects = [layout.words(sentences), drawn]
+    def _certified(self, found: Certificates) -> None:
+        self._promise(found)
         self.campaign.poll()
+
+    def _promise(self, found: Certificates) -> None:
+        """Show certificates in words; of one that tested a threshold, the bounds too."""
+        sentences = "".join(layout.box(line, "info") for line in str(found).splitlines() if line)
+        tested = [some for some in (found.pool, found.images) if any(step.bound == step.bound for step in some.steps)]
+        drawn = [pane for some in tested for pane in _panes(plots.figure(some), "certificate")]
+        self.certificates.objects = [layout.words(sentences), *([layout.grid(*drawn)] if drawn else [])]
 
     def _work(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
         """Do something long away from the server's thread, and say how it went."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import panel as pn
 import panel_material_ui as pmui
 
+from workbench.loop import efficiency
 from workbench.loop.efficiency import Efficiency
 from workbench.loop.gate import CHECKS, GateReport
 from workbench.report import Report
@@ -26,6 +27,7 @@ _EFFICIENCY = (
     "People's active hours on the complete images, beside drawing the same masks by hand; what is assumed says so."
 )
 _TREND_PX = 280
+_GATE_PROSE = {"why": 350, "what it is": 290}
 _COUNTED_AT_ONCE = 2_000  # complete images; of more, the hours are counted when somebody asks
 _FIRST = (
     "source",
@@ -176,7 +178,10 @@ class CyclesView(View):
         checks = f"{len(gate.shut_by)} of {len(gate.checks)} checks"
         state = "The gate is open" if gate.open else f"The gate is shut by {checks}"
         text = f"{state}; bounds are read at the {gate.config.reading}."
-        table = self.later(lambda: [layout.table(_checks(gate), "gate")], layout.table_px(len(gate.checks)))
+        table = self.later(
+            lambda: [layout.table(_checks(gate), "gate", prose=_GATE_PROSE, lines=3)],
+            layout.table_px(len(gate.checks), 3),
+        )
         return [layout.card("Gate to fully automatic annotation", table, text=text, wide=True)]
 
     def _efficiency(self, data: _Read) -> list[Any]:
@@ -198,17 +203,17 @@ class CyclesView(View):
             self._show_efficiency(0, self._counted(), None)
 
     def _counted(self) -> Efficiency:
-        return self.campaign.project.efficiency()
+        return efficiency.of_project(self.campaign.project, wanted=lambda: not self.counting.closed)
 
     def _show_efficiency(self, _asked: int, found: Efficiency | None, error: Exception | None) -> None:
         def act() -> None:
             if found is None:
                 self.efficiency.objects = [layout.words(layout.box(words(error) if error else ""))]
                 return
-            table = layout.table(_table_of(found), "efficiency")
+            table = layout.table(_table_of(found), "efficiency", prose={"how": 330})
             lines = [layout.note(line) for line in found.notes]
             drawn = layout.figures(plots.figure(found), "efficiency", 300)
-            self.efficiency.objects = [layout.grid(*drawn, table), *lines]
+            self.efficiency.objects = [*drawn, table, *lines]
 
         self.on_page(self.guarded(act))
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from workbench.auditing import Agreement
     from workbench.overview import QualityReport
 
-_AUDITS = "A blind sample of final masks, judged by a senior. Choose a row to see its masks."
+_AUDITS = "A blind sample of final masks, judged by a senior."
+_SHOWN = "Choose a row to see its masks."
 _NOT_YET = (
     "Nobody has reviewed an image yet. Quality is measured on images that people have left as complete. "
     "Review some on the page Review, or in JupyterLab:"
@@ -109,7 +110,7 @@ class QualityView(View):
                 self._figure(
                     "Diversity of sizes", lambda: report_plots.sizes(data.diversity), _diversity_text(data.diversity)
                 ),
-                layout.card("Audits", *self._audits(data, place), self.audited, text=_AUDITS),
+                layout.card("Audits", *self._audits(data, place), self.audited, text=_AUDITS, hint=_SHOWN),
                 self._openable("Disagreements with the audit", data.disagreements, "disagreements", data.paths),
                 self._openable("Masks that overlap too much", data.overlaps, "overlaps", data.paths),
                 *self._chosen(data),
@@ -134,7 +135,7 @@ class QualityView(View):
         """Return where a mask is drawn, when there is a table to choose it in."""
         if not (len(data.audits) or len(data.disagreements) or len(data.overlaps)):
             return []
-        return [layout.card("The mask that you chose", self.opened, wide=True, text="Choose a row in a table above.")]
+        return [layout.card("The mask that you chose", self.opened, wide=True, hint="Choose a row in a table above.")]
 
     def _openable(self, title: str, frame: Any, name: str, paths: Mapping[str, str]) -> Any:
         """Return a table whose rows can be opened: the mask is drawn below."""
@@ -151,7 +152,7 @@ class QualityView(View):
             self._open(str(row["image_id"]), str(row["mask_id"]))
 
         table = layout.table(frame, name, on_click=self.guarded(click))
-        return layout.card(title, table, text="Choose a row to see its mask.")
+        return layout.card(title, table, hint="Choose a row to see its mask.")
 
     def _audits(self, data: _Read, place: str) -> list[Any]:
         if not len(data.audits):

@@ -113,6 +113,7 @@ class ThresholdsView(View):
         super().close()
         self.asking.close()
         self.settling.close()
+        self._newest = None  # nobody waits for its pictures
 
     # ---- the project ----------------------------------------------------------------------------------------------
 

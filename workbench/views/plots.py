@@ -7,6 +7,7 @@ figure that says what to do. Nothing is fetched from another host: the drawing l
 from __future__ import annotations
 
 import functools
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,7 +70,7 @@ def _(table: ReliabilityTable, *, before: ReliabilityTable | None = None, title:
     words = _figures_in_words(table)
     curve = curve.opts(
         title=f"{title} of {table.what}\n{words}", xlabel="confidence p(right)", ylabel="share right",
-        xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), legend_position="top_left", fontsize={"title": 10}, **_SIZE,
+        xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), legend_position="bottom", fontsize={"title": 10}, **_SIZE,
     )  # fmt: skip
     return hv.Layout([curve, _counts(table)]).cols(1)
 
@@ -100,7 +101,9 @@ def _counts(table: ReliabilityTable) -> Any:
 def _figures_in_words(table: ReliabilityTable) -> str:
     smooth = table.figures.get("smooth_ece")
     if smooth is None or not np.isfinite(smooth.value):
-        return "undefined" + (f": {table.note}" if table.note else "")
+        return textwrap.fill(
+            "undefined" + (f": {table.note}" if table.note else ""), 60
+        )  # a title is not broken by itself
     ends = f" [{smooth.low:.3f}, {smooth.high:.3f}]" if np.isfinite(smooth.low) else ""
     return f"smooth ECE {smooth.value:.3f}{ends}, perfect model {smooth.perfect:.3f}"
 
@@ -140,7 +143,7 @@ def _(certificate: Certificate, **_: Any) -> Any:
     granted = f"granted above {certificate.threshold:g}" if certificate.granted else "not granted"
     return chart.opts(
         title=f"{title}: {granted} (α {certificate.alpha:g}, δ {certificate.delta:g})",
-        xlabel="threshold on confidence; tested from the right", ylabel="share wrong", legend_position="bottom_right",
+        xlabel="threshold on confidence; tested from the right", ylabel="share wrong", legend_position="bottom",
         padding=(0.05, 0), ylim=(0, 1.2 * max(certificate.alpha, *(s.bound for s in tested))), **_SIZE,
     )  # fmt: skip
 
@@ -298,7 +301,7 @@ def cycles(frame: Any, columns: Sequence[str] = tuple(CYCLE_COLUMNS)) -> Any:
         name = CYCLE_COLUMNS.get(column, column.replace("_", " "))
         panels.append(
             hv.Overlay(parts).opts(
-                title=f"{name[0].upper()}{name[1:]} by cycle", xlabel="cycle", ylabel=name, legend_position="bottom_right",
+                title=f"{name[0].upper()}{name[1:]} by cycle", xlabel="cycle", ylabel=name, legend_position="bottom",
                 xticks=sorted(set(frame["cycle"].tolist())), **_SIZE,
             )
         )  # fmt: skip

@@ -138,9 +138,9 @@ def _stacked(found: Histogram, kind: str) -> list[tuple[str, NDArray[Any], NDArr
 
 def precision_recall(found: list[Curves], answer: Answer) -> hv.Overlay:
     """Return precision against recall as the threshold of each score falls, with the accepted masks as a point."""
-    shape: dict[str, Any] = {"xlim": (0, 1), "ylim": (0, 1.02), "legend_position": "bottom_left"}
+    shape: dict[str, Any] = {"xlim": (0, 1), "ylim": (0, 1.02), "legend_position": "bottom"}
     lines = [hv.Curve((c.recall, c.precision), "recall", "precision", label=NAMES[c.name]) for c in found]
-    return _with_point(lines, _precision_recall(answer)).opts(**shape, **frame("precision and recall", 300))
+    return _with_point(lines, _precision_recall(answer)).opts(**shape, **frame("precision and recall", 340))
 
 
 def precision_recall_columns(answer: Answer) -> Columns:
@@ -161,8 +161,8 @@ def risk_coverage(found: list[Curves], answer: Answer, share: float) -> hv.Overl
         ylabel="share wrong of them",
         xlim=(0, 1),
         ylim=(0, 1.02),
-        legend_position="top_left",
-        **frame("risk and coverage", 300),
+        legend_position="bottom",
+        **frame("risk and coverage", 340),
     )
 
 

@@ -41,6 +41,6 @@ def groups(tables: Mapping[str, ReliabilityTable], name: str) -> hv.Overlay:
         xlabel="confidence p(right)",
         xlim=(-0.02, 1.02),
         ylim=(-0.02, 1.02),
-        legend_position="top_left",
+        legend_position="right",
         **pool_plots.frame(name, 340),
     )

@@ -12,6 +12,7 @@ from typing import Any
 import holoviews as hv
 import panel as pn
 from bokeh.embed import components
+from bokeh.models import BoxSelectTool, LassoSelectTool, TapTool, Toolbar
 from bokeh.resources import Resources
 
 from workbench.views import layout
@@ -62,28 +63,42 @@ def _library() -> str:
 
 
 def _markup(shown: Any, figures: dict[str, Any]) -> Iterator[str]:
-    """Yield the parts of a page in order; a figure is a key of `figures`, what only works with a server is left out."""
-    if isinstance(shown, pn.pane.HTML):
+    """Yield the parts of a page in order; a figure is a key of `figures`, what only works with a server is left out.
+
+    With it goes a card that holds nothing else: a title over nothing.
+    """
+    if isinstance(shown, pn.pane.HTML) and shown.object:
         yield f'<div class="words">{shown.object}</div>'
     elif isinstance(shown, pn.pane.HoloViews):
         key = f"figure-{len(figures)}"
-        figures[key] = hv.render(shown.object, backend="bokeh")
+        figures[key] = _without_choosing(hv.render(shown.object, backend="bokeh"))
         yield key
     elif isinstance(shown, pn.widgets.Tabulator):
         yield _table(shown.value)
     elif isinstance(shown, pn.layout.ListLike):
+        parts = [list(_markup(part, figures)) for part in shown]
+        if not any(parts[1:] if layout.is_card(shown) else parts):
+            return
         styles = dict(getattr(shown, "styles", None) or {})
         kind = "card wide" if "grid-column" in styles else "card" if "border" in styles else "grid" if styles else ""
         yield f'<div class="{kind}">'
-        for part in shown:
-            yield from _markup(part, figures)
+        for part in parts:
+            yield from part
         yield "</div>"
+
+
+def _without_choosing(figure: Any) -> Any:
+    """Return a figure without the tools that choose something on it: nobody answers them in a file."""
+    for bar in figure.select({"type": Toolbar}):
+        bar.tools = [tool for tool in bar.tools if not isinstance(tool, (TapTool, BoxSelectTool, LassoSelectTool))]
+        bar.active_drag = bar.active_tap = None
+    return figure
 
 
 def _table(frame: Any) -> str:
     head = "".join(f"<th>{layout.escape(column)}</th>" for column in frame.columns)
     rows = "".join(
-        "<tr>" + "".join(f"<td>{layout.escape(_cell(cell))}</td>" for cell in row) + "</tr>"
+        "<tr>" + "".join(f"<td><div>{layout.escape(_cell(cell))}</div></td>" for cell in row) + "</tr>"
         for row in frame.head(MOST_ROWS).itertuples(index=False)
     )
     more = f'<p class="note">and {len(frame) - MOST_ROWS:,} more rows</p>' if len(frame) > MOST_ROWS else ""
@@ -103,7 +118,8 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 0; color: CanvasText; backg
 header { position: sticky; top: 0; z-index: 9; display: flex; gap: 1.5rem; align-items: baseline; padding: .7rem 1.5rem;
   background: #0b5c8f; color: #fff; } header nav { display: flex; gap: 1rem; flex: 1; } header a { color: #fff; }
 section { padding: .5rem 1.5rem 2rem; max-width: 1500px; margin: 0 auto; } section > h1 { font-size: 1.5rem; }
-.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(430px, 100%), 1fr)); gap: 16px; }
+.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(430px, 100%), 1fr)); grid-auto-flow: row dense; gap: 16px; }
 .card { border: 1px solid #8886; border-radius: 10px; padding: 8px 14px 12px; min-width: 0; align-self: start; }
-.wide { grid-column: 1 / -1; } .scroll { overflow: auto; max-height: 480px; }
+.wide { grid-column: 1 / -1; } .scroll { overflow: auto; max-height: 480px; } .hint { display: none; }
+.scroll td div { width: max-content; max-width: 44ch; overflow-wrap: anywhere; } .scroll th { white-space: nowrap; }
 """

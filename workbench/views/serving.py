@@ -15,11 +15,13 @@ from typing import NoReturn
 
 from workbench.store.errors import StoreError
 from workbench.views.clicks import ClickModel
+from workbench.views.login import check_provider
 
 LOOPBACK = "127.0.0.1"
 INDEX = "cycles"
 _SECRET = "cookie-secret"
 _LOGIN_PAGE = Path(__file__).parent / "login.html"
+_REFUSED_PAGE = Path(__file__).parent / "refused.html"  # Panel's own asks another host for its letters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,8 +121,9 @@ def arguments(served: Served, apps: Sequence[Path]) -> list[str]:
     if served.login:
         given += ["--basic-auth", served.login, "--basic-login-template", str(_LOGIN_PAGE)]
     if served.oauth:
-        given += ["--oauth-provider", served.oauth]
-    if served.login or served.oauth:
+        check_provider(served.oauth, served.login)
+        given += ["--oauth-provider", served.oauth, "--oauth-error-template", str(_REFUSED_PAGE)]
+    if (served.login or served.oauth) and not os.environ.get("PANEL_COOKIE_SECRET"):  # Panel takes one of them only
         given += ["--cookie-secret", cookie_secret()]
     asked = [str(served.project), *([served.database] if served.database else [])]
     for option in dataclasses.fields(served.clicks):
@@ -173,13 +176,15 @@ def serve(served: Served, apps: Sequence[Path]) -> None:
     Raises
     ------
     StoreError : when the port is taken
+    SettingError : when nobody could log in by the provider
     """
     from panel.command import main
 
     served = dataclasses.replace(served, port=free_port(served.address, served.port))
+    given = arguments(served, apps)  # what is wrong with them is said before an address is
     if served.warning:
         print(f"workbench: warning: {served.warning}", file=sys.stderr)
     print(f"{served.url}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
     sys.setswitchinterval(SWITCH_S)
-    sys.argv = ["panel", *arguments(served, apps)]  # its main reads them there only
+    sys.argv = ["panel", *given]  # its main reads them there only
     main()

@@ -30,8 +30,11 @@ class Experiments:
 
     def card(self) -> Any:
         """Return the choice and the table below it."""
-        text = "Sweeps that were kept. A click on a point puts the sliders where it was, to look at or to keep."
-        return layout.card("Saved experiments", self.name, self.told, self.points, text=text, wide=True)
+        text, hint = (
+            "Sweeps that were kept.",
+            "A click on a point puts the sliders where it was, to look at or to keep.",
+        )
+        return layout.card("Saved experiments", self.name, self.told, self.points, text=text, hint=hint, wide=True)
 
     def follow(self, experiments: Any) -> None:
         """Offer the experiments that there are, the last one first."""

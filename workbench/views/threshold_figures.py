@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _NO_TRUTH = "Known only where the truth is: import true masks (workbench import PROJECT FILE) to see how many accepted masks are wrong."
 
 
-_HEAT_PX, _CURVES_PX = 400, 300
+_HEAT_PX, _CURVES_PX = 400, 340
 _HISTOGRAM_PX = 470  # as tall as the heat map beside it with its controls
 _WAITS = "Drawn as soon as the pool has been read."
 

@@ -83,7 +83,7 @@ class HeatMap:
             self.left_out,
             self.chosen,
             self.use_region,
-            text="A click puts both thresholds there. A box or a lasso says what lies within.",
+            hint="A click puts both thresholds there. A box or a lasso says what lies within.",
         )
 
     def _axis_choice(self) -> Any:
