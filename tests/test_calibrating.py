@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 
@@ -13,6 +14,7 @@ import stub_sam
 from typer.testing import CliRunner
 
 import workbench as wb
+from workbench.calibrate.reliability import Measured
 from workbench.cli import app
 from workbench.loop.gate import GateConfig
 from workbench.loop.labelling import label
@@ -157,6 +159,10 @@ def test_certify__pool_is_certified_by_masks_drawn_from_it(tmp_path, monkeypatch
         assert len(pairs) == len(more) == 250
         assert pairs > set(zip(frame["image_id"], frame["mask_id"], strict=True))
         assert project.certify(alpha=0.2).drawn == 250
+        assert "are all that have a confidence above" not in str(both)
+        everything = project.certify(alpha=0.2, labels=100_000)
+        assert everything.pool.steps[-1].population == everything.drawn < 100_000
+        assert f"The {everything.drawn:,} masks drawn are all that have a confidence above 0.5" in str(everything)
 
 
 def test_certify__masks_without_a_label_are_asked_for(tmp_path, monkeypatch):
@@ -196,6 +202,19 @@ def test_gate__figures_are_of_test_images(calibrated):
     assert "one model so far" in report["improvement"].note
     assert "two annotators" in report["consistency"].note
     assert not report.open
+
+
+@pytest.mark.parametrize(("perfect_high", "verdict"), [(0.09, "insufficient"), (0.07, "fail")])
+def test_gate__no_calibration_error_that_a_perfect_model_would_show_too_is_a_failure(project, perfect_high, verdict):
+    from workbench.loop import readiness
+
+    smooth = Measured("smooth_ece", 0.08, 0.06, 0.12, perfect_high - 0.01, perfect_high, 71)
+    found = project.calibrate(draws=20)
+    after = dataclasses.replace(found.after, figures={**found.after.figures, "smooth_ece": smooth})
+    config = GateConfig()
+    report = readiness.gate(project, dataclasses.replace(found, after=after), of_role(project, "test"), config, {})
+    assert report["calibration_error"].verdict == verdict
+    assert ("a perfectly calibrated model would show up to 0.090" in str(report)) == (verdict == "insufficient")
 
 
 def test_gate__improvement_is_between_the_last_two_models(project):
@@ -302,13 +321,13 @@ def test_annotate__certified_threshold_is_used_when_there_is_one(tmp_path, monke
         assert both.images.threshold == both.pool.threshold
         assert len(found.masks) == both.pool.accepted
         project.calibrate(draws=20)  # its confidence is another one: the certificate holds no more
-        assert "no certificate" in project.annotate_automatically(override="a trial").rule
+        assert "no certificate was asked for since" in project.annotate_automatically(override="a trial").rule
+        project.certify(alpha=0.001, labels=20)
+        assert "no certificate was granted when last asked" in project.annotate_automatically(override="a trial").rule
         assert calibration.id < project.calibration().id
 
 
 def test_annotate__certificate_of_a_pool_is_for_all_of_it_and_nothing_else(tmp_path, monkeypatch):
-    import dataclasses
-
     from workbench.loop import certification
 
     refused = certification.of_images
@@ -493,7 +512,7 @@ def test_adopt_certificate__that_abstains_is_refused_with_the_labels_that_are_mi
     project.calibrate(draws=20)
     project.certify(alpha=0.01, labels=30)
     versions = len(project.triages())
-    with pytest.raises(StoreError, match=r"no certificate to adopt(.|\n)*No certificate for alpha 0.01"):
+    with pytest.raises(StoreError, match=r"no certificate to adopt(.|\n)*No certificate of this pool for alpha 0.01"):
         project.adopt_certificate()
     assert len(project.triages()) == versions
     assert "adoption" not in project.calibration_records()["kind"].tolist()
@@ -543,8 +562,6 @@ def test_adopt_verifier__that_says_no_more_is_refused_unless_asked_for(project):
 
 
 def test_adopt_verifier__that_beats_predicted_iou_needs_no_word(calibrated, monkeypatch):
-    import dataclasses
-
     from workbench.calibrate import verifier
 
     real = verifier.Verification.from_dict
@@ -640,8 +657,6 @@ def test_embedding__verifier_that_beats_predicted_iou_becomes_a_reason_to_flag(p
 
 
 def test_completeness__is_the_verifiers_where_it_beats_coverage(project, monkeypatch):
-    import dataclasses
-
     from workbench.calibrate.verifier import COMPLETE, Verifier
     from workbench.loop.calibration import IMAGE_COLUMNS, Calibration
 

@@ -34,8 +34,8 @@ SCENE_PX = 384
 FIRST_SEED = 2_000_000_000
 MOST_PICTURES = 200  # a gallery holds all its pictures in one page
 # the cycles: so many scenes of one kind; an image takes about a second, five cycles under four minutes on two cores
-CYCLES, CYCLE_TRAIN, CYCLE_CALIBRATION, CYCLE_TEST = 5, 2, 1, 4
-CYCLE_KIND, CYCLE_PX = "fluorescence", 256
+CYCLES, CYCLE_TRAIN, CYCLE_CALIBRATION, CYCLE_TEST = 5, 2, 2, 6
+CYCLE_KIND, CYCLE_PX = "brightfield", 160
 CYCLE_POINTS, CYCLE_STEPS = 16, 12
 
 

@@ -141,3 +141,10 @@ def test_exact_interval__rule_of_three():
     assert low[0] == 0
     assert high[1] == 1
     assert high[0] == pytest.approx(1 - 0.025 ** (1 / 59))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_reliability__interval_holds_the_value_where_every_draw_has_a_larger_error(seed):
+    p, y, image = drawn(n=150, images=12, seed=seed)
+    table = reliability(p, y, image, np.random.default_rng(seed), draws=100)
+    assert all(m.low <= m.value <= m.high for m in table.figures.values())

@@ -40,6 +40,7 @@ def test_verify__is_not_used_where_the_score_says_as_much_but_is_reported():
     assert found.verifier is not None
     assert found.baseline_auroc == pytest.approx(found.auroc, abs=0.02)
     assert "not used" in repr(found)
+    assert f"on {found.n} masks of {found.images} images" in repr(found)
 
 
 def test_verify__network_only_where_it_pays():
@@ -97,3 +98,12 @@ def test_predict__other_columns_are_refused():
 def test_from_dict__unknown_kind_is_refused():
     with pytest.raises(ValueError, match="kind"):
         Verifier.from_dict({"kind": "forest", "question": COMPLETE, "columns": [], "arrays": {}})
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [(False, "incomplete by their accepted masks"), (True, "all 9 labelled images are complete by")],
+)
+def test_verify__images_that_all_have_one_answer_are_told_of_as_images(answer, words):
+    x, yes, image = np.ones((9, 3)), np.full(9, answer), np.arange(9)
+    assert words in repr(verify(COLUMNS, x, yes, image, np.ones(9), rng(), question=COMPLETE))

@@ -56,6 +56,23 @@ def test_gate__each_verdict(name, figure, verdict):
     assert [name in words for words in report.shut_by] == [True] * (verdict != "pass")
 
 
+def test_gate__too_few_data_to_fail_on_is_insufficient_and_says_why():
+    above = Interval(0.057, 0.053, 0.14, 71)
+    report = evaluate(with_(calibration_error=above), undecided={"calibration_error": "so few labels cannot tell"})
+    assert report["calibration_error"].verdict == "insufficient"
+    assert not report.open
+    assert report.shut_by == (
+        "insufficient calibration_error 0.057 [0.053, 0.140] < 0.05 (n = 71 labelled proposals); so few labels cannot tell",
+    )
+    assert evaluate(GOOD, undecided={"calibration_error": "so few labels cannot tell"}).open  # it holds all the same
+
+
+def test_gate__says_what_n_counts_and_what_was_not_measured():
+    report = evaluate({name: figure for name, figure in GOOD.items() if name != "improvement"})
+    assert "recall 0.950 [0.920, 0.970] > 0.9 (n = 300 true masks)" in " ".join(str(report).split())
+    assert "improvement not measured (bound: within 0.05)" in " ".join(str(report).split())
+
+
 def test_gate__point_estimates_are_a_setting_that_is_shown():
     figures = with_(recall=Interval(0.95, 0.85, 0.99, 20))
     assert not evaluate(figures).open

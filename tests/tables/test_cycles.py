@@ -49,7 +49,8 @@ def test_table__words():
     )
     assert "after the last" in table.lines()[1]
     assert "cycle 3 waits for 2 images" in table.lines()[2]
-    assert "<td>4.0</td>" in table._repr_html_()
+    assert "<td>1</td><td>calibrated</td><td>4.0</td><td>0.50 [0.40, 0.60]</td>" in table._repr_html_()
+    assert "<td>after 1</td><td>calibrated</td><td></td>" in table._repr_html_()
     assert not table.done
 
 
@@ -64,6 +65,12 @@ def test_table__words_of_what_is_not_known():
     assert table.to_frame()["notes"].tolist() == ["calibration: all 9 masks are right"]
     assert CycleRow.from_dict(json.loads(json.dumps(noted.to_dict()))).to_dict() == noted.to_dict()
     assert table.to_dict()["note"] == table.note
+
+
+def test_table__a_figure_without_an_interval_shows_none():
+    figure = Interval(0.5, math.nan, math.nan, 1)
+    table = CycleTable((dataclasses.replace(row(), figures={"recall_auto": figure}),))
+    assert table.lines()[0].endswith("recall auto 0.50")
 
 
 def test_table__of_no_cycles():

@@ -78,15 +78,15 @@ class Certificate(Plotted):
     @property
     def sentence(self) -> str:
         """The promise in words, or what is missing."""
-        unit = "masks" if self.kind == "pool" else "images"
+        unit, of = ("masks", "this pool") if self.kind == "pool" else ("images", "images to come")
         if self.granted:
-            whose = "of this pool" if self.kind == "pool" else "of an image to come, on average,"
+            whose = f"of {of}" if self.kind == "pool" else "of an image to come, on average,"
             return (
                 f"At most {self.alpha:.1%} of the masks {whose} with a confidence above {self.threshold:g} are wrong, "
                 f"with confidence {1 - self.delta:.0%} ({self.labels:,} labelled {unit}, bound {self.bound:.2%}; "
                 f"{self.accepted:,} of {self.pool:,} masks accepted)."
             )
-        text = f"No certificate for alpha {self.alpha:g} at delta {self.delta:g}: {self.note}"
+        text = f"No certificate of {of} for alpha {self.alpha:g} at delta {self.delta:g}: {self.note}"
         if self.needed > self.labels:
             text += f" About {self.needed:,} labelled {unit} would be needed, there are {self.labels:,}."
         return text + " The threshold is calibrated, not certified."

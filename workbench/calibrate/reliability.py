@@ -26,7 +26,8 @@ Floats = NDArray[np.float64]
 class Measured:
     """A figure, its 95 % interval by bootstrap over images, and the value a perfectly calibrated model would show.
 
-    value, low, high : NaN where undefined, and then `note` says why
+    value, low, high : NaN where undefined, and then `note` says why. Errors grow when images are drawn anew, as with fewer
+        images: where all draws lie above the value, the interval is widened down to it
     perfect, perfect_high : mean and 95 % quantile of the figure at this n if every confidence were true
     n : masks it is of
     """
@@ -289,6 +290,7 @@ def _figures(
 
 def _measured(name: str, value: float, drawn: Any, perfect: Any, n: int) -> Measured:
     low, high = np.nanquantile(drawn, [0.025, 0.975]) if len(drawn) else (np.nan, np.nan)
+    low, high = np.minimum(low, value), np.maximum(high, value)
     expected = float(np.nanmean(perfect)), float(np.nanquantile(perfect, 0.95))
     note = "" if len(drawn) else "no interval: one image"
     return Measured(name, value, float(low), float(high), *expected, n, note)

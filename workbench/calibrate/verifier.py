@@ -102,11 +102,13 @@ class Verification:
     def __repr__(self) -> str:
         if self.verifier is None:
             return f"<Verification {self.question!r}: undefined: {self.note}>"
-        use = "can be used as a signal" if self.useful else "not used: it does not beat the score"
+        use = "can be used as a signal" if self.useful else "not used: it is not better for certain"
         over = "scores, geometry and SAM's embedding" if self.verifier.embeds else "scores and geometry"
+        masks, score = (f"{self.n:,} masks of ", "predicted IoU") if self.question == GOOD else ("", "coverage")
         return (
-            f"<Verification {self.question!r}: {self.verifier.kind} over {over}, AUROC {self.auroc:.3f} beside "
-            f"{self.baseline_auroc:.3f}, gain {self.gain:+.3f} [{self.low:+.3f}, {self.high:+.3f}]; {use}>"
+            f"<Verification {self.question!r} on {masks}{self.images:,} images: {self.verifier.kind} over {over}, "
+            f"AUROC {self.auroc:.3f} beside {self.baseline_auroc:.3f} of {score}, "
+            f"gain {self.gain:+.3f} [{self.low:+.3f}, {self.high:+.3f}]; {use}>"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -190,6 +192,16 @@ def fit(
     return Verifier(question, kind, tuple(columns), {**scales, **_FIT[kind](_standard(x, **scales), y, seed)})
 
 
+def _undefined_of_images(complete: NDArray[np.bool_]) -> str:
+    """Return why "is this image complete?" cannot be learned from these answers, "" where it can."""
+    if not len(complete) or complete.any() != complete.all():
+        return "" if len(complete) else undefined(complete)
+    words = ("complete", "incomplete") if complete.all() else ("incomplete", "complete")
+    return (
+        f"all {len(complete)} labelled images are {words[0]} by their accepted masks; it takes some that are {words[1]}"
+    )
+
+
 def verify(
     columns: tuple[str, ...],
     values: ArrayLike,
@@ -222,7 +234,7 @@ def verify(
     x, y, groups = np.asarray(values, np.float64), np.asarray(yes, bool), np.asarray(image)
     codes = np.unique(groups, return_inverse=True)[1].reshape(-1)
     images, nan = int(codes.max(initial=-1)) + 1, float("nan")
-    why = undefined(y)
+    why = undefined(y) if question == GOOD else _undefined_of_images(y)
     if not why and images < _LEAST_IMAGES:
         why = f"labels of {images} images, at least {_LEAST_IMAGES} are needed: review more"
     if why:

@@ -40,9 +40,17 @@ class Certificates(Plotted):
     drawn: int
     unlabelled: int
 
+    @property
+    def whole(self) -> bool:
+        """Whether every mask that a threshold of the grid can accept was drawn: there are no more to label."""
+        return 0 < self.drawn == self.pool.steps[-1].population
+
     def __str__(self) -> str:
         left = f"{self.unlabelled:,} of the {self.drawn:,} masks drawn have no label yet: project.masks_to_verify()"
-        return "\n".join([self.pool.sentence, self.images.sentence, *([left] if self.unlabelled else [])])
+        lines = [self.pool.sentence, self.images.sentence, *([left] if self.unlabelled else [])]
+        if self.whole:
+            lines.append(f"The {self.drawn:,} masks drawn are all that have a confidence above {GRID[-1]:g}.")
+        return "\n".join(lines)
 
     __repr__ = __str__
 

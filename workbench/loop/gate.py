@@ -1,8 +1,9 @@
 """The gate to Stage 3: checks that pass, fail, or lack data; and the seed's own rule beside them (G2).
 
 A check passes when its bound holds at the worse end of the 95 % interval. It fails when the bound does not hold at the
-measured value. In between, and where nothing was measured, it is insufficient: more data would tell. A check can be put
-aside only by a declaration with a reason, which is kept in the report.
+measured value. In between, and where nothing was measured, it is insufficient: more data would tell; so is a calibration
+error above its bound that a perfectly calibrated model would show too on as few labels. A check can be put aside only by
+a declaration with a reason, which is kept in the report.
 """
 
 from __future__ import annotations
@@ -44,15 +45,15 @@ class GateConfig(Settings):
 
 MEASURED = ("auto_accept_rate", "calibration_error", "recall")  # apply always: no gate opens without them
 Side = Literal[">", ">=", "<", "<=", "within"]
-CHECKS: Mapping[str, tuple[Side, str]] = {
-    "auto_accept_rate": (">", "auto-accepted ÷ distinct proposals on test images"),
-    "calibration_error": ("<", "smooth ECE of recalibrated confidence on distinct proposals"),
-    "recall": (">", "true masks of test images matched at IoU 0.5 by an auto-accepted one"),
-    "category_diversity": (">", "share of true categories whose recall_auto is at least 0.5"),
-    "small_object_recall": (">", "recall_auto of the lowest quartile of true areas"),
-    "improvement": ("within", "relative change of auto_accept_rate between the last two models, paired"),
-    "domains": ("<=", "largest − smallest recall_auto among domains"),
-    "consistency": (">=", "Krippendorff's alpha between annotators"),
+CHECKS: Mapping[str, tuple[Side, str, str]] = {  # side of the bound, what is measured, what n counts
+    "auto_accept_rate": (">", "auto-accepted ÷ distinct proposals on test images", "distinct proposals"),
+    "calibration_error": ("<", "smooth ECE of recalibrated confidence on distinct proposals", "labelled proposals"),
+    "recall": (">", "true masks of test images matched at IoU 0.5 by an auto-accepted one", "true masks"),
+    "category_diversity": (">", "share of true categories whose recall_auto is at least 0.5", "categories"),
+    "small_object_recall": (">", "recall_auto of the lowest quartile of true areas", "true masks"),
+    "improvement": ("within", "relative change of auto_accept_rate between the last two models, paired", "images"),
+    "domains": ("<=", "largest − smallest recall_auto among domains", "domains"),
+    "consistency": (">=", "Krippendorff's alpha between annotators", "masks that two judged"),
 }
 
 
@@ -74,10 +75,11 @@ class Check:
     note: str = ""
 
     def __str__(self) -> str:
-        measured = "not measured" if math.isnan(self.value) else f"{self.value:.3f}"
+        bound, note = f"{self.side} {self.bound:g}", f"; {self.note}" if self.note else ""
         ends = "" if math.isnan(self.interval[0]) else f" [{self.interval[0]:.3f}, {self.interval[1]:.3f}]"
-        note = f"; {self.note}" if self.note else ""
-        return f"{self.verdict:14} {self.name:20} {measured}{ends} {self.side} {self.bound:g} (n = {self.n:,}){note}"
+        known = f"{self.value:.3f}{ends} {bound} (n = {self.n:,} {CHECKS[self.name][2]})"
+        measured = f"not measured (bound: {bound})" if math.isnan(self.value) else known
+        return f"{self.verdict:14} {self.name:20} {measured}{note}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,6 +166,7 @@ def evaluate(
     declared: Mapping[str, str] | None = None,
     notes: Mapping[str, str] | None = None,
     measured: Mapping[str, Any] | None = None,
+    undecided: Mapping[str, str] | None = None,
 ) -> GateReport:
     """Hold figures against the bounds.
 
@@ -172,12 +175,13 @@ def evaluate(
     figures : by the names of `CHECKS`; one that is missing or unknown is insufficient
     declared : checks that do not apply, each with its reason; those of `MEASURED` apply always
     notes : words on figures, as why one is not known; measured : what they are by, for the report
+    undecided : checks whose data are too few to fail on, each with why: beyond its bound, such a figure is insufficient
 
     Raises
     ------
     ValueError : for an unknown name, a declaration without a reason, or one of a check that applies always
     """
-    config, declared, notes = config or GateConfig(), declared or {}, notes or {}
+    config, declared, notes, undecided = config or GateConfig(), declared or {}, notes or {}, undecided or {}
     for name in (*figures, *declared):
         if name not in CHECKS:
             raise ValueError(f"gate: expected checks of {', '.join(CHECKS)}, got {name!r}")
@@ -187,19 +191,28 @@ def evaluate(
         if not str(reason).strip():
             raise ValueError(f"gate: {name} is declared not applicable without a reason; give one for the record")
     checks = [
-        _check(name, figures.get(name, Interval.unknown()), config, declared.get(name), notes.get(name, ""))
+        _check(
+            name,
+            figures.get(name, Interval.unknown()),
+            config,
+            declared.get(name),
+            notes.get(name, ""),
+            undecided.get(name, ""),
+        )
         for name in CHECKS
     ]
     seed = seed_says({name: figures[name].value for name in SEED_NAMES if name in figures})
     return GateReport(tuple(checks), config, seed, measured or {})
 
 
-def _check(name: str, figure: Interval, config: GateConfig, declared: str | None, note: str) -> Check:
+def _check(name: str, figure: Interval, config: GateConfig, declared: str | None, note: str, undecided: str) -> Check:
     side, bound = CHECKS[name][0], float(getattr(config, name))
     ends = (figure.low, figure.high)
     if declared is not None:
         return Check(name, figure.value, bound, figure.n, ends, "not applicable", side, f"declared: {declared}")
     verdict, why = _verdict(figure, side, bound, config.reading == "point")
+    if verdict == "fail" and undecided:
+        verdict, why = "insufficient", undecided
     return Check(name, figure.value, bound, figure.n, ends, verdict, side, note or why)
 
 

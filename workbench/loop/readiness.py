@@ -33,7 +33,8 @@ def gate(
     """Measure every figure of the gate on test images, and hold it against its bound."""
     figures: dict[str, Interval] = {}
     notes: dict[str, str] = {}
-    _calibration_error(calibration, figures, notes)
+    undecided: dict[str, str] = {}
+    _calibration_error(calibration, figures, notes, undecided)
     rows = label(project, test)
     if len(rows.images) < config.least_images:
         said = (
@@ -45,10 +46,13 @@ def gate(
     else:
         _of_test_images(project, rows, config, figures, notes)
     _consistency(project, figures, notes)
-    return evaluate(figures, config, declared, notes, measured_by(project))
+    return evaluate(figures, config, declared, notes, measured_by(project), undecided)
 
 
-def _calibration_error(calibration: Calibration | None, figures: dict[str, Interval], notes: dict[str, str]) -> None:
+def _calibration_error(
+    calibration: Calibration | None, figures: dict[str, Interval], notes: dict[str, str], undecided: dict[str, str]
+) -> None:
+    """Smooth ECE after recalibration; undecided where a perfectly calibrated model would show as much on as few labels."""
     if calibration is None:
         notes["calibration_error"] = "run project.calibrate() (workbench calibrate) first"
         return
@@ -57,6 +61,11 @@ def _calibration_error(calibration: Calibration | None, figures: dict[str, Inter
         notes["calibration_error"] = calibration.note or m.note
         return
     figures["calibration_error"] = Interval(m.value, m.low, m.high, m.n, "bootstrap" if m.high == m.high else "none")
+    if m.value <= m.perfect_high:
+        undecided["calibration_error"] = (
+            f"so few labels cannot tell: a perfectly calibrated model would show up to {m.perfect_high:.3f} on them; "
+            "label more calibration images"
+        )
 
 
 def _of_test_images(

@@ -161,6 +161,9 @@ def rule_of(certificates: Mapping[str, Any] | None, *, same_pool: bool) -> tuple
         a part of them, nor of others
     """
     known = certificates or {}
+    none = (
+        "no certificate was granted when last asked" if known else "no certificate was asked for since the calibration"
+    )
     for kind, whose in (("images", "images to come"), ("pool", "this pool")):
         if kind in known and known[kind]["granted"] and (kind == "images" or same_pool):
             threshold = known[kind]["threshold"]
@@ -168,5 +171,5 @@ def rule_of(certificates: Mapping[str, Any] | None, *, same_pool: bool) -> tuple
     other = "pool" in known and known["pool"]["granted"]
     return (
         None,
-        f"auto-accepted by triage; {'the certificate is of another pool' if other else 'no certificate was given'}",
+        f"auto-accepted by triage; {'the certificate is of another pool' if other else none}",
     )

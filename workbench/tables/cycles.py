@@ -172,11 +172,14 @@ class CycleTable(Plotted):
         import html
 
         names = [name for name in SHOWN if any(name in row.figures for row in self.rows)]
-        head = "".join(f"<th>{html.escape(n.replace('_', ' '))}</th>" for n in ("cycle", "drawn an image", *names))
+        head = "".join(
+            f"<th>{html.escape(n.replace('_', ' '))}</th>" for n in ("cycle", "thresholds", "drawn an image", *names)
+        )
         body = ""
         for row in self.rows:
             drawn = "" if row.closing else f"{row.work.get('manual_per_image', math.nan):.1f}"
-            cells = [str(row.cycle), drawn, *(str(row.figures.get(name, Interval.unknown())) for name in names)]
+            cycle, kind = f"after {row.cycle - 1}" if row.closing else str(row.cycle), str(row.thresholds.get("kind"))
+            cells = [cycle, kind, drawn, *(_short(row.figures.get(name, Interval.unknown())) for name in names)]
             body += "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
         told = "".join(
             f"<p>cycle {row.cycle}: {html.escape('; '.join(row.notes))}</p>" for row in self.rows if row.notes
@@ -191,4 +194,5 @@ def _rate(figures: Mapping[str, Interval]) -> dict[str, float]:
 
 
 def _short(figure: Interval) -> str:
-    return f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]" if figure.known else "not known"
+    ends = "" if math.isnan(figure.low) else f" [{figure.low:.2f}, {figure.high:.2f}]"
+    return f"{figure.value:.2f}{ends}" if figure.known else "not known"
