@@ -38,7 +38,7 @@ BASE = TriageConfig(
 AIMS_MS = {1: (15.0, 30.0), 10: (120.0, 300.0)}  # p50 and p99 by millions of rows
 SAMPLE_ROWS = 20_000  # compared with triage
 BINS = 100
-CELL = ("outcome", "kx", "ky", "n")  # columns of the answers of DuckDB and polars: a row for each cell with rows
+CELL = ("outcome", "cell", "n")  # columns of the answers of DuckDB and polars: a row for each cell with rows
 Cells = tuple[np.ndarray, ...]
 
 
@@ -226,20 +226,20 @@ def distinct_pool(images: list[Proposals], n: int, moves: int) -> list[Row]:
 def _engines_beside(name: str, pool: DistinctPool, ask: Callable[[TriageConfig], Any], base: TriageConfig) -> list[Row]:
     """The same heat map by outcome in DuckDB and polars over the same columns, thresholds moving.
 
-    The counts are sums over its cells, as no row lies outside.
+    The counts are sums over its cells, as no row lies outside. All are given the cell of each row, which ours keeps from
+    one move to the next as well.
     """
     x, y = (pool.column(c) for c in ("predicted_iou", "stability_score"))
-    columns = {"x": x, "y": y, "area": pool.column("area_px"), "flagged": _doubts(pool, base)}
-    x_edges = pool.heat_map("predicted_iou", "stability_score", BINS, base)
-    low_x, low_y = x_edges.x_edges[0], x_edges.y_edges[0]
-    step_x, step_y = np.diff(x_edges.x_edges)[0], np.diff(x_edges.y_edges)[0]
+    grid = pool.heat_map("predicted_iou", "stability_score", BINS, base)
+    cells = (_cell(y, grid.y_edges) * BINS + _cell(x, grid.x_edges)).astype(np.int16)
+    columns = {"x": x, "y": y, "area": pool.column("area_px"), "flagged": _doubts(pool, base), "cell": cells}
     configs = [c for _, c in pool_rows.trace(base, 60, exact=False)][::5]
     rows = []
     for engine, prepare in (("duckdb", _duckdb), ("polars", _polars)):
         if importlib.util.find_spec(engine) is None:
             print(f"{engine} is not installed: left out")
             continue
-        query = prepare(columns, (low_x, step_x, low_y, step_y))
+        query = prepare(columns)
         for config in configs[:2]:
             if not np.array_equal(_mapped(query(config)), ask(config)[1]):
                 raise AssertionError(f"{engine} counts other rows at {config}")
@@ -256,6 +256,11 @@ def _engines_beside(name: str, pool: DistinctPool, ask: Callable[[TriageConfig],
     return rows
 
 
+def _cell(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Return the bin of each value; the last one holds its upper edge, too."""
+    return np.minimum(np.searchsorted(edges, values.astype(np.float64), side="right") - 1, len(edges) - 2)
+
+
 def _doubts(pool: DistinctPool, base: TriageConfig) -> np.ndarray:
     """Rows that are flagged even where no threshold speaks against them."""
     open_ = base.replace(
@@ -270,7 +275,7 @@ def _cuts(config: TriageConfig) -> tuple[float, float, float, int]:
     return float(fail), float(passed), float(np.float32(config.stability_score or 0)), config.min_area_px
 
 
-def _duckdb(columns: dict[str, np.ndarray], grid: tuple[float, float, float, float]) -> Callable[[TriageConfig], Cells]:
+def _duckdb(columns: dict[str, np.ndarray]) -> Callable[[TriageConfig], Cells]:
     import duckdb
     import pyarrow as pa
 
@@ -281,45 +286,29 @@ def _duckdb(columns: dict[str, np.ndarray], grid: tuple[float, float, float, flo
     connection.execute("CREATE TABLE rows AS SELECT * FROM given")
     # the literals are numbers of this benchmark
     text = """SELECT CASE WHEN NOT (x > $fail AND y >= $stable AND area >= $least) THEN 0
-                          WHEN flagged OR NOT x > $passed THEN 1 ELSE 2 END AS outcome,
-                     least(floor((x - $x0) / $dx), 99) AS kx, least(floor((y - $y0) / $dy), 99) AS ky, count(*) AS n
+                          WHEN flagged OR NOT x > $passed THEN 1 ELSE 2 END AS outcome, cell, count(*) AS n
               FROM rows GROUP BY ALL"""
 
     def query(config: TriageConfig) -> Cells:
         fail, passed, stable, least = _cuts(config)
-        x0, dx, y0, dy = map(float, grid)
-        values = {
-            "fail": fail,
-            "passed": passed,
-            "stable": stable,
-            "least": least,
-            "x0": x0,
-            "dx": dx,
-            "y0": y0,
-            "dy": dy,
-        }
+        values = {"fail": fail, "passed": passed, "stable": stable, "least": least}
         found = connection.execute(text, values).fetchnumpy()
         return tuple(np.asarray(found[name]) for name in CELL)
 
     return query
 
 
-def _polars(columns: dict[str, np.ndarray], grid: tuple[float, float, float, float]) -> Callable[[TriageConfig], Cells]:
+def _polars(columns: dict[str, np.ndarray]) -> Callable[[TriageConfig], Cells]:
     import polars as pl
 
     frame = pl.DataFrame(columns).lazy()
-    x0, dx, y0, dy = map(float, grid)
 
     def query(config: TriageConfig) -> Cells:
         fail, passed, stable, least = _cuts(config)
         x, y = pl.col("x"), pl.col("y")
         kept = (x > fail) & (y >= stable) & (pl.col("area") >= least)
         outcome = pl.when(~kept).then(0).when(pl.col("flagged") | ~(x > passed)).then(1).otherwise(2)
-        cells = [
-            ((x - x0) / dx).floor().clip(upper_bound=BINS - 1).cast(pl.Int16).alias("kx"),
-            ((y - y0) / dy).floor().clip(upper_bound=BINS - 1).cast(pl.Int16).alias("ky"),
-        ]
-        found = frame.group_by([outcome.alias("outcome"), *cells]).agg(pl.len().alias("n")).collect()
+        found = frame.group_by([outcome.alias("outcome"), "cell"]).agg(pl.len().alias("n")).collect()
         return tuple(found[name].to_numpy() for name in CELL)
 
     return query
@@ -327,10 +316,10 @@ def _polars(columns: dict[str, np.ndarray], grid: tuple[float, float, float, flo
 
 def _mapped(cells: Cells) -> np.ndarray:
     """Counts by outcome and cell, as `DistinctPool.heat_map` has them."""
-    outcome, kx, ky, n = cells
-    counts = np.zeros((3, BINS, BINS), np.int64)
-    counts[outcome.astype(int), ky.astype(int), kx.astype(int)] = n
-    return counts
+    outcome, cell, n = cells
+    counts = np.zeros((3, BINS * BINS), np.int64)
+    counts[outcome.astype(int), cell.astype(int)] = n
+    return counts.reshape(3, BINS, BINS)
 
 
 if __name__ == "__main__":
