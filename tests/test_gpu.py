@@ -285,7 +285,8 @@ def test_train__the_version_still_proposes(tmp_path) -> None:
         floors = CONFIG.replace(points_per_side=12, jitter_prompts=0)
         project.propose(model(), floors, progress=False)
         draw_all(project, 4)
-        version = project.train(model(), TRAIN.replace(steps=8, check_every=4), floors=floors, progress=False)
+        few = TRAIN.replace(steps=8, check_every=4, learning_rate=1e-4)
+        version = project.train(model(), few, floors=floors, progress=False)
         assert version.status == "ready"
         assert version.checks["after"] >= version.checks["before"] / 2 > 0
         trained = project.load_model(version.model_id, device=DEVICE)
