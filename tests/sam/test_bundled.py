@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor
+from segment_anything.modeling import Sam
+from segment_anything.utils.transforms import ResizeLongestSide
 
 from workbench.sam.bundled import WEIGHTS, build_bundled, load_bundled, standardise, write_bundled
 from workbench.sam.scenes import draw_scene
@@ -133,3 +135,12 @@ def test_generator__same_image_same_proposals(sam):
     ]
     assert runs[0] == runs[1]
     assert len(runs[0]) > 0
+
+
+@pytest.mark.parametrize("size", [(512, 512), (384, 512), (512, 100), (300, 200)])
+def test_postprocess_masks__is_bit_for_bit_that_of_the_published_model(size):
+    sam, logits = build_bundled(), torch.randn(2, 3, 128, 128)
+    inside = ResizeLongestSide.get_preprocess_shape(*size, sam.image_encoder.img_size)
+    found = sam.postprocess_masks(logits, inside, size)
+    assert found.shape == (2, 3, *size)
+    assert torch.equal(found, Sam.postprocess_masks(sam, logits, inside, size))

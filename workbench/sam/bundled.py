@@ -131,6 +131,23 @@ class BundledEncoder(nn.Module):
         return y.contiguous()
 
 
+class BundledSam(Sam):  # type: ignore[misc]
+    """A `Sam` that leaves out a resampling which changes nothing."""
+
+    def postprocess_masks(self, masks: Tensor, input_size: tuple[int, ...], original_size: tuple[int, ...]) -> Tensor:
+        """Return logits (B, M, h, w) at the size of the image, bit for bit as `Sam` does.
+
+        It resamples them to the input's size and then to the image's: once is enough for an image whose longer side is as
+        long as the input's.
+        """
+        if tuple(input_size) != tuple(original_size):
+            published: Tensor = super().postprocess_masks(masks, input_size, original_size)
+            return published
+        side_px = self.image_encoder.img_size
+        square = F.interpolate(masks, (side_px, side_px), mode="bilinear", align_corners=False)
+        return square[..., : input_size[0], : input_size[1]]
+
+
 def build_bundled() -> Sam:
     """Return the architecture with random weights, in eval mode; draws from torch's global generator."""
     transformer = TwoWayTransformer(depth=2, embedding_dim=WIDTH, num_heads=2, mlp_dim=192, attention_downsample_rate=3)
@@ -154,7 +171,7 @@ def build_bundled() -> Sam:
         iou_head_hidden_dim=WIDTH,
     )
     look_where_asked(transformer)
-    return Sam(BundledEncoder(), prompt_encoder, decoder).eval()
+    return BundledSam(BundledEncoder(), prompt_encoder, decoder).eval()
 
 
 @torch.no_grad()
