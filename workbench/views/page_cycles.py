@@ -132,7 +132,10 @@ class CyclesView(View):
             layout.card("Predicted IoU by cycle", self.later(lambda: self._confidence(table), _TREND_PX)),
         ]
         if len(data.models):
-            models = self.later(lambda: [layout.table(data.models, "models")], layout.table_px(len(data.models)))
+            models = self.later(
+                lambda: [layout.table(data.models, "models", prose={"message": 560})],
+                layout.table_px(len(data.models), 2),
+            )
             parts.append(layout.card("Models and their parents", models, wide=True))
         self._table = table
         self.soon(self._fill_table)

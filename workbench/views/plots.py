@@ -134,17 +134,21 @@ def _(certificate: Certificate, **_: Any) -> Any:
     failed = [(s.threshold, s.bound) for s in tested if not s.passed]
     seen = [(s.threshold, s.wrong / s.labels) for s in tested if s.labels]
     names: Any = ("threshold", "share")
-    chart = (
-        hv.Curve(seen, *names, label="wrong among the labels").opts(color=GREY, line_width=1.5)
-        * hv.Scatter(passed, *names, label="bound, passed").opts(color=BLUE, size=6)
-        * hv.Scatter(failed, *names, label="bound, failed").opts(color=RED, size=8, marker="x")
-        * hv.HLine(certificate.alpha).opts(color=RED, line_dash="dashed", line_width=1)
-    )
+    parts: list[Any] = [
+        hv.Curve(seen, *names, label="wrong among the labels").opts(color=GREY, line_width=1.5),
+        hv.Scatter(seen, *names).opts(color=GREY, size=4),  # one threshold alone makes no line
+        hv.HLine(certificate.alpha).opts(color=RED, line_dash="dashed", line_width=1),
+    ]
+    if passed:
+        parts.append(hv.Scatter(passed, *names, label="bound, passed").opts(color=BLUE, size=6))
+    if failed:
+        parts.append(hv.Scatter(failed, *names, label="bound, failed").opts(color=RED, size=8, marker="x"))
+    chart = hv.Overlay(parts)
     granted = f"granted above {certificate.threshold:g}" if certificate.granted else "not granted"
     return chart.opts(
         title=f"{title}: {granted} (α {certificate.alpha:g}, δ {certificate.delta:g})",
         xlabel="threshold on confidence; tested from the right", ylabel="share wrong", legend_position="bottom",
-        padding=(0.05, 0), ylim=(0, 1.2 * max(certificate.alpha, *(s.bound for s in tested))), **_SIZE,
+        xlim=(0.48, 1.02), ylim=(0, 1.2 * max(certificate.alpha, *(s.bound for s in tested))), **_SIZE,
     )  # fmt: skip
 
 
