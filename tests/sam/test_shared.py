@@ -111,6 +111,18 @@ def test_sharing_mask_decoder__is_the_published_one_but_for_rounding(gradients, 
     assert torch.allclose(logits, published, rtol=1e-4, atol=1e-5 * float(published.detach().abs().max()))
 
 
+def test_sharing_mask_decoder__says_the_same_under_autocast_where_it_works_in_place():
+    sam = load_bundled()
+    with torch.no_grad():
+        sparse, dense = sam.prompt_encoder(points=(torch.rand(6, 1, 2) * 512, torch.ones(6, 1)), boxes=None, masks=None)
+        asked = torch.randn(1, 96, 32, 32), sam.prompt_encoder.get_dense_pe(), sparse, dense, True
+        logits, iou = sam.mask_decoder(*asked)
+        with torch.autocast("cpu", torch.bfloat16):
+            again, again_iou = sam.mask_decoder(*asked)
+    assert torch.equal(logits, again)
+    assert torch.equal(iou, again_iou)
+
+
 def test_protocol__says_who_shares(predictor):
     assert isinstance(predictor, SharingSegmenter)
 

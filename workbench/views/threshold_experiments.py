@@ -30,11 +30,9 @@ class Experiments:
 
     def card(self) -> Any:
         """Return the choice and the table below it."""
-        text, hint = (
-            "Sweeps that were kept.",
-            "A click on a point puts the sliders where it was, to look at or to keep.",
-        )
-        return layout.card("Saved experiments", self.name, self.told, self.points, text=text, hint=hint, wide=True)
+        hint = "A click on a point puts the sliders where it was, to look at or to keep."
+        parts = self.name, self.told, self.points
+        return layout.card("Saved experiments", *parts, text="Sweeps that were kept.", hint=hint, wide=True)
 
     def follow(self, experiments: Any) -> None:
         """Offer the experiments that there are, the last one first."""

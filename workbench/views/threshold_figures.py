@@ -44,10 +44,8 @@ class LiveFigures:
         key = (view.pooled, view.state.axis, view.heat_map.shown.value)
         if key != self._made_for:
             self._made_for = key
-            for name in (
-                "heat",
-                "histogram",
-            ):  # what is on the page stays until the new figures are, but follows no more
+            # what is on the page stays until the new figures are, but follows no more
+            for name in ("heat", "histogram"):
                 self._made.pop(name, None)
             view.soon(self._make)
         elif "heat" in self._made:
