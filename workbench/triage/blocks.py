@@ -117,9 +117,23 @@ def in_turn(work: Callable[[T], R], over: Iterable[T]) -> Iterator[R]:
 
 
 def in_threads(work: Callable[[T], R], over: Sequence[T]) -> list[R]:
-    """Return `work` of each item, in order; compiled work gives up the GIL and runs on all cores."""
+    """Return `work` of each item, in order; compiled work gives up the GIL and runs on all cores.
+
+    The calling thread takes items as the others do: what is done sooner than they have started does not wait for them.
+    """
     threads = min(cores(), len(over))
     if threads < 2:
         return [work(item) for item in over]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, over))
+    found: dict[int, R] = {}
+    items = iter(enumerate(over))  # all threads take from it: each item goes to one
+
+    def some() -> None:
+        for k, item in items:
+            found[k] = work(item)
+
+    with ThreadPoolExecutor(threads - 1) as pool:
+        others = [pool.submit(some) for _ in range(threads - 1)]
+        some()
+        for other in others:
+            other.result()
+    return [found[k] for k in range(len(over))]

@@ -217,8 +217,8 @@ def greedy(
     most_area_px: NDArray[np.int64],
     nms_iou: float,
     state: NDArray[np.uint8],
-) -> None:
-    """Write for each row whether it failed a threshold, was suppressed, or is kept.
+) -> NDArray[np.int32]:
+    """Write for each row whether it failed a threshold, was suppressed, or is kept; return the rows that did not fail.
 
     Parameters
     ----------
@@ -226,25 +226,33 @@ def greedy(
     most_area_px : (images,) for each image the largest area that does not fail
     state : (n,) written
     """
+    passed, n = np.empty(len(state), dtype=np.int32), 0  # few as a rule: what follows goes over them alone
     for m in range(len(block.pixels)):
         first, last = block.image_crops[m], block.image_crops[m + 1]
         for c in range(first, last):
             a, b = block.crop_starts[c], block.crop_starts[c + 1]
-            _candidates(block, a, b, least, above, most_area_px[m], state)
+            before, n = n, n + _candidates(block, a, b, least, above, most_area_px[m], state, passed[n:])
             if block.direct[c]:
-                some = a + np.flatnonzero(state[a:b])
-                _compare_afresh(block, some, nms_iou, state)
+                _compare_afresh(block, passed[before:n], nms_iou, state)
             else:
-                _follow_edges(block, a, b, nms_iou, state)
+                _follow_edges(block, a, passed[before:n], nms_iou, state)
         if last - first > 1:
             _between_crops(block, first, last, nms_iou, state)
+    return passed[:n].copy()
 
 
 @compiled
 def _candidates(
-    block: Block, a: int, b: int, least: Limits, above: np.float32, most_area_px: int, state: NDArray[np.uint8]
-) -> None:
-    """Write KEPT for the rows of a crop that pass the thresholds, and FAILED for the others."""
+    block: Block,
+    a: int,
+    b: int,
+    least: Limits,
+    above: np.float32,
+    most_area_px: int,
+    state: NDArray[np.uint8],
+    rows_out: NDArray[np.int32],
+) -> int:
+    """Write KEPT for the rows of a crop that pass the thresholds, FAILED for the others; list and count the former."""
     end = _prefix(block.predicted_iou, a, b, above)
     # slices, since an index from outside is checked for being negative at every row
     stability, jitter = block.stability_score[a:end], block.jitter_stability[a:end]
@@ -252,25 +260,30 @@ def _candidates(
     for k in range(len(passed)):
         passed[k] = KEPT * np.uint8(passes_but_for_iou(stability[k], jitter[k], area_px[k], most_area_px, least))
     state[end:b] = FAILED
+    n = 0
+    for k in range(len(passed)):
+        rows_out[n] = a + k  # written over by the next one where it failed: no branch
+        n += passed[k] != FAILED
+    return n
 
 
 @compiled
-def _follow_edges(block: Block, a: int, b: int, nms_iou: float, state: NDArray[np.uint8]) -> None:
-    """Greedy NMS of a crop: what is not suppressed when its turn comes suppresses others.
+def _follow_edges(block: Block, a: int, rows: NDArray[np.int32], nms_iou: float, state: NDArray[np.uint8]) -> None:
+    """Greedy NMS among rows of the crop that starts at row a: what is not suppressed at its turn suppresses others.
 
     Kept rows lie far apart in the edges, which are too many for a cache: those of rows to come are asked for ahead.
     """
-    crop, starts = state[a:b], block.edge_starts[a:b]
-    for k in range(min(_AHEAD, len(crop))):
-        _ask_for(block, starts[k])
-    asked = starts[0] if len(crop) else 0
-    for k in range(len(crop)):
-        ahead = min(k + _AHEAD, len(crop) - 1)
-        asked = starts[ahead] if crop[ahead] == KEPT else asked  # again the same rather than a branch
+    crop, starts = state[a:], block.edge_starts
+    for row in rows[:_AHEAD]:
+        _ask_for(block, starts[row])
+    asked = starts[rows[0]] if len(rows) else 0
+    for k in range(len(rows)):
+        ahead = rows[min(k + _AHEAD, len(rows) - 1)]
+        asked = starts[ahead] if state[ahead] == KEPT else asked  # again the same rather than a branch
         _ask_for(block, asked)
-        if crop[k] != KEPT:
+        if state[rows[k]] != KEPT:
             continue
-        start, stop = block.edge_starts[a + k], block.edge_starts[a + k + 1]
+        start, stop = starts[rows[k]], starts[rows[k] + 1]
         ends, ious = block.edge_end[start:stop], block.edge_iou[start:stop]
         for e in range(len(ends)):
             iou = np.float64(ious[e])
@@ -288,7 +301,7 @@ def _ask_for(block: Block, edge: int) -> None:
 
 
 @compiled
-def _compare_afresh(block: Block, rows: NDArray[np.int64], nms_iou: float, state: NDArray[np.uint8]) -> None:
+def _compare_afresh(block: Block, rows: NDArray[Any], nms_iou: float, state: NDArray[np.uint8]) -> None:
     """Greedy NMS among rows in order of score, without edges."""
     if len(rows):
         state[rows] = SUPPRESSED
@@ -320,26 +333,24 @@ def _between_crops(block: Block, first: int, last: int, nms_iou: float, state: N
 
 
 @compiled
-def tally(block: Block, above: np.float32, state: NDArray[np.uint8]) -> tuple[int, int]:
+def tally(block: Block, above: np.float32, state: NDArray[np.uint8], passed: NDArray[np.int32]) -> tuple[int, int]:
     """Return how many rows with a greater predicted IoU are kept, and how many are kept or suppressed."""
     kept, compared = 0, 0
-    for c in range(len(block.direct)):
-        a, b = block.crop_starts[c], block.crop_starts[c + 1]
-        for code in state[a : _prefix(block.predicted_iou, a, b, above)]:
-            kept += code == KEPT
-            compared += code != FAILED
+    for row in passed:
+        taken = block.predicted_iou[row] > above
+        kept += taken & (state[row] == KEPT)
+        compared += taken
     return kept, compared
 
 
 @compiled
-def mark(block: Block, above: np.float32, state: NDArray[np.uint8], keep: NDArray[np.bool_]) -> None:
+def mark(
+    block: Block, above: np.float32, state: NDArray[np.uint8], passed: NDArray[np.int32], keep: NDArray[np.bool_]
+) -> None:
     """Set `keep` at the positions of the kept rows whose predicted IoU is greater."""
-    for c in range(len(block.direct)):
-        a, b = block.crop_starts[c], block.crop_starts[c + 1]
-        codes = state[a : _prefix(block.predicted_iou, a, b, above)]
-        for k in range(len(codes)):
-            if codes[k] == KEPT:
-                keep[block.position[a + k]] = True
+    for row in passed:
+        if state[row] == KEPT and block.predicted_iou[row] > above:
+            keep[block.position[row]] = True
 
 
 @compiled

@@ -24,6 +24,7 @@ __all__ = ["DistinctPool", "ExactPool", "PoolError"]
 
 _MOVABLE = (*THRESHOLDS, "nms_iou")
 _LOWEST = np.float32(-np.inf)
+_Rows = tuple[NDArray[np.uint8], NDArray[np.int32]]  # of a block: the state of each row, and the rows that passed
 
 
 class _Answer(NamedTuple):
@@ -31,7 +32,7 @@ class _Answer(NamedTuple):
 
     others: tuple[Limits, float, float]  # thresholds but that on predicted IoU; largest share of area; NMS
     above: np.float32
-    states: list[NDArray[np.uint8]]  # a block each
+    blocks: list[_Rows]
 
 
 class ExactPool:
@@ -131,20 +132,21 @@ class ExactPool:
         PoolError : if `config` differs from the pool's in more than thresholds and nms_iou, or reaches below the
             stored floors or the graph
         """
-        above, states = self._states(config)
+        above, answers = self._answers(config)
         keep = np.zeros(self._given, dtype=bool)
-        in_threads(lambda k: graph.mark(self._blocks[k], above, states[k], keep), range(len(self._blocks)))
+        for block, answer in zip(self._blocks, answers, strict=True):  # done sooner than other threads are started
+            graph.mark(block, above, *answer, keep)
         return keep
 
     def counts(self, config: TriageConfig) -> dict[str, int]:
         """Return how many rows are kept, discarded (they fail a threshold) and duplicates. Raises PoolError."""
-        above, states = self._states(config)
-        found = in_threads(lambda k: graph.tally(self._blocks[k], above, states[k]), range(len(self._blocks)))
+        above, answers = self._answers(config)
+        found = [graph.tally(block, above, *answer) for block, answer in zip(self._blocks, answers, strict=True)]
         kept, compared = sum(k for k, _ in found), sum(c for _, c in found)
         return {"kept": kept, "discarded": self._given - compared, "duplicates": compared - kept}
 
-    def _states(self, config: TriageConfig) -> tuple[np.float32, list[NDArray[np.uint8]]]:
-        """Greedy NMS at `config`: the cut on predicted IoU, and states that hold above it."""
+    def _answers(self, config: TriageConfig) -> tuple[np.float32, list[_Rows]]:
+        """Greedy NMS at `config`: the cut on predicted IoU, and what holds above it."""
         refuse(self.base, config, self.floors, _MOVABLE)
         if config.nms_iou < self.smallest_nms_iou:
             raise PoolError(
@@ -157,20 +159,21 @@ class ExactPool:
         last = self._last
         same = last is not None and last.others == others
         if last is not None and same and (above == last.above or (above > last.above and not self._has_crops)):
-            return above, last.states
+            return above, last.blocks
         # a slider of predicted IoU that goes down may go on: the whole answer serves all its moves
         cut = _LOWEST if same and not self._has_crops else above
-        states = in_threads(lambda block: _greedy(block, cut, others), self._blocks)
-        self._last = _Answer(others, cut, states)  # one assignment: another thread sees the old answer or this
-        return above, states
+        answers = in_threads(lambda block: _greedy(block, cut, others), self._blocks)
+        self._last = _Answer(others, cut, answers)  # one assignment: another thread sees the old answer or this
+        return above, answers
 
 
-def _greedy(block: graph.Block, above: np.float32, others: tuple[Limits, float, float]) -> NDArray[np.uint8]:
+def _greedy(block: graph.Block, above: np.float32, others: tuple[Limits, float, float]) -> _Rows:
     least, share, nms_iou = others
     state = np.empty(len(block.position), dtype=np.uint8)
-    graph.greedy(block, least, above, most_area_px(block.pixels, share), nms_iou, state)
+    passed = graph.greedy(block, least, above, most_area_px(block.pixels, share), nms_iou, state)
     state.setflags(write=False)
-    return state
+    passed.setflags(write=False)
+    return state, passed
 
 
 def _refuse_run(floors: ProposeConfig | None) -> None:
