@@ -37,7 +37,7 @@ OTHER_BATCH = 61
 MOST_MARGIN = 1e-4
 NMS_IOU = 0.7
 SURVIVORS = 60
-VIT_B_FLOOR = 0.88
+VIT_FLOOR = 0.88
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,13 @@ class Case:
     floor: float
     points_per_side: int
     aim: float | None
+    nms_iou: float = NMS_IOU
 
     @property
     def config(self) -> ProposeConfig:
         """The settings of `propose` that ask for what the official generator is asked for."""
         return ProposeConfig(
-            points_per_side=self.points_per_side, predicted_iou_floor=self.floor, pool="distinct", nms_iou=NMS_IOU,
+            points_per_side=self.points_per_side, predicted_iou_floor=self.floor, pool="distinct", nms_iou=self.nms_iou,
             jitter_prompts=0, features=False,
         )  # fmt: skip
 
@@ -69,7 +70,7 @@ def official(case: Case, batch: int = 64) -> list[dict[str, Any]]:
     """Return what the official generator makes of the image, without the empty masks that it keeps."""
     generator = SamAutomaticMaskGenerator(
         case.model, case.points_per_side, points_per_batch=batch, pred_iou_thresh=case.floor,
-        stability_score_thresh=0.0, box_nms_thresh=NMS_IOU, output_mode="coco_rle",
+        stability_score_thresh=0.0, box_nms_thresh=case.nms_iou, output_mode="coco_rle",
     )  # fmt: skip
     return [found for found in generator.generate(case.image) if found["area"] > 0]
 
@@ -99,7 +100,7 @@ def floor_for(model: Sam, image: np.ndarray, points_per_side: int, share: float)
 
 
 def random_vit(image: np.ndarray, points_per_side: int, name: str = "vit_b", device: str = "cpu") -> Sam:
-    """Return a ViT of random weights whose score head is shifted so that about `SURVIVORS` masks pass and survive."""
+    """Return a ViT of random weights whose score head is shifted so that `SURVIVORS` masks lie above `VIT_FLOOR`."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model: Sam = sam_model_registry[name]()
@@ -112,17 +113,8 @@ def random_vit(image: np.ndarray, points_per_side: int, name: str = "vit_b", dev
         last = model.mask_decoder.iou_prediction_head.layers[-1]
         torch.nn.init.normal_(last.weight, std=0.3)
     model.eval().to(device)
-    case = Case("", model, image, -10.0, points_per_side, None)
-    rows = ours(case, config=case.config.replace(pool="exact"))
-    order = np.argsort(-rows.predicted_iou)
-    floors, low, high = rows.predicted_iou[order], 1, len(order) - 1
-    while low < high:  # how many survive NMS grows with how many pass, but for a few
-        middle = (low + high) // 2
-        passed = rows.select(np.sort(order[:middle]))
-        kept = wb.triage(passed, wb.preset("official").triage.replace(predicted_iou=-10, stability_score=None)).distinct
-        low, high = (middle + 1, high) if kept.sum() < SURVIVORS else (low, middle)
     with torch.no_grad():
-        last.bias += VIT_B_FLOOR - float((floors[low - 1] + floors[low]) / 2)
+        last.bias += VIT_FLOOR - floor_for(model, image, points_per_side, SURVIVORS / (3 * points_per_side**2))
     return model
 
 
@@ -151,7 +143,8 @@ def tier_b(rounds: int, sizes: list[tuple[int, int]], vit_b_points: int, points:
     if vit_b_points:
         image = photograph(one_hw)
         name = f"B random ViT-B {one_hw[0]}×{one_hw[1]}, {vit_b_points}² points"
-        case = Case(name, random_vit(image, vit_b_points), image, VIT_B_FLOOR, vit_b_points, 2.0)
+        # its masks are noise all over the image: with NMS one would be left
+        case = Case(name, random_vit(image, vit_b_points), image, VIT_FLOOR, vit_b_points, 2.0, nms_iou=1.0)
         yield from compared(case)
         yield from timed(case, max(1, rounds // 2))
 
@@ -163,7 +156,7 @@ def timed(case: Case, rounds: int) -> list[Row]:
 
 def default_run(image: np.ndarray, points: int, rounds: int) -> list[Row]:
     """Time the default run of the bundled model (floors, exact pool, jitter, features) beside the same grid officially."""
-    config = wb.preset("bundled").propose.replace(points_per_side=points)
+    config = wb.preset("bundled").propose.replace(points_per_side=points, crop_n_layers=0)
     name = f"B bundled {image.shape[0]}×{image.shape[1]} default run with jitter and features"
     case = Case(name, bundled(), image, config.predicted_iou_floor, points, None)
     rows = ours(case, config=config)
@@ -281,8 +274,8 @@ def _margin_of_choice(case: Case, a: Masks, i: int, b: Masks) -> float:
         iou = _box_iou(a.boxes[i], other.boxes)
         if other is a:
             iou[i] = 0
-        margin = min(margin, float(np.abs(iou - NMS_IOU).min(initial=np.inf)))
-        gaps = np.abs(other.predicted_iou - a.predicted_iou[i])[iou > NMS_IOU - MOST_MARGIN]
+        margin = min(margin, float(np.abs(iou - case.nms_iou).min(initial=np.inf)))
+        gaps = np.abs(other.predicted_iou - a.predicted_iou[i])[iou > case.nms_iou - MOST_MARGIN]
         margin = min(margin, float(gaps.min(initial=np.inf)))
     return margin
 

@@ -3,7 +3,7 @@
 The whole takes hours on two cores: with `--keep DIR` what each image showed is kept there, and the same command goes on.
 
 Preset `bundled`; distinct proposals are those after NMS at the floors, at most 300 an image. Truth is never left out of
-a denominator. Sets: scenes (unseen seeds), nuclei, facades (recall only: their truth is not exhaustive; one crop layer).
+a denominator. Sets: scenes (unseen seeds), nuclei, facades (recall only: their truth is not exhaustive).
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ import torch
 from benchmarks.figures import Row, row, write_rows
 from benchmarks.watershed import otsu_watershed
 from workbench import images
-from workbench.config import ProposeConfig, preset
+from workbench.config import ProposeConfig, TriageConfig, preset
 from workbench.formats import coco
 from workbench.masks import matching, rle
-from workbench.masks.nms import nms_boxes
 from workbench.propose.grid import crops, points
 from workbench.propose.run import propose
 from workbench.sam.bundled import WEIGHTS, load_bundled
@@ -34,6 +33,7 @@ from workbench.sam.checking import auroc
 from workbench.sam.load import load_sam
 from workbench.sam.scenes import draw_scene
 from workbench.tables.proposals import Proposals
+from workbench.triage.rules import triage
 
 MOST_PROPOSALS = 300
 WRONG_IOU = 0.75
@@ -119,15 +119,14 @@ def folder(path: Path, count: int | None, seed: int = 0) -> Iterator[Sample]:
         yield Sample(entry.file_name, pixels, read.masks.rles[read.rows_of(entry)].tolist())
 
 
-def distinct(
-    rows: Proposals, config: ProposeConfig, least_px: int, most_share: float, size: tuple[int, int]
-) -> Proposals:
+def distinct(rows: Proposals, config: ProposeConfig, limits: TriageConfig) -> Proposals:
     """Return the proposals above the floor and within the area limits that survive NMS, best first, at most 300."""
-    area = rows.area_px
-    keep = rows.predicted_iou > np.float32(config.predicted_iou_floor)
-    keep &= (area >= least_px) & (area <= most_share * size[0] * size[1])
-    rows = rows.select(np.flatnonzero(keep))
-    return rows.select(nms_boxes(rows.boxes_xyxy, rows.predicted_iou, config.nms_iou)[:MOST_PROPOSALS])
+    plain = TriageConfig(
+        pool="exact", predicted_iou=config.predicted_iou_floor, predicted_iou_margin=0, jitter_stability=None, nms_iou=config.nms_iou,
+        min_area_px=limits.min_area_px, max_area_share=limits.max_area_share, overlap=None, unusual_size_z=None,
+    )  # fmt: skip
+    rows = rows.select(triage(rows, plain).distinct)
+    return rows.select(np.argsort(-rows.predicted_iou, kind="stable")[:MOST_PROPOSALS])
 
 
 def covered(truth: list[bytes], found: list[bytes], size: tuple[int, int], iou: float) -> np.ndarray:
@@ -139,7 +138,7 @@ def covered(truth: list[bytes], found: list[bytes], size: tuple[int, int], iou: 
 
 def measure(sample: Sample, segmenter: Any, name: str, rng: np.random.Generator) -> Found:
     """Propose on one image of a set and compare with its truth."""
-    layers, exhaustive, _ = SETS[name]
+    exhaustive, _ = SETS[name]
     chosen = preset("bundled")
     everything = chosen.propose.replace(
         # figures of hypotheses are of all; recall is of what lies above the floor
@@ -148,14 +147,12 @@ def measure(sample: Sample, segmenter: Any, name: str, rng: np.random.Generator)
         pool="exact",
         jitter_prompts=0,
         features=False,
-        crop_n_layers=layers,
     )
     size, truth = sample.size_hw, sample.truth
     began = time.perf_counter()
     rows = propose(sample.image, segmenter, everything)
     seconds = time.perf_counter() - began
-    triage = chosen.triage
-    best = distinct(rows, chosen.propose, triage.min_area_px, triage.max_area_share, size)
+    best = distinct(rows, chosen.propose, chosen.triage)
     found = best.rles.tolist()
     hits = {t: covered(truth, found, size, t) for t in np.round(np.arange(0.5, 1.0, 0.05), 2)}
     right = {t: covered(found, truth, size, t) for t in (0.5, WRONG_IOU)}
@@ -165,7 +162,7 @@ def measure(sample: Sample, segmenter: Any, name: str, rng: np.random.Generator)
     made = Found(
         truth_area=rle.area(truth, size), matched_50=hits[0.5], matched_75=hits[0.75],
         average_recall=float(np.mean([h.mean() for h in hits.values()])) if truth else float("nan"),
-        possible=within_reach(sample, everything, triage.min_area_px, triage.max_area_share),
+        possible=within_reach(sample, everything, chosen.triage),
         centre_iou=centre_iou(sample, segmenter, rng),
         hypothesis_score=rows.predicted_iou, hypothesis_right=overlap.max(axis=1, initial=0) >= WRONG_IOU,
         distinct_score=best.predicted_iou, distinct_right=right[WRONG_IOU], distinct_right_50=right[0.5], seconds=seconds,
@@ -177,7 +174,7 @@ def measure(sample: Sample, segmenter: Any, name: str, rng: np.random.Generator)
     return made
 
 
-def within_reach(sample: Sample, config: ProposeConfig, least_px: int, most_share: float) -> np.ndarray:
+def within_reach(sample: Sample, config: ProposeConfig, limits: TriageConfig) -> np.ndarray:
     """Return (T,) bool: true masks within the area limits that at least one point of the grid falls on."""
     h, w = sample.size_hw
     grid = np.concatenate([points(crop, config) + np.array(crop.box_xyxy[:2]) for crop in crops((h, w), config)])
@@ -185,7 +182,7 @@ def within_reach(sample: Sample, config: ProposeConfig, least_px: int, most_shar
     y = np.clip(grid[:, 1].astype(int), 0, h - 1)
     area = rle.area(sample.truth, (h, w))
     hit = np.array([rle.decode([m], (h, w))[0][y, x].any() for m in sample.truth], bool)
-    return hit & (area >= least_px) & (area <= most_share * h * w)
+    return hit & (area >= limits.min_area_px) & (area <= limits.max_area_share * h * w)
 
 
 def centre_iou(sample: Sample, segmenter: Any, rng: np.random.Generator) -> np.ndarray:
@@ -281,23 +278,26 @@ def look(folder: Path, segmenter: Any) -> None:
     from skimage.segmentation import mark_boundaries
 
     folder.mkdir(parents=True, exist_ok=True)
-    config, triage = preset("bundled").propose, preset("bundled").triage
+    chosen = preset("bundled")
     for name in ("coins", "camera", "astronaut", "coffee", "chelsea", "rocket", "cell", "immunohistochemistry"):
         photo = np.asarray(getattr(data, name)())
         photo = np.stack([photo] * 3, axis=-1) if photo.ndim == 2 else photo[..., :3]
-        rows = propose(np.ascontiguousarray(photo), segmenter, config.replace(jitter_prompts=0, features=False))
-        best = distinct(rows, config, triage.min_area_px, triage.max_area_share, photo.shape[:2])
+        rows = propose(
+            np.ascontiguousarray(photo),
+            segmenter,
+            chosen.propose.replace(jitter_prompts=0, features=False, pool="exact"),
+        )
+        best = distinct(rows, chosen.propose, chosen.triage)
         shown = photo / 255.0
         for mask in rle.decode(best.rles.tolist(), photo.shape[:2]):
             shown = mark_boundaries(shown, mask.astype(int), color=(1, 0.2, 0), mode="inner")
         Image.fromarray((shown * 255).astype(np.uint8)).save(folder / f"{name}.png")
 
 
-# crop layers, whether truth leaves nothing out, and aims
-SETS: dict[str, tuple[int, bool, dict[str, float]]] = {
-    "scenes": (0, True, {"recall_50": 0.80}),
+# whether truth leaves nothing out, and aims
+SETS: dict[str, tuple[bool, dict[str, float]]] = {
+    "scenes": (True, {"recall_50": 0.80}),
     "nuclei": (
-        0,
         True,
         {
             "recall_50": 0.90,
@@ -308,13 +308,13 @@ SETS: dict[str, tuple[int, bool, dict[str, float]]] = {
             "high_wrong": 0.05,
         },
     ),
-    "facades": (1, False, {"recall_50": 0.30}),
+    "facades": (False, {"recall_50": 0.30}),
 }
 
 
 def set_rows(name: str, samples: Iterator[Sample], segmenter: Any, keep: Path | None = None) -> list[Row]:
     """Return all rows of one set; what each image showed is kept in a folder by weights and settings, or read there."""
-    _, exhaustive, aims = SETS[name]
+    exhaustive, aims = SETS[name]
     home = keep and keep / f"{segmenter.model_id}-{preset('bundled').propose.digest}" / name
     found = []
     for i, sample in enumerate(samples):

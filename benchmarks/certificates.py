@@ -181,7 +181,7 @@ def labelled_masks(data: Path, home: Path, limit: int, points: int) -> Labelled:
     folder = home / f"certificates-{data.name}-{len(files)}-{points}.wb"
     with Project.open(folder) if folder.exists() else Project.create(folder, images=files) as project:
         sam = load_sam("bundled", device="cpu")
-        floors = fitting_floors(sam.model_id).replace(points_per_side=points, jitter_prompts=0)
+        floors = fitting_floors(sam.model_id).replace(points_per_side=points, crop_n_layers=0, jitter_prompts=0)
         project.propose(sam, floors)
         project.triage(first_triage(None, floors, sam.model_id))
         project.import_coco(data / "instances.json")

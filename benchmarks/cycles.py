@@ -204,7 +204,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="splits to run")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--limit", type=int, help="images to take of the set; all when not given")
-    parser.add_argument("--points", type=int, default=48, help="points a side")
+    parser.add_argument("--points", type=int, help="points a side, without crops; the preset's grid when not given")
     parser.add_argument("--jitter", type=int, default=10, help="moved prompts a distinct mask")
     parser.add_argument("--steps", type=int, default=TrainConfig().steps, help="training steps a cycle")
     parser.add_argument("--least-proposed", default=TrainConfig().least_proposed, help="what a new model must propose")
@@ -217,7 +217,9 @@ def main() -> None:
     if a.limit is not None and a.limit < len(names):
         names = [names[int(i)] for i in np.sort(np.random.default_rng(0).choice(len(names), a.limit, replace=False))]
     sam_id = load_sam("bundled", device="cpu").model_id
-    floors = fitting_floors(sam_id).replace(points_per_side=a.points, jitter_prompts=a.jitter)
+    floors = fitting_floors(sam_id).replace(jitter_prompts=a.jitter)
+    if a.points is not None:
+        floors = floors.replace(points_per_side=a.points, crop_n_layers=0)
     rows: list[Row] = []
     for seed in range(a.first_seed, a.first_seed + a.seeds):
         lead, parts, since = f"{a.data.name}.seed{seed}", split(names, seed), time.perf_counter()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,15 @@ from workbench.sam.scenes import draw_scene
 FIRST_SCENE = 1_200_000_000
 NMS = (0.5, 0.6, 0.7)
 FLOORS = np.round(np.arange(0.2, 0.61, 0.05), 2)
-GRIDS = (24, 32, 40, 48, 64)
+GRIDS: dict[str, dict[str, int]] = {  # points a side of the image and of each of the four crops, where there are any
+    "32": {"points_per_side": 32, "crop_n_layers": 0},
+    "40": {"points_per_side": 40, "crop_n_layers": 0},
+    "48": {"points_per_side": 48, "crop_n_layers": 0},
+    "16, crops of 16": {"points_per_side": 16, "crop_n_layers": 1},
+    "20, crops of 20": {"points_per_side": 20, "crop_n_layers": 1},
+    "32, crops of 16": {"points_per_side": 32, "crop_n_layers": 1, "crop_points_downscale": 2},
+}
+PLAIN_GRID, MOST_TIME = "32", 2.0  # times that of the plain grid
 THRESHOLDS = np.round(np.arange(0.5, 0.96, 0.01), 2)
 LEAST_LABELS = 59  # the fewest with which an error of 5 % can be excluded at 95 %
 ALLOWED_WRONG, WORTH_A_LOOK = 0.05, 0.25
@@ -46,7 +55,7 @@ def gather(scenes: int) -> dict[float, Pool]:
     """Propose on scenes, and match with their truth at each NMS threshold and floor."""
     sam, chosen = load_sam("bundled", device="cpu"), preset("bundled")
     lowest = chosen.propose.replace(
-        predicted_iou_floor=float(FLOORS[0]), features=False, pool="exact", nms_iou=max(NMS)
+        predicted_iou_floor=float(FLOORS[0]), features=False, pool="exact", nms_iou=max(NMS), crop_nms_iou=max(NMS)
     )
     found: dict[float, list[tuple[np.ndarray, ...]]] = {nms: [] for nms in NMS}
     for i in range(scenes):
@@ -55,12 +64,14 @@ def gather(scenes: int) -> dict[float, Pool]:
         rows = propose(scene.image, sam, lowest)
         for nms in NMS:
             at = lowest.replace(nms_iou=nms)
-            limits = (chosen.triage.min_area_px, chosen.triage.max_area_share, size)
-            best = distinct(rows, at, *limits)
+            best = distinct(rows, at, chosen.triage)
             right = covered(best.rles.tolist(), truth, size, WRONG_IOU)
             reached = [
                 covered(
-                    truth, distinct(rows, at.replace(predicted_iou_floor=float(f)), *limits).rles.tolist(), size, 0.5
+                    truth,
+                    distinct(rows, at.replace(predicted_iou_floor=float(f)), chosen.triage).rles.tolist(),
+                    size,
+                    0.5,
                 )
                 for f in FLOORS
             ]
@@ -72,16 +83,35 @@ def gather(scenes: int) -> dict[float, Pool]:
     }
 
 
-def ceilings(scenes: int) -> dict[str, float]:
-    """Return the share of true masks that each grid and the area limits allow to be found."""
-    chosen = preset("bundled")
-    limits = (chosen.triage.min_area_px, chosen.triage.max_area_share)
-    drawn = [draw_scene(FIRST_SCENE + i) for i in range(scenes)]
-    samples = [Sample(scene.kind, scene.image, rle.encode(scene.masks)) for scene in drawn]
+def grids(scenes: int) -> dict[str, dict[str, float]]:
+    """Compare point grids: recall, what grid and area limits allow at most, and processor seconds a scene."""
+    sam, chosen = load_sam("bundled", device="cpu"), preset("bundled")
+    found: dict[str, list[np.ndarray]] = {name: [] for name in GRIDS}
+    took_s = dict.fromkeys(GRIDS, 0.0)
+    for i in range(scenes):
+        scene = draw_scene(FIRST_SCENE + i)
+        sample = Sample(scene.kind, scene.image, rle.encode(scene.masks))
+        for name, values in GRIDS.items():
+            at = chosen.propose.replace(crop_points_downscale=1, jitter_prompts=0, features=False, pool="exact")
+            at = at.replace(**values)
+            since = time.process_time()
+            rows = propose(scene.image, sam, at)
+            took_s[name] += time.process_time() - since
+            best = distinct(rows, at, chosen.triage).rles.tolist()
+            hits = [covered(sample.truth, best, sample.size_hw, iou) for iou in (0.5, WRONG_IOU)]
+            found[name].append(np.stack([*hits, within_reach(sample, at, chosen.triage)]))
+        print(f"grids: {i + 1} of {scenes}", flush=True)
+    means = {name: np.concatenate(parts, axis=1).mean(axis=1).round(4).tolist() for name, parts in found.items()}
     return {
-        str(n): round(float(np.concatenate([within_reach(s, chosen.propose.replace(points_per_side=n), *limits) for s in samples]).mean()), 4)
-        for n in GRIDS
+        name: dict(zip(("recall_50", "recall_75", "ceiling"), means[name], strict=True)) | {"seconds": took_s[name] / scenes}
+        for name in GRIDS
     }  # fmt: skip
+
+
+def choose_grid(compared: dict[str, dict[str, float]]) -> str:
+    """Return the grid of the highest recall at IoU 0.75 in at most `MOST_TIME` times the time of the plain one."""
+    most = MOST_TIME * compared[PLAIN_GRID]["seconds"]
+    return max((name for name in compared if compared[name]["seconds"] <= most), key=lambda n: compared[n]["recall_75"])
 
 
 def choose(pools: dict[float, Pool]) -> dict[str, object]:
@@ -124,11 +154,12 @@ def main() -> None:
     """Read the command line, propose, choose, print and write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fit_preset", description=__doc__)
     parser.add_argument("--scenes", type=int, default=60)
+    parser.add_argument("--grid-scenes", type=int, default=20, help="scenes that grids are compared on")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     told = {
-        "scenes": given.scenes, "commit": commit(), "device": processor(), "ceiling_by_grid": ceilings(given.scenes),
-        **choose(gather(given.scenes)),
+        "scenes": given.scenes, "commit": commit(), "device": processor(), "grids": (compared := grids(given.grid_scenes)),
+        "grid": choose_grid(compared), **choose(gather(given.scenes)),
     }  # fmt: skip
     print(json.dumps(told, indent=1))
     if given.json is not None:

@@ -28,7 +28,8 @@ def of_sam(data: Path, images_a_set: int) -> list[Proposals]:
     from workbench.sam.load import load_sam
 
     sam = load_sam("bundled", device="cpu")
-    config = preset("bundled").propose.replace(pool="exact", jitter_prompts=0, features=False)
+    chosen = preset("bundled").propose.replace(pool="exact", jitter_prompts=0, features=False)
+    config = chosen.replace(points_per_side=32, crop_n_layers=0)  # the grid of the peers
     found = []
     for name in SETS:
         for file in sorted((data / name / "images").iterdir())[:images_a_set]:

@@ -32,7 +32,7 @@ DEVICE = "cuda"
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch reaches by CUDA")
 
-CONFIG = wb.preset("bundled").propose.replace(points_per_side=16, jitter_prompts=4)
+CONFIG = wb.preset("bundled").propose.replace(points_per_side=16, crop_n_layers=0, jitter_prompts=4)
 COINS_HW = (303, 384)
 TRAIN = TrainConfig(steps=24, views=2, prompts=16, check_every=12, held_out=0.25, learning_rate=1e-3, average=0.9)
 

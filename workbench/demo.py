@@ -85,7 +85,9 @@ def run_demo_cycles(folder: Path) -> CycleTable:
             annotator="oracle",
             model=sam,
             config=CycleConfig(train=CYCLE_TRAIN, calibration=CYCLE_CALIBRATION),
-            floors=fitting_floors(sam.model_id).replace(points_per_side=CYCLE_POINTS, jitter_prompts=4),
+            floors=fitting_floors(sam.model_id).replace(
+                points_per_side=CYCLE_POINTS, crop_n_layers=0, jitter_prompts=4
+            ),
             train=TrainConfig(steps=CYCLE_STEPS, check_every=CYCLE_STEPS),
             **cycle_roles(project),
         )

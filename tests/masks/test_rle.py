@@ -103,11 +103,17 @@ def test_largest_region__is_one_region_and_none_is_larger(masks):
 
 @settings(deadline=None, max_examples=60)
 @given(batches, st.integers(0, 3), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
-def test_uncrop__as_padding_the_pixels(masks, top, bottom, left, right):
+def test_crop_and_uncrop__as_cutting_and_padding_the_pixels(masks, top, bottom, left, right):
     n, h, w = masks.shape
     size = (h + top + bottom, w + left + right)
     padded = np.pad(masks, ((0, 0), (top, bottom), (left, right)))
-    assert rle.uncrop(rle.encode(masks), (left, top, left + w, top + h), size) == rle.encode(padded)
+    box = (left, top, left + w, top + h)
+    assert rle.uncrop(rle.encode(masks), box, size) == rle.encode(padded)
+    assert rle.crop(rle.encode(padded), box, size) == rle.encode(masks)
+    rng = np.random.default_rng(0)  # what lies outside is left out
+    padded[:, :top] = rng.random(padded[:, :top].shape) < 0.5
+    padded[:, :, :left] = rng.random(padded[:, :, :left].shape) < 0.5
+    assert rle.crop(rle.encode(padded), box, size) == rle.encode(masks)
     assert len(padded) == n
 
 
@@ -264,6 +270,8 @@ def test_arguments__errors_in_words():
         rle.merge([b"4"], (2, 2), how="xor")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="inside"):
         rle.uncrop([b"4"], (0, 0, 3, 2), (2, 2))
+    with pytest.raises(ValueError, match="expected a box inside"):
+        rle.crop([b"4"], (0, 0, 3, 2), (2, 2))
     with pytest.raises(ValueError):
         rle.decode([b"22"], (3, 3))
 

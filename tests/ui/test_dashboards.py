@@ -392,7 +392,7 @@ def lived(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lived")
     with disc_project(folder / "cycles", images=8, roles=(0.5, 0.25, 0.25)) as project:
         sam = wb.load_sam()
-        floors = fitting_floors(sam.model_id).replace(points_per_side=6, jitter_prompts=0)
+        floors = fitting_floors(sam.model_id).replace(points_per_side=6, crop_n_layers=0, jitter_prompts=0)
         train = TrainConfig(steps=1, views=1, prompts=4, check_every=1)
         config = CycleConfig(train=1, calibration=1)
         project.run_cycles(2, annotator="oracle", model=sam, config=config, floors=floors, train=train)

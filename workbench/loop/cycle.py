@@ -90,7 +90,8 @@ class Plan:
 
 def fitting_floors(model_id: str) -> ProposeConfig:
     """Return the floors of METRICS on the grid of the preset that fits a model: IoU 0.5, box NMS 0.7, distinct masks."""
-    return preset_for(model_id).propose.replace(predicted_iou_floor=0.5, nms="box", nms_iou=0.7, pool="distinct")
+    grid = preset_for(model_id).propose
+    return grid.replace(predicted_iou_floor=0.5, nms="box", nms_iou=0.7, crop_nms_iou=0.7, pool="distinct")
 
 
 def first_triage(given: TriageConfig | None, floors: ProposeConfig, model_id: str) -> TriageConfig:

@@ -161,12 +161,33 @@ def uncrop(rles: Sequence[bytes], crop_box_xyxy: Sequence[int], size_hw: Size) -
     >>> uncrop([b"01"], (1, 0, 2, 1), (2, 2))
     [b'211']
     """
-    x0, y0, x1, y1 = (int(v) for v in crop_box_xyxy)
     h, w = _check_size(size_hw, None)
-    if not (0 <= x0 < x1 <= w and 0 <= y0 < y1 <= h):
-        raise ValueError(f"crop_box_xyxy: expected a box inside {w}×{h} px (w×h), got {(x0, y0, x1, y1)}")
+    x0, y0, x1, y1 = _inside(crop_box_xyxy, h, w)
     crops = _parse(rles, (y1 - y0, x1 - x0))
     return [_string(mask.pad(y0, h - y1, x0, w - x1)) for mask in crops]
+
+
+def crop(rles: Sequence[bytes], crop_box_xyxy: Sequence[int], size_hw: Size) -> list[bytes]:
+    """Return masks of an image as masks of a crop of it, without what lies outside.
+
+    Parameters
+    ----------
+    crop_box_xyxy : half-open box of the crop in the image, in pixels
+    size_hw : size of the image
+
+    >>> crop([b"211"], (1, 0, 2, 1), (2, 2))
+    [b'01']
+    """
+    h, w = _check_size(size_hw, None)
+    x0, y0, x1, y1 = _inside(crop_box_xyxy, h, w)
+    return [_string(mask.crop(np.array([x0, y0, x1 - x0, y1 - y0]))) for mask in _parse(rles, (h, w))]
+
+
+def _inside(crop_box_xyxy: Sequence[int], h: int, w: int) -> tuple[int, int, int, int]:
+    x0, y0, x1, y1 = (int(v) for v in crop_box_xyxy)
+    if not (0 <= x0 < x1 <= w and 0 <= y0 < y1 <= h):
+        raise ValueError(f"crop_box_xyxy: expected a box inside {w}×{h} px (w×h), got {(x0, y0, x1, y1)}")
+    return x0, y0, x1, y1
 
 
 def mask_hash(counts: bytes, size_hw: Size, image_id: str = "") -> str:

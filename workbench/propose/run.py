@@ -161,14 +161,12 @@ def _with_jitter(
     config: ProposeConfig,
 ) -> Proposals:
     """Fill the jitter columns of the rows that survive NMS at the floors; the others cannot survive triage there."""
-    x0, y0, x1, y1 = crop.box_xyxy
     chosen = np.sort(distinct)
     some = rows.select(chosen)
     rles = some.rles.tolist()
-    if crop.layer > 0:
-        masks = rle.decode(rles, (int(rows.sizes_hw[0, 0]), int(rows.sizes_hw[0, 1]))) if rles else None
-        rles = rle.encode(masks[:, y0:y1, x0:x1]) if masks is not None else []
-    target = Target(some.points_xy - np.array([x0, y0]), some.mask_index, some.mask_id.tolist(), rles)
+    if crop.layer > 0 and rles:
+        rles = rle.crop(rles, crop.box_xyxy, (int(rows.sizes_hw[0, 0]), int(rows.sizes_hw[0, 1])))
+    target = Target(some.points_xy - np.array(crop.box_xyxy[:2]), some.mask_index, some.mask_id.tolist(), rles)
     stability, iou = jitter_scores(segmenter, embedding, target, config)
     columns = {"jitter_stability": stability, "jitter_iou": iou}
     filled = {name: np.full(len(rows), np.nan, np.float32) for name in columns}

@@ -1,11 +1,12 @@
 """Triage of many images at once by compiled sweeps, equal to `triage`, which takes them one by one in Python (T1).
 
 Here are the parts that look at other rows of an image: which rows are duplicates, whose size is unusual, which masks
-overlap. Images whose rows come from several crops, and NMS on masks, go through the functions of `rules`.
+overlap. NMS on masks goes through the functions of `rules`.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -93,43 +94,70 @@ def triage_together(proposals: Proposals, config: TriageConfig) -> Triage:
 
 def _survive(p: Proposals, starts: Places, config: TriageConfig) -> NDArray[np.bool_]:
     """Which rows survive NMS, (N,)."""
-    counts = np.diff(starts)
-    if config.nms == "mask":
-        alone = counts > 0
-    else:
-        crops = p.crop_boxes_xyxy.copy()
-        unsaid = box.box_area(crops) == 0
-        crops[unsaid, :2], crops[unsaid, 2:] = 0, p.sizes_hw[unsaid][:, ::-1]  # the whole image
-        other = (crops != np.repeat(crops[starts[:-1]], counts, axis=0)).any(axis=1)
-        alone = np.zeros(len(counts), bool)
-        alone[np.repeat(np.arange(len(counts)), counts)[other]] = True
-    scores = np.where(np.isnan(p.predicted_iou), -np.inf, p.predicted_iou).astype(np.float64)
-    order = np.lexsort((-scores, np.repeat(np.arange(len(counts)), counts)))  # stable: among equals the earlier row
-    compared = box.to_inclusive(p.boxes_xyxy)[order].astype(np.float32)
     kept = np.zeros(len(p), bool)
-    _greedy(compared, order, starts, alone, config.nms_iou, kept)
-    for m in np.flatnonzero(alone):
-        rows = np.arange(starts[m], starts[m + 1])
-        height, width = p.sizes_hw[rows[0]]
-        kept[rules.without_duplicates(p, rows, (int(height), int(width)), config)] = True
+    if config.nms == "mask":
+        for a, b in itertools.pairwise(starts):
+            if b > a:
+                height, width = p.sizes_hw[a]
+                kept[rules.without_duplicates(p, np.arange(a, b), (int(height), int(width)), config)] = True
+        return kept
+    crop_of, crop_areas = _crops(p, starts)
+    scores = np.where(np.isnan(p.predicted_iou), -np.inf, p.predicted_iou).astype(np.float64)
+    order = np.lexsort((-scores, crop_of))  # stable: among equals the earlier row
+    crop_starts = np.searchsorted(crop_of[order], np.arange(len(crop_areas) + 1))
+    compared = box.to_inclusive(p.boxes_xyxy)[order].astype(np.float32)
+    smallness = np.float32(1) / crop_areas.astype(np.float32)
+    _greedy(compared, order, crop_starts, np.searchsorted(crop_starts, starts), smallness, config.nms_iou, kept)
     return kept
+
+
+def _crops(p: Proposals, starts: Places) -> tuple[Places, NDArray[np.float64]]:
+    """Number the crops, image by image and by their first row; return the crop of each row and the area of each crop."""
+    crops = p.crop_boxes_xyxy.copy()
+    unsaid = box.box_area(crops) == 0
+    crops[unsaid, :2], crops[unsaid, 2:] = 0, p.sizes_hw[unsaid][:, ::-1]  # the whole image
+    image_of = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    first = np.unique(starts[image_of])
+    of_image = np.searchsorted(first, np.arange(len(p)), side="right") - 1  # without the images that have no rows
+    if (crops == crops[first[of_image]]).all():
+        return of_image, box.box_area(crops[first])
+    _, seen, crop_of = np.unique(np.column_stack([image_of, crops]), axis=0, return_index=True, return_inverse=True)
+    by_first = np.argsort(seen)
+    number = np.empty(len(seen), np.int64)
+    number[by_first] = np.arange(len(seen))
+    return number[crop_of.reshape(-1)], box.box_area(crops[seen[by_first]])
 
 
 @compiled
 def _greedy(
     boxes: NDArray[np.float32],
     order: Places,
-    starts: Places,
-    passed_over: NDArray[np.bool_],
+    crop_starts: Places,
+    image_crops: Places,
+    smallness: NDArray[np.float32],
     threshold: float,
     kept: NDArray[np.bool_],
 ) -> None:
-    """Mark the rows of each image that survive NMS; boxes are sorted within images, `order` says where they come from."""
-    for m in range(len(starts) - 1):
-        a, b = starts[m], starts[m + 1]
-        if b > a and not passed_over[m]:
+    """Mark the rows of each image that survive NMS within their crop and then between crops, smaller ones first.
+
+    Parameters
+    ----------
+    boxes : sorted by crop and score; order : where they come from
+    crop_starts : (crops + 1,) among them; image_crops : (images + 1,) among the crops, which are as first seen
+    """
+    for m in range(len(image_crops) - 1):
+        first, last = image_crops[m], image_crops[m + 1]
+        left, n = np.empty(crop_starts[last] - crop_starts[first], np.int64), 0
+        for c in first + np.argsort(-smallness[first:last], kind="mergesort"):
+            a, b = crop_starts[c], crop_starts[c + 1]
             for k in greedy_boxes(boxes[a:b], threshold):
-                kept[order[a + k]] = True
+                left[n] = a + k
+                n += 1
+        if last - first > 1:
+            left = left[:n][greedy_boxes(boxes[left[:n]], threshold)]
+            n = len(left)
+        for k in left[:n]:
+            kept[order[k]] = True
 
 
 @compiled
