@@ -124,7 +124,7 @@ def test_propose__again_goes_on(project):
 
 def test_propose__keeps_embeddings_on_request(tmp_path, project):
     run("propose", project, "--embedding-cache", tmp_path / "kept", *FEW)
-    assert len([p for p in (tmp_path / "kept").rglob("*") if p.is_file()]) == 2
+    assert len([p for p in (tmp_path / "kept").rglob("*") if p.is_file()]) == 2 * (1 + 4)  # the image and its crops
 
 
 def test_report__gallery(tmp_path, project):

@@ -121,10 +121,12 @@ def refuse_duplicates(asked: TriageConfig, floors: ProposeConfig) -> None:
     wanted = {"nms": asked.nms, "nms_iou": asked.nms_iou}
     if stored == wanted and (not floors.crop_n_layers or floors.crop_nms_iou == asked.nms_iou):
         return
-    crops = f", between crops at {floors.crop_nms_iou:g}" if floors.crop_n_layers else ""
+    crops, again = "", "pool='exact'"
+    if floors.crop_n_layers:
+        crops, again = f", between crops at {floors.crop_nms_iou:g}", f"crop_nms_iou={asked.nms_iou:g} or pool='exact'"
     raise PoolError(
         f"rows are stored after NMS ({floors.nms}) at {floors.nms_iou:g}{crops}, asked for NMS ({asked.nms}) at"
-        f" {asked.nms_iou:g}: take the same nms and nms_iou, or propose again with pool='exact'"
+        f" {asked.nms_iou:g}: take the same nms and nms_iou, or propose again with {again}"
     )
 
 
