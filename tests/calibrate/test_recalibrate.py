@@ -170,6 +170,14 @@ def test_predict__other_columns_are_refused():
         fit("platt", features, right).predict(Features.of(predicted_iou=[0.5]))
 
 
+def test_predict__columns_that_came_later_are_passed_over():
+    features, right, _ = drawn(100)
+    more = Features((features.names[0], "later", *features.names[1:]), np.insert(features.values, 1, np.nan, axis=1))
+    for method in METHODS:
+        fitted = fit(method, features, right)
+        np.testing.assert_array_equal(fitted.predict(more), fitted.predict(features))
+
+
 def test_from_dict__unknown_method_or_type_is_refused():
     with pytest.raises(ValueError, match="method"):
         Recalibration.from_dict({"method": "forest", "features": [], "arrays": {}})

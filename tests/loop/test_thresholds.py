@@ -149,6 +149,32 @@ def test_calibrated__confidence_accepts_what_predicted_iou_cannot_tell():
     assert theirs_wrong[accepted].mean() <= 0.05
 
 
+def told_by_two(n: int, images: int, seed: int = 0) -> tuple[Proposals, Features, np.ndarray]:
+    """Masks that are right where both or neither of two features is high: no weighted sum tells."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.uniform(-1, 1, (2, n))
+    a, b = a + np.sign(a) / 2, b + np.sign(b) / 2
+    rows = rows_of(rng.uniform(0.6, 0.95, n))
+    rows = rows.replace(image_id=np.array([f"i{k % images}" for k in range(n)], object))
+    return rows, Features.of(predicted_iou=rows.predicted_iou, jitter_stability=a, solidity=b), a * b < 0
+
+
+def test_calibrated__trees_are_asked_where_there_are_images_enough():
+    base = BASE.replace(overlap=None, nms_iou=1.0)
+    rows, features, wrong = told_by_two(600, images=40)
+    found = calibrated(base, rows, judge_by(wrong), 0.05, features=features)
+    assert found.recalibration is not None
+    assert found.recalibration.method == "trees"
+    assert found.accepted > 0.9 * (~wrong).sum()
+    others, theirs, theirs_wrong = told_by_two(600, images=40, seed=1)
+    config = found.config.replace(confidence_model=1)
+    accepted = triage(others.replace(confidence=found.recalibration.predict(theirs)), config).auto_accepted
+    assert accepted.sum() > 0.8 * (~theirs_wrong).sum()
+    assert theirs_wrong[accepted].mean() <= 0.08
+    few, few_features, few_wrong = told_by_two(600, images=20)
+    assert calibrated(base, few, judge_by(few_wrong), 0.05, features=few_features).recalibration is None
+
+
 def test_calibrated__confidence_asks_for_labels_first():
     rows, features, wrong = told_by_jitter(64)
     base = BASE.replace(overlap=None, nms_iou=1.0)

@@ -45,6 +45,15 @@ class Features(NamedTuple):
         """(n,) the first column."""
         return self.values[:, 0]
 
+    def columns(self, names: Sequence[str]) -> Features:
+        """Return these columns, in this order. Raises ValueError when one is missing."""
+        missing = [name for name in names if name not in self.names]
+        if missing:
+            raise ValueError(
+                f"features: expected columns {tuple(names)}, {', '.join(missing)} is not among {self.names}"
+            )
+        return Features(tuple(names), self.values[:, [self.names.index(name) for name in names]])
+
     def select(self, rows: Any) -> Features:
         """Return some rows."""
         return Features(self.names, self.values[rows])
@@ -65,12 +74,15 @@ class Recalibration:
     def predict(self, features: Features) -> Floats:
         """Return (n,) p(right).
 
+        Parameters
+        ----------
+        features : with the columns it was fitted on; what came to be looked at later is passed over
+
         Raises
         ------
-        ValueError : when the columns are not those it was fitted on
+        ValueError : when one of the columns is missing
         """
-        if features.names != self.features:
-            raise ValueError(f"recalibration: expected columns {self.features}, got {features.names}")
+        features = features.columns(self.features)
         p = _PREDICT[self.method](self.arrays, features)
         return np.where(np.isnan(features.score), np.nan, np.clip(p, 0, 1))
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import workbench
 from workbench.calibrate.certify import Certificate
-from workbench.calibrate.recalibrate import Recalibration
+from workbench.calibrate.recalibrate import Features, Recalibration
 from workbench.calibrate.reduction import Reduction
 from workbench.calibrate.verifier import Verification, Verifier
 from workbench.config import TriageConfig
@@ -65,7 +65,8 @@ class Adopted:
         if self.reduction is not None:
             names = (*names, *self.reduction.names)
             values = np.concatenate([values, np.asarray(embedding, np.float64)], axis=1)
-        p = self.model.predict(names, values)
+        seen = Features(names, values).columns(self.model.columns)
+        p = self.model.predict(seen.names, seen.values)
         return np.where(np.isnan(features.score), np.nan, p)
 
     def to_dict(self) -> dict[str, Any]:

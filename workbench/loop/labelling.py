@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import workbench
+from workbench.calibrate.context import context
 from workbench.calibrate.recalibrate import Features
 from workbench.config import ProposeConfig
 from workbench.loop.comparison import WRONG_IOU, ComparedImage, Comparison, TrueImage, compare_image
@@ -137,13 +138,21 @@ class Labelled:
 
 
 def features_of(proposals: Proposals, triage: Triage) -> Features:
-    """Return what recalibration looks at: scores, log share of the image's area, and each reason to doubt (0 or 1)."""
+    """Return what recalibration looks at, of the proposals of an image.
+
+    Scores, log share of the image's area, each reason to doubt (0 or 1), and of the distinct ones what the others say.
+    """
     columns = {name: getattr(proposals, name).astype(np.float64) for name in SCORES}
     image_px = np.maximum(proposals.sizes_hw.astype(np.float64).prod(axis=1), 1)
     columns["log_area_share"] = np.log(np.maximum(proposals.area_px, 1) / image_px)
     for reason in Reason:
         if reason & DOUBTS & ~CONFIDENCE:
             columns[str(reason.name)] = (triage.reasons & np.uint32(reason) != 0).astype(np.float64)
+    some = np.flatnonzero(triage.distinct)
+    size_hw = (int(proposals.sizes_hw[0, 0]), int(proposals.sizes_hw[0, 1])) if len(proposals) else (1, 1)
+    for name, values in context(proposals.rles[some].tolist(), proposals.predicted_iou[some], size_hw).items():
+        columns[name] = np.full(len(proposals), np.nan)
+        columns[name][some] = values
     return Features.of(**columns)
 
 

@@ -19,6 +19,7 @@ Flags = NDArray[np.bool_]
 
 LEAST_OF_A_REASON = 10  # labelled masks, before a reason can be found to mean nothing
 LEAST_FOR_CONFIDENCE = 100  # labelled masks, before a recalibration is asked
+LEAST_FOR_TREES = 24  # images with labels, before trees are tried: from fewer they learn those images
 # how each reason is switched off
 SETTING: dict[Reason, str] = {
     Reason.unusual_shape: "unusual_solidity",
@@ -104,19 +105,25 @@ def _by_confidence(
 ) -> tuple[_Found | None, Recalibration | None]:
     """Return a threshold of p(right) on the masks that give no reason for doubt, and the recalibration that says p.
 
-    The logistic one: it sees more than predicted IoU, and from a few images trees learn those images. The threshold is
-    read off p(right) by fits that have not seen the image.
+    The logistic one, or, where there are images enough, trees if these accept more. The threshold is read off p(right)
+    by fits that have not seen the image.
     """
     right, wrong = judge(passing)
     known = np.flatnonzero(passing & (right | wrong))
     if len(known) < LEAST_FOR_CONFIDENCE:
         return None, None
-    choice = choose(features.select(known), right[known], rows.image_id[known], methods=("logistic",))
-    if choice.chosen is None or choice.chosen.method != "logistic":
-        return None, None
-    p = np.full(len(rows), np.nan)
-    p[known] = choice.held_out
-    return _lowest(p, passing, judge, most_wrong), choice.chosen
+    images = rows.image_id[known]
+    best: tuple[_Found | None, Recalibration | None] = (None, None)
+    for method in ("logistic", "trees") if len(set(images)) >= LEAST_FOR_TREES else ("logistic",):
+        choice = choose(features.select(known), right[known], images, methods=(method,))
+        if choice.chosen is None or choice.chosen.method != method:
+            continue  # predicted IoU as it is says as much
+        p = np.full(len(rows), np.nan)
+        p[known] = choice.held_out
+        found = _lowest(p, passing, judge, most_wrong)
+        if found is not None and (best[0] is None or found.accepted > best[0].accepted):
+            best = found, choice.chosen
+    return best
 
 
 def _lowest_settings(base: TriageConfig, rows: Proposals, judge: Judge) -> tuple[int, TriageConfig, float]:
