@@ -125,7 +125,8 @@ def distinct(rows: Proposals, config: ProposeConfig, limits: TriageConfig) -> Pr
         pool="exact", predicted_iou=config.predicted_iou_floor, predicted_iou_margin=0, jitter_stability=None, nms_iou=config.nms_iou,
         min_area_px=limits.min_area_px, max_area_share=limits.max_area_share, overlap=None, unusual_size_z=None,
     )  # fmt: skip
-    rows = rows.select(triage(rows, plain).distinct)
+    found = triage(rows, plain)
+    rows = rows.select(found.auto_accepted | found.flagged)
     return rows.select(np.argsort(-rows.predicted_iou, kind="stable")[:MOST_PROPOSALS])
 
 
