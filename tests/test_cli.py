@@ -274,3 +274,8 @@ def test_as_a_process(tmp_path, cells):
     done = subprocess.run([*command, "propose", str(tmp_path / "p"), *FEW, "--json"], check=True, capture_output=True)
     assert json.loads(done.stdout)["done"] == 2
     assert b"Traceback" not in done.stderr
+
+
+def test_module__is_the_command():
+    done = subprocess.run([sys.executable, "-m", "workbench", "--version"], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == wb.__version__

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import workbench
-from workbench.calibrate.context import context
 from workbench.calibrate.recalibrate import Features
 from workbench.config import ProposeConfig
 from workbench.loop.comparison import WRONG_IOU, ComparedImage, Comparison, TrueImage, compare_image
+from workbench.loop.context import context
 from workbench.masks import rle
 from workbench.store import runs
 from workbench.tables.outcomes import CONFIDENCE, DOUBTS, Reason, Triage

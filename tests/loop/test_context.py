@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from workbench.calibrate.context import NAMES, context
+from workbench.loop.context import NAMES, context
 from workbench.masks import rle
 
 SIZE_HW = (40, 60)
