@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,15 +60,15 @@ def propose(
     _check_image(image)
     image_id = images.array_id(image) if image_id is None else image_id
     size_hw = (int(image.shape[0]), int(image.shape[1]))
-    parts = crops(size_hw, config)
     with torch.inference_mode():
-        known = [embedding if crop.layer == 0 else None for crop in parts]
-        pairs = zip(parts, known, strict=True)
-        rows = Proposals.concat([_propose_crop(image, *pair, segmenter, config, image_id) for pair in pairs])
+        crops_of = [(crop, _embed(image, crop, segmenter, embedding)) for crop in crops(size_hw, config)]
+        parts = [_propose_crop(*pair, size_hw, segmenter, config, image_id) for pair in crops_of]
+        rows, ends = Proposals.concat(parts), np.cumsum([0, *map(len, parts)])
+        distinct = _survivors(rows, ends, config)
+        if config.jitter_prompts:
+            rows = _with_jitter(rows, ends, np.sort(distinct), crops_of, segmenter, config)
     if config.pool == "distinct":
-        if len(parts) > 1:
-            rows = rows.select(_distinct_of_crops(rows, config))
-        rows = _cleaned(rows, size_hw, config)
+        rows = _cleaned(rows.select(distinct), size_hw, config)
     if config.features:
         rows = rows.replace(**shape.describe(rows.rles.tolist(), size_hw, image))
     return rows.replace(row=np.arange(len(rows)))
@@ -80,31 +82,30 @@ def _check_image(image: np.ndarray) -> None:
         raise ValueError(f"image: expected at least one pixel, got shape {image.shape}")
 
 
+def _embed(image: np.ndarray, crop: Crop, segmenter: Segmenter, whole: Embedding | None) -> Embedding:
+    if crop.layer == 0 and whole is not None:
+        return whole
+    x0, y0, x1, y1 = crop.box_xyxy
+    return segmenter.embed(np.ascontiguousarray(image[y0:y1, x0:x1]))
+
+
 def _propose_crop(
-    image: np.ndarray,
     crop: Crop,
-    embedding: Embedding | None,
+    embedding: Embedding,
+    size_hw: tuple[int, int],
     segmenter: Segmenter,
     config: ProposeConfig,
     image_id: str,
 ) -> Proposals:
-    """Return the proposals of one crop, in px of the whole image."""
-    x0, y0, x1, y1 = crop.box_xyxy
-    if embedding is None:
-        embedding = segmenter.embed(np.ascontiguousarray(image[y0:y1, x0:x1]))
+    """Return the proposals of one crop above the floors, in px of the whole image."""
     grid = points(crop, config)
-    size_hw = (image.shape[0], image.shape[1])
     batches = [
         _propose_batch(segmenter, embedding, answers, grid[part], crop, size_hw, config)
         for part, answers in decode_points(segmenter, embedding, grid, config, config.predicted_iou_floor)
     ]
     columns = {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
     columns["crop_boxes_xyxy"] = np.array(crop.box_xyxy)
-    rows = Proposals.make(**columns, image_id=image_id, model_id=segmenter.model_id, prompt="point")
-    distinct = distinct_rows(rows, rows.predicted_iou, config.nms_iou, config)
-    if config.jitter_prompts:
-        rows = _with_jitter(rows, distinct, segmenter, embedding, crop, config)
-    return rows.select(distinct) if config.pool == "distinct" else rows
+    return Proposals.make(**columns, image_id=image_id, model_id=segmenter.model_id, prompt="point")
 
 
 def _propose_batch(
@@ -152,33 +153,45 @@ def distinct_rows(rows: Proposals, scores: NDArray[Any], threshold: float, confi
     return keep
 
 
+def _survivors(rows: Proposals, ends: NDArray[np.int64], config: ProposeConfig) -> NDArray[np.int64]:
+    """Return the rows that survive NMS: within their crop, best first, then between crops, smaller crops first.
+
+    Parameters
+    ----------
+    ends : (crops + 1,) the rows of crop k are ends[k] to ends[k + 1]
+    """
+    left = []
+    for a, b in itertools.pairwise(ends):
+        own = rows.select(slice(a, b))
+        left.append(a + distinct_rows(own, own.predicted_iou, config.nms_iou, config))
+    among = np.concatenate(left)
+    if len(left) == 1:
+        return among
+    some = rows.select(among)
+    smallness = np.float32(1) / boxes.box_area(some.crop_boxes_xyxy).astype(np.float32)
+    return np.asarray(among[distinct_rows(some, smallness, config.crop_nms_iou, config)])
+
+
 def _with_jitter(
     rows: Proposals,
-    distinct: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    survivors: NDArray[np.int64],
+    crops_of: Sequence[tuple[Crop, Embedding]],
     segmenter: Segmenter,
-    embedding: Embedding,
-    crop: Crop,
     config: ProposeConfig,
 ) -> Proposals:
     """Fill the jitter columns of the rows that survive NMS at the floors; the others cannot survive triage there."""
-    chosen = np.sort(distinct)
-    some = rows.select(chosen)
-    rles = some.rles.tolist()
-    if crop.layer > 0 and rles:
-        rles = rle.crop(rles, crop.box_xyxy, (int(rows.sizes_hw[0, 0]), int(rows.sizes_hw[0, 1])))
-    target = Target(some.points_xy - np.array(crop.box_xyxy[:2]), some.mask_index, some.mask_id.tolist(), rles)
-    stability, iou = jitter_scores(segmenter, embedding, target, config)
-    columns = {"jitter_stability": stability, "jitter_iou": iou}
-    filled = {name: np.full(len(rows), np.nan, np.float32) for name in columns}
-    for name, values in columns.items():
-        filled[name][chosen] = values
+    filled = {name: np.full(len(rows), np.nan, np.float32) for name in ("jitter_stability", "jitter_iou")}
+    for (crop, embedding), first, last in zip(crops_of, ends[:-1], ends[1:], strict=True):
+        own = survivors[(survivors >= first) & (survivors < last)]
+        some = rows.select(own)
+        rles = some.rles.tolist()
+        if crop.layer > 0 and rles:
+            rles = rle.crop(rles, crop.box_xyxy, (int(some.sizes_hw[0, 0]), int(some.sizes_hw[0, 1])))
+        xy = some.points_xy - np.array(crop.box_xyxy[:2])
+        target = Target(xy, some.mask_index, some.mask_id.tolist(), rles)
+        filled["jitter_stability"][own], filled["jitter_iou"][own] = jitter_scores(segmenter, embedding, target, config)
     return rows.replace(**filled)
-
-
-def _distinct_of_crops(rows: Proposals, config: ProposeConfig) -> NDArray[np.int64]:
-    """Return the rows that survive NMS between crops, which prefers the masks of smaller crops."""
-    crop_areas = boxes.box_area(rows.crop_boxes_xyxy).astype(np.float32)
-    return distinct_rows(rows, np.float32(1) / crop_areas, config.crop_nms_iou, config)
 
 
 def _cleaned(rows: Proposals, size_hw: tuple[int, int], config: ProposeConfig) -> Proposals:
