@@ -121,7 +121,8 @@ def choose(pools: dict[float, Pool]) -> dict[str, object]:
     predicted_iou_floor : the highest that keeps 98 % of that recall
     predicted_iou : the lowest above which at most 5 % of at least 59 are wrong; the seed's 0.88 when there is none
     predicted_iou_margin : down to where a quarter of what lies above is right, the floor at most
-    jitter_stability, its margin : the 5 % and 1 % quantile of the right ones above the flagged threshold
+    jitter_stability, its margin : the 5 % and 1 % quantile of the right ones above the flagged threshold, 0 at least: below
+        it a moved prompt finds something else altogether
     """
     nms = max(pools, key=lambda n: float(pools[n].reached[0].mean()))
     pool = pools[nms]
@@ -136,7 +137,7 @@ def choose(pools: dict[float, Pool]) -> dict[str, object]:
     useful = [t for t in lows if (r := pool.right[pool.score > np.float32(t)]).size and r.mean() >= WORTH_A_LOOK]
     flagged = float(min(useful)) if useful else accepted
     steady = pool.jitter[pool.right & (pool.score > flagged) & np.isfinite(pool.jitter)]
-    low, lowest = np.quantile(steady, [0.05, 0.01]) if len(steady) else (0.92, 0.85)
+    low, lowest = np.maximum(np.quantile(steady, [0.05, 0.01]), 0) if len(steady) else (0.92, 0.85)
     return {
         "nms_iou": nms,
         "predicted_iou_floor": floor,
