@@ -270,7 +270,7 @@ def _kept_predictor(model: Sam) -> Predictor:
 def _margin_of_choice(case: Case, a: Masks, i: int, b: Masks) -> float:
     """Return how near mask i, which only one side kept, is to being dropped (or the other side's to being kept)."""
     margin = abs(float(a.predicted_iou[i]) - np.float32(case.floor).item())
-    for other in (a, b):
+    for other in (a, b) if case.nms_iou < 1 else ():
         iou = _box_iou(a.boxes[i], other.boxes)
         if other is a:
             iou[i] = 0

@@ -110,10 +110,14 @@ class ProjectFolder(Catalogued):
         ------
         StoreError : when another process writes this run, a folder of images is not there, or nothing more can be
             written; what was written stays
+        PoolError : for settings whose rows no triage could sort
         """
+        from workbench.triage.limits import refuse_unanswerable
+
         if not isinstance(getattr(sam, "model_id", None), str):
             raise TypeError(f"propose: expected a model as load_sam() returns it, got {type(sam).__name__}")
         config, since = propose_config(config or preset_for(sam.model_id)), time.perf_counter()
+        refuse_unanswerable(config)
         if limit is not None and limit < 0:
             raise ValueError(f"propose: expected a limit of 0 images or more, got {limit}")
         run = runs.begin(self.catalog, sam.model_id, config.digest, config.to_dict(), workbench.__version__)

@@ -102,6 +102,37 @@ def test_jitter__only_for_what_survives_nms_at_the_floors():
     assert segmenter.prompts == 64 + 3 * distinct.sum()
 
 
+class LessSureInCrops(FlatSegmenter):
+    """Predicts a lower IoU on crops than on the whole image."""
+
+    def decode(self, embedding, *args, **kwargs):
+        self.predicted_iou = (0.95, 0.8, 0.6) if embedding.features.shape == (192, 192) else (0.7, 0.65, 0.6)
+        return super().decode(embedding, *args, **kwargs)
+
+
+def test_jitter__of_what_a_smaller_crop_suppressed_and_other_thresholds_bring_back():
+    image, _ = squares((192, 192), side=24, gap=40)  # far enough from the edges of crops
+    config = wb.ProposeConfig(points_per_side=12, jitter_prompts=3, crop_n_layers=1)
+    rows = wb.propose(image, LessSureInCrops(), config)
+    low, high = (
+        wb.TriageConfig(
+            pool="exact", predicted_iou=t, predicted_iou_margin=0, max_area_share=1.0, jitter_stability=None
+        )
+        for t in (0.5, 0.9)
+    )
+    before, after = (wb.triage(rows, c).outcome for c in (low, high))
+    back = np.isin(after, (1, 2)) & (before == 3)
+    assert back.any()  # a mask of the whole image, which a less sure one of a crop had suppressed
+    assert np.isfinite(rows.jitter_stability[np.isin(after, (1, 2))]).all()
+    stored = wb.propose(image, LessSureInCrops(), config.replace(pool="distinct"))
+    assert np.isfinite(stored.jitter_stability).all()  # nothing comes back there: no other is moved
+    kept = rows.select(np.isin(rows.mask_id, stored.mask_id) & np.isin(before, (1, 2)))
+    assert (
+        dict(zip(kept.mask_id, kept.jitter_stability, strict=True)).items()
+        <= dict(zip(stored.mask_id, stored.jitter_stability, strict=True)).items()
+    )
+
+
 def test_jitter__is_the_same_alone_and_among_others():
     config = wb.ProposeConfig()
     mask_id = "0123456789abcdef" * 2

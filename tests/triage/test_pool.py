@@ -17,6 +17,7 @@ from workbench.config import ProposeConfig, TriageConfig, preset
 from workbench.masks import rle
 from workbench.tables.outcomes import Outcome, Triage
 from workbench.tables.proposals import Proposals
+from workbench.triage.limits import refuse_unanswerable
 from workbench.triage.pool import DistinctPool, ExactPool, PoolError
 from workbench.triage.rules import triage
 
@@ -340,8 +341,15 @@ def test_distinct__what_cannot_be_built():
             PoolError, match=rf"NMS \(box\) at 0.7, asked for NMS \({nms}\) at {nms_iou}: take the same"
         ):
             DistinctPool.build(equal_boxes(2), stored, DISTINCT.replace(nms=nms, nms_iou=nms_iou))
-    with pytest.raises(PoolError, match=r"between crops at 0.6, asked for NMS \(box\) at 0.7"):
-        DistinctPool.build(equal_boxes(2), stored.replace(crop_n_layers=1, crop_nms_iou=0.6), DISTINCT)
+    crops = stored.replace(crop_n_layers=1, crop_nms_iou=0.6)
+    with pytest.raises(
+        PoolError, match=r"between crops at 0.6, asked for NMS \(box\) at 0.7.*and crop_nms_iou=0.7, or pool"
+    ):
+        DistinctPool.build(equal_boxes(2), crops, DISTINCT)
+    with pytest.raises(PoolError, match=r"triage has one NMS: set crop_nms_iou=0.7"):
+        refuse_unanswerable(crops)
+    for answerable in (stored, crops.replace(pool="exact"), crops.replace(crop_nms_iou=0.7)):
+        refuse_unanswerable(answerable)
 
 
 @pytest.mark.parametrize(

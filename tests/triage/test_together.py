@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -89,3 +91,21 @@ def test_distinct_pool__of_several_tables_is_what_triage_says_of_each_image(part
         pool = DistinctPool.build(iter(named), ProposeConfig(), config)
     outcome, _ = alone(Proposals.concat(named), config)
     np.testing.assert_array_equal(pool.outcome(config), outcome)
+
+
+@pytest.mark.parametrize("failing", [0, 3])
+def test_in_threads__an_error_ends_the_others(monkeypatch, failing):
+    monkeypatch.setattr(blocks, "cores", lambda: 4)
+    done = []
+
+    def work(k: int) -> int:
+        if k == failing:
+            raise RuntimeError("this one")
+        time.sleep(0.01)
+        done.append(k)
+        return k
+
+    with pytest.raises(RuntimeError, match="this one"):
+        blocks.in_threads(work, range(200))
+    assert len(done) < 20
+    assert blocks.in_threads(lambda k: k + 1, range(50)) == list(range(1, 51))

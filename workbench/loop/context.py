@@ -14,6 +14,7 @@ from workbench.masks import pairs, rle
 
 NAMES = ("rival", "lead", "rival_iou", "whole", "part", "relative_size", "size_deviation")
 RIVAL_IOU = 0.3  # two masks above it are taken for two answers to one question
+TOUCHING = 0.3  # share of the smaller of two masks that is common to both, above which they are compared at all
 WITHIN = 0.8  # share of a mask's area that lies in another
 SURE = 0.7  # predicted IoU of the masks whose median area is the usual one
 
@@ -29,7 +30,7 @@ def context(rles: Sequence[bytes], scores: ArrayLike, size_hw: tuple[int, int]) 
     -------
     of each of `NAMES` (N,) float64:
     rival : highest score of another mask whose IoU with it is above 0.3, lead : its own score less that, rival_iou : the
-        highest IoU with another mask; 0 where there is none
+        highest IoU with a mask that shares more than 30 % of the smaller of the two; 0 where there is none
     whole, part : highest score of a mask in which 80 % of it lie, and of one of which 80 % lie in it; 0 where none
     relative_size : log of its area by the median of the masks above a score of 0.7 (of all where none is), and
         size_deviation : how far that is from 0
@@ -40,7 +41,7 @@ def context(rles: Sequence[bytes], scores: ArrayLike, size_hw: tuple[int, int]) 
     if n == 0:
         return found
     area = np.maximum(rle.area(list(rles), size_hw), 1).astype(np.float64)
-    i, j, smaller = pairs.overlapping_within(list(rles), size_hw, RIVAL_IOU, "smaller")  # the IoU is no larger
+    i, j, smaller = pairs.overlapping_within(list(rles), size_hw, TOUCHING, "smaller")
     common = smaller * np.minimum(area[i], area[j])
     iou = common / (area[i] + area[j] - common)
     for a, b in ((i, j), (j, i)):

@@ -17,7 +17,7 @@ import workbench
 from workbench.calibrate.recalibrate import Features
 from workbench.config import ProposeConfig
 from workbench.loop.comparison import WRONG_IOU, ComparedImage, Comparison, TrueImage, compare_image
-from workbench.loop.context import context
+from workbench.loop.context import NAMES, context
 from workbench.masks import rle
 from workbench.store import runs
 from workbench.tables.outcomes import CONFIDENCE, DOUBTS, Reason, Triage
@@ -138,9 +138,10 @@ class Labelled:
 
 
 def features_of(proposals: Proposals, triage: Triage) -> Features:
-    """Return what recalibration looks at, of the proposals of an image.
+    """Return what recalibration looks at.
 
-    Scores, log share of the image's area, each reason to doubt (0 or 1), and of the distinct ones what the others say.
+    Scores, log share of the image's area, each reason to doubt (0 or 1), and what the other masks of its image say of one,
+    among the distinct ones that are not discarded.
     """
     columns = {name: getattr(proposals, name).astype(np.float64) for name in SCORES}
     image_px = np.maximum(proposals.sizes_hw.astype(np.float64).prod(axis=1), 1)
@@ -148,11 +149,14 @@ def features_of(proposals: Proposals, triage: Triage) -> Features:
     for reason in Reason:
         if reason & DOUBTS & ~CONFIDENCE:
             columns[str(reason.name)] = (triage.reasons & np.uint32(reason) != 0).astype(np.float64)
-    some = np.flatnonzero(triage.distinct)
-    size_hw = (int(proposals.sizes_hw[0, 0]), int(proposals.sizes_hw[0, 1])) if len(proposals) else (1, 1)
-    for name, values in context(proposals.rles[some].tolist(), proposals.predicted_iou[some], size_hw).items():
-        columns[name] = np.full(len(proposals), np.nan)
-        columns[name][some] = values
+    columns |= {name: np.full(len(proposals), np.nan) for name in NAMES}
+    kept = triage.auto_accepted | triage.flagged  # with pool="exact" what fails a threshold was never compared
+    for _, of_image in proposals.by_image():
+        own = of_image[kept[of_image]]
+        size_hw = (int(proposals.sizes_hw[of_image[0], 0]), int(proposals.sizes_hw[of_image[0], 1]))
+        said = context(proposals.rles[own].tolist(), proposals.predicted_iou[own], size_hw)
+        for name, values in said.items():
+            columns[name][own] = values
     return Features.of(**columns)
 
 

@@ -61,12 +61,20 @@ def propose(
     image_id = images.array_id(image) if image_id is None else image_id
     size_hw = (int(image.shape[0]), int(image.shape[1]))
     with torch.inference_mode():
-        crops_of = [(crop, _embed(image, crop, segmenter, embedding)) for crop in crops(size_hw, config)]
-        parts = [_propose_crop(*pair, size_hw, segmenter, config, image_id) for pair in crops_of]
+        parts, embeddings = list[Proposals](), list[Embedding]()
+        looked_at = crops(size_hw, config)
+        for crop in looked_at:
+            embedded = _embed(image, crop, segmenter, embedding)
+            parts.append(_propose_crop(crop, embedded, size_hw, segmenter, config, image_id))
+            if config.jitter_prompts:  # else it is not needed again
+                embeddings.append(embedded)
         rows, ends = Proposals.concat(parts), np.cumsum([0, *map(len, parts)])
-        distinct = _survivors(rows, ends, config)
+        within = _within_crops(rows, ends, config)
+        distinct = _between_crops(rows, within, config) if len(looked_at) > 1 else within
         if config.jitter_prompts:
-            rows = _with_jitter(rows, ends, np.sort(distinct), crops_of, segmenter, config)
+            # with all rows stored, other thresholds bring back what a smaller crop suppressed: it was measured, too
+            moved = np.sort(distinct if config.pool == "distinct" else within)
+            rows = _with_jitter(rows, ends, moved, looked_at, embeddings, segmenter, config)
     if config.pool == "distinct":
         rows = _cleaned(rows.select(distinct), size_hw, config)
     if config.features:
@@ -153,8 +161,8 @@ def distinct_rows(rows: Proposals, scores: NDArray[Any], threshold: float, confi
     return keep
 
 
-def _survivors(rows: Proposals, ends: NDArray[np.int64], config: ProposeConfig) -> NDArray[np.int64]:
-    """Return the rows that survive NMS: within their crop, best first, then between crops, smaller crops first.
+def _within_crops(rows: Proposals, ends: NDArray[np.int64], config: ProposeConfig) -> NDArray[np.int64]:
+    """Return the rows that survive NMS within their crop, crop by crop, best first.
 
     Parameters
     ----------
@@ -164,9 +172,11 @@ def _survivors(rows: Proposals, ends: NDArray[np.int64], config: ProposeConfig) 
     for a, b in itertools.pairwise(ends):
         own = rows.select(slice(a, b))
         left.append(a + distinct_rows(own, own.predicted_iou, config.nms_iou, config))
-    among = np.concatenate(left)
-    if len(left) == 1:
-        return among
+    return np.concatenate(left)
+
+
+def _between_crops(rows: Proposals, among: NDArray[np.int64], config: ProposeConfig) -> NDArray[np.int64]:
+    """Return those of some rows that survive NMS between crops, which prefers the masks of smaller crops."""
     some = rows.select(among)
     smallness = np.float32(1) / boxes.box_area(some.crop_boxes_xyxy).astype(np.float32)
     return np.asarray(among[distinct_rows(some, smallness, config.crop_nms_iou, config)])
@@ -175,15 +185,16 @@ def _survivors(rows: Proposals, ends: NDArray[np.int64], config: ProposeConfig) 
 def _with_jitter(
     rows: Proposals,
     ends: NDArray[np.int64],
-    survivors: NDArray[np.int64],
-    crops_of: Sequence[tuple[Crop, Embedding]],
+    chosen: NDArray[np.int64],
+    looked_at: Sequence[Crop],
+    embeddings: Sequence[Embedding],
     segmenter: Segmenter,
     config: ProposeConfig,
 ) -> Proposals:
     """Fill the jitter columns of the rows that survive NMS at the floors; the others cannot survive triage there."""
     filled = {name: np.full(len(rows), np.nan, np.float32) for name in ("jitter_stability", "jitter_iou")}
-    for (crop, embedding), first, last in zip(crops_of, ends[:-1], ends[1:], strict=True):
-        own = survivors[(survivors >= first) & (survivors < last)]
+    for crop, embedding, first, last in zip(looked_at, embeddings, ends[:-1], ends[1:], strict=True):
+        own = chosen[(chosen >= first) & (chosen < last)]
         some = rows.select(own)
         rles = some.rles.tolist()
         if crop.layer > 0 and rles:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -128,8 +129,12 @@ def in_threads(work: Callable[[T], R], over: Sequence[T]) -> list[R]:
     items = iter(enumerate(over))  # all threads take from it: each item goes to one
 
     def some() -> None:
-        for k, item in items:
-            found[k] = work(item)
+        try:
+            for k, item in items:
+                found[k] = work(item)
+        except BaseException:
+            collections.deque(items, maxlen=0)  # nothing is left for the others
+            raise
 
     with ThreadPoolExecutor(threads - 1) as pool:
         others = [pool.submit(some) for _ in range(threads - 1)]

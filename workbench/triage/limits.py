@@ -121,13 +121,23 @@ def refuse_duplicates(asked: TriageConfig, floors: ProposeConfig) -> None:
     wanted = {"nms": asked.nms, "nms_iou": asked.nms_iou}
     if stored == wanted and (not floors.crop_n_layers or floors.crop_nms_iou == asked.nms_iou):
         return
-    crops, again = "", "pool='exact'"
+    crops = again = ""
     if floors.crop_n_layers:
-        crops, again = f", between crops at {floors.crop_nms_iou:g}", f"crop_nms_iou={asked.nms_iou:g} or pool='exact'"
+        crops = f", between crops at {floors.crop_nms_iou:g}"
+        again = f"nms={asked.nms!r}, nms_iou={asked.nms_iou:g} and crop_nms_iou={asked.nms_iou:g}, or "
     raise PoolError(
         f"rows are stored after NMS ({floors.nms}) at {floors.nms_iou:g}{crops}, asked for NMS ({asked.nms}) at"
-        f" {asked.nms_iou:g}: take the same nms and nms_iou, or propose again with {again}"
+        f" {asked.nms_iou:g}: take the same nms and nms_iou, or propose again with {again}pool='exact'"
     )
+
+
+def refuse_unanswerable(floors: ProposeConfig) -> None:
+    """Raise PoolError where no triage could replay the NMS of a run: before it takes hours."""
+    if floors.pool == "distinct" and floors.crop_n_layers and floors.crop_nms_iou != floors.nms_iou:
+        raise PoolError(
+            f"rows would be stored after NMS at {floors.nms_iou:g} within crops and {floors.crop_nms_iou:g} between them, and"
+            f" triage has one NMS: set crop_nms_iou={floors.nms_iou:g}, or pool='exact'"
+        )
 
 
 def fitted(config: TriageConfig, floors: ProposeConfig) -> TriageConfig:
