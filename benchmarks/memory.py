@@ -65,7 +65,7 @@ def peak(points: int) -> list[Row]:
 def growth(images: int) -> list[Row]:
     """How much more is held after many images than after a tenth of them."""
     sam = wb.load_sam(device="cpu")
-    config = wb.preset("bundled").propose.replace(points_per_side=4, jitter_prompts=2)
+    config = wb.preset("bundled").propose.replace(points_per_side=4, crop_n_layers=0, jitter_prompts=2)
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         for k in range(images):
