@@ -593,7 +593,7 @@ def test_cli__adopt(project, few_draws):
     answer = run("calibrate", project.path, "--adopt", "verifier")
     assert answer.exit_code == 1
     assert "does not beat predicted IoU" in answer.stderr
-    answer = run("calibrate", project.path, "--adopt", "certificate")
+    answer = run("calibrate", project.path, "--adopt", "certificate", "--alpha", "0.01")
     assert answer.exit_code == 1
     assert "would be needed" in answer.stderr or "not below alpha" in answer.stderr
     answer = run("calibrate", project.path, "--adopt", "verifier", "--anyway", "--author", "ann", "--json")

@@ -18,9 +18,11 @@ CONCLUSIONS = {
 }
 # fewer points and steps than the notebooks have, which take minutes; every cell and every cycle is run
 FEWER = {
-    "01-propose-and-look": {"points_per_side=20": "points_per_side=10"},
+    "01-propose-and-look": {
+        "wb.propose(coins, sam, settings.propose)": "wb.propose(coins, sam, settings.propose.replace(points_per_side=8))"
+    },
     "04-five-cycles": {
-        "points_per_side=16, jitter_prompts=4": "points_per_side=8, jitter_prompts=2",
+        "points_per_side=16, crop_n_layers=0, jitter_prompts=4": "points_per_side=8, crop_n_layers=0, jitter_prompts=2",
         "steps=12, check_every=12": "steps=3, check_every=3",
     },
 }
