@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from workbench.ahead import Ahead
 from workbench.config import TriageConfig
+from workbench.masks.boxes import box_area
 from workbench.tables.proposals import Proposals
 from workbench.triage.rules import triage
 
@@ -98,6 +99,31 @@ def _cut(starts: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
         last = min(max(last, first + 1), images)
         yield first, last
         first = last
+
+
+def number_crops(
+    crops_xyxy: NDArray[np.int32], sizes_hw: NDArray[np.int32], starts: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Number the crops, image by image and by their first row; return the crop of each row and the area of each crop.
+
+    Parameters
+    ----------
+    crops_xyxy, sizes_hw : (n, 4), (n, 2) of rows ordered by image; a crop without an area is the whole image
+    starts : (images + 1,) where each image begins
+    """
+    crops = crops_xyxy.copy()
+    unsaid = box_area(crops) == 0
+    crops[unsaid, :2], crops[unsaid, 2:] = 0, sizes_hw[unsaid][:, ::-1]
+    image_of = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    first = np.unique(starts[image_of])
+    of_image = np.searchsorted(first, np.arange(len(crops)), side="right") - 1  # without the images that have no rows
+    if (crops == crops[first[of_image]]).all():
+        return of_image, box_area(crops[first])
+    _, seen, crop_of = np.unique(np.column_stack([image_of, crops]), axis=0, return_index=True, return_inverse=True)
+    by_first = np.argsort(seen)
+    number = np.empty(len(seen), np.int64)
+    number[by_first] = np.arange(len(seen))
+    return number[crop_of.reshape(-1)], box_area(crops[seen[by_first]])
 
 
 def most_area_px(pixels: NDArray[np.float64], share: float) -> NDArray[np.int64]:

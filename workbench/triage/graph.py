@@ -21,7 +21,7 @@ from workbench.masks import boxes as box
 from workbench.masks.compiled import compiled
 from workbench.masks.nms import greedy_boxes
 from workbench.masks.prefetch import prefetch
-from workbench.triage.blocks import Images
+from workbench.triage.blocks import Images, number_crops
 from workbench.triage.limits import Limits, passes_but_for_iou
 
 FAILED, SUPPRESSED, KEPT = np.uint8(0), np.uint8(1), np.uint8(2)
@@ -64,7 +64,7 @@ def build(images: Images, smallest_iou: float, edges_per_row: int) -> Block:
     """
     p, starts = images.proposals, images.starts
     image_of = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
-    crop_of, crop_areas = _crops(images, image_of)
+    crop_of, crop_areas = number_crops(p.crop_boxes_xyxy[images.rows], p.sizes_hw[images.rows], starts)
     scores = p.predicted_iou[images.rows]
     # a missing score loses against any other, and ties with -inf
     order = np.lexsort((-np.where(np.isnan(scores), np.float32(-np.inf), scores), crop_of))
@@ -89,20 +89,6 @@ def build(images: Images, smallest_iou: float, edges_per_row: int) -> Block:
         edge_end=edge_end,
         edge_iou=edge_iou,
     )
-
-
-def _crops(images: Images, image_of: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Number the crops, image by image; return the crop of each row and the area of each crop."""
-    p, rows = images.proposals, images.rows
-    boxes = p.crop_boxes_xyxy[rows]
-    unsaid = box.box_area(boxes) == 0  # the whole image
-    boxes[unsaid, :2] = 0
-    boxes[unsaid, 2:] = p.sizes_hw[rows][unsaid, ::-1]
-    first = images.starts[:-1]
-    if (boxes == boxes[first[image_of]]).all():
-        return image_of, box.box_area(boxes[first])
-    crops, crop_of = np.unique(np.column_stack([image_of, boxes]), axis=0, return_inverse=True)
-    return crop_of.reshape(-1), box.box_area(crops[:, 1:])
 
 
 @compiled

@@ -20,7 +20,7 @@ from workbench.masks.nms import greedy_boxes
 from workbench.tables.outcomes import FAILURES, Reason, Triage
 from workbench.tables.proposals import Proposals
 from workbench.triage import rules
-from workbench.triage.blocks import Images, in_threads, whole_images
+from workbench.triage.blocks import Images, in_threads, number_crops, whole_images
 
 Places = NDArray[np.int64]
 _LOOKED_AT = (
@@ -101,7 +101,7 @@ def _survive(p: Proposals, starts: Places, config: TriageConfig) -> NDArray[np.b
                 height, width = p.sizes_hw[a]
                 kept[rules.without_duplicates(p, np.arange(a, b), (int(height), int(width)), config)] = True
         return kept
-    crop_of, crop_areas = _crops(p, starts)
+    crop_of, crop_areas = number_crops(p.crop_boxes_xyxy, p.sizes_hw, starts)
     scores = np.where(np.isnan(p.predicted_iou), -np.inf, p.predicted_iou).astype(np.float64)
     order = np.lexsort((-scores, crop_of))  # stable: among equals the earlier row
     crop_starts = np.searchsorted(crop_of[order], np.arange(len(crop_areas) + 1))
@@ -109,23 +109,6 @@ def _survive(p: Proposals, starts: Places, config: TriageConfig) -> NDArray[np.b
     smallness = np.float32(1) / crop_areas.astype(np.float32)
     _greedy(compared, order, crop_starts, np.searchsorted(crop_starts, starts), smallness, config.nms_iou, kept)
     return kept
-
-
-def _crops(p: Proposals, starts: Places) -> tuple[Places, NDArray[np.float64]]:
-    """Number the crops, image by image and by their first row; return the crop of each row and the area of each crop."""
-    crops = p.crop_boxes_xyxy.copy()
-    unsaid = box.box_area(crops) == 0
-    crops[unsaid, :2], crops[unsaid, 2:] = 0, p.sizes_hw[unsaid][:, ::-1]  # the whole image
-    image_of = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
-    first = np.unique(starts[image_of])
-    of_image = np.searchsorted(first, np.arange(len(p)), side="right") - 1  # without the images that have no rows
-    if (crops == crops[first[of_image]]).all():
-        return of_image, box.box_area(crops[first])
-    _, seen, crop_of = np.unique(np.column_stack([image_of, crops]), axis=0, return_index=True, return_inverse=True)
-    by_first = np.argsort(seen)
-    number = np.empty(len(seen), np.int64)
-    number[by_first] = np.arange(len(seen))
-    return number[crop_of.reshape(-1)], box.box_area(crops[seen[by_first]])
 
 
 @compiled
