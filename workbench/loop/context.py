@@ -1,4 +1,4 @@
-"""What the other distinct masks of an image say about one: rivals for the same thing, wholes, parts, the usual size (C5).
+"""What the other distinct masks of an image say about one: rivals for the same thing, wholes, parts, the usual size (G1).
 
 A mask whose bounds are drawn otherwise by another that is nearly as sure is wrong more often than its own scores tell.
 """
