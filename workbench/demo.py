@@ -88,7 +88,7 @@ def run_demo_cycles(folder: Path) -> CycleTable:
             floors=fitting_floors(sam.model_id).replace(
                 points_per_side=CYCLE_POINTS, crop_n_layers=0, jitter_prompts=4
             ),
-            train=TrainConfig(steps=CYCLE_STEPS, check_every=CYCLE_STEPS),
+            train=TrainConfig(steps=CYCLE_STEPS, check_every=CYCLE_STEPS, learning_rate=1e-4),
             **cycle_roles(project),
         )
 

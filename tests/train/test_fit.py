@@ -11,7 +11,7 @@ from workbench.masks import rle
 from workbench.sam.bundled import build_bundled
 from workbench.train import fit as fitting
 from workbench.train.fit import Fit, fit, split
-from workbench.train.sample import TrainImage
+from workbench.train.sample import TrainImage, draw_view
 from workbench.train.settings import TrainConfig
 
 TOY = TrainConfig(steps=4, views=1, prompts=8, check_every=2, held_out=0.25, window_px=64)
@@ -150,3 +150,19 @@ def test_split__held_out_and_learned_from_are_apart():
     assert len(out) == 2  # a quarter of ten, rounded to even
     assert {i.image_id for i in out} | {i.image_id for i in kept} == {i.image_id for i in images(10)}
     assert split(images(3), TOY)[0] == []
+
+
+def test_with_rate__fits_the_model_where_none_is_given():
+    assert Fit(random_sam(), images(2), TOY).config.learning_rate == fitting.LARGE_RATE
+    assert Fit(build_bundled(), images(2), TOY).config.learning_rate == fitting.SMALL_RATE
+    assert Fit(build_bundled(), images(2), TOY.replace(learning_rate=1e-5)).peak_rate == 1e-5
+
+
+@pytest.mark.parametrize("closer", [0.0, 1.0])
+def test_fit__windows_are_shown_as_crops_are(closer, monkeypatch):
+    scales = []
+    monkeypatch.setattr(
+        fitting, "draw_view", lambda image, frame, *rest: scales.append(frame) or draw_view(image, frame, *rest)
+    )
+    Fit(build_bundled(), images(2), TOY.replace(closer=closer, whole_share=0.0)).train_step()
+    assert scales == [768 if closer else 512]

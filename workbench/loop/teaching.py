@@ -64,9 +64,10 @@ def train(
     import torch
 
     from workbench.sam.load import load_sam
-    from workbench.train.fit import fit
+    from workbench.train.fit import fit, with_rate
 
     before = predictor(parent)
+    config = with_rate(config, before.model)
     if not images:
         raise StoreError("train: expected complete train images, there are none; review some and complete them first")
     data = [(str(file.image_id), tuple(masks.mask_id.tolist())) for file, _, masks in images]

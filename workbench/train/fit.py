@@ -28,6 +28,8 @@ from workbench.train.settings import TrainConfig
 STATE = "state.safetensors"
 CHECKS = 12  # views that decide when to stop
 CACHED = 512  # embeddings of a frozen encoder kept in memory; one of SAM's is 4 MiB
+CLOSER = 1.5  # SAM's four first crops overlap by a third, so each is two thirds of the image wide
+SMALL_RATE, LARGE_RATE = 3e-4, 1e-4  # of the bundled SAM, measured (benchmarks/RESULTS.md), and of published ones
 _CHECKED, _TRAINED = 1, 2  # keep the generators of checks and of steps apart
 
 
@@ -84,6 +86,13 @@ class Lesson(nn.Module):
         return _mean(rounds)
 
 
+def with_rate(config: TrainConfig, sam: Sam) -> TrainConfig:
+    """Return the settings with the learning rate that fits a model, where they leave it open."""
+    if config.learning_rate is not None:
+        return config
+    return config.replace(learning_rate=SMALL_RATE if isinstance(sam.image_encoder, BundledEncoder) else LARGE_RATE)
+
+
 def _uses_amp(config: TrainConfig, device: torch.device) -> bool:
     return config.amp == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
 
@@ -100,7 +109,7 @@ class Fit:
         if not images:
             raise ValueError("fit: expected at least one annotated image, got none; complete the review of one first")
         torch.manual_seed(config.seed % 2**63)
-        self.config = config
+        self.config = config = with_rate(config, sam)
         self.sam = copy.deepcopy(sam).requires_grad_(False).eval()
         self.held_out, self.images = split(images, config)
         self.takes_windows = isinstance(self.sam.image_encoder, BundledEncoder)
@@ -113,6 +122,12 @@ class Fit:
         self.curve: list[dict[str, float]] = []
         self.sums: list[list[float]] = []
         self._embeddings: dict[str, Tensor] = {}
+
+    @property
+    def peak_rate(self) -> float:
+        """The learning rate at its highest."""
+        assert self.config.learning_rate is not None  # `with_rate` named it
+        return self.config.learning_rate
 
     @property
     def frame_px(self) -> int:
@@ -145,7 +160,7 @@ class Fit:
                 {"params": some, "share": rates[encoder], "weight_decay": self.config.decay if wide else 0.0}
                 for (encoder, wide), some in groups.items()
             ],
-            lr=self.config.learning_rate,
+            lr=self.peak_rate,
             betas=(0.9, 0.98),
         )
 
@@ -153,7 +168,7 @@ class Fit:
         """Return this step's rate: a rise over a tenth of the steps (at most 100), then half a cosine."""
         rise = min(1.0, (self.step + 1) / max(1, min(100, self.config.steps // 10)))
         progress = self.step / self.config.steps
-        return self.config.learning_rate * rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+        return self.peak_rate * rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
 
     def train_step(self) -> None:
         """Take one optimiser step on views drawn for it."""
@@ -187,8 +202,10 @@ class Fit:
         window = self.config.window_px
         side = self.frame_px if whole or window is None else window - window % 32
         if self._trains_encoder:
-            view = draw_view(image, self.frame_px, side, rng, self.config.zoom)
-            return view, key, corrections, None
+            frame = self.frame_px
+            if rng is not None and side < frame and rng.random() < self.config.closer:
+                frame = round(CLOSER * frame)
+            return draw_view(image, frame, side, rng, self.config.zoom), key, corrections, None
         view = draw_view(image, self.frame_px, self.frame_px, None)
         return view, key, corrections, self._kept_embedding(image, view)
 

@@ -21,15 +21,20 @@ class TrainConfig(Settings):
         default="decoder+encoder",
         doc="what is trained; decoder: the image encoder is frozen, its embeddings are kept",
     )
-    steps: int = setting(default=200, low=1, high=10_000_000, doc="optimiser steps at most")
+    steps: int = setting(default=800, low=1, high=10_000_000, doc="optimiser steps at most")
     views: int = setting(default=2, low=1, high=1024, doc="views of images in a step; spread over GPUs when several")
     prompts: int = setting(default=24, low=4, high=4096, doc="prompts a view")
     window_px: int | None = setting(
         default=256, low=64, doc="side of a view in the input frame; encoders that take whole frames only ignore it"
     )
     whole_share: float = setting(default=0.15, low=0, high=1, doc="share of steps on one whole frame instead")
-    # at 5e-4, batches of 48 prompts made masks of held-out images worse than the parent's (benchmarks/RESULTS.md)
-    learning_rate: float = setting(default=1e-4, low=0, high=1, doc="peak rate of AdamW for prompts and masks")
+    # what is learned shows when the rate has come down: patience must reach that far (benchmarks/RESULTS.md)
+    learning_rate: float | None = setting(
+        default=None,
+        low=0,
+        high=1,
+        doc="peak rate of AdamW for prompts and masks; None for 3e-4 with the bundled SAM, 1e-4 with larger ones",
+    )
     encoder_rate: float = setting(default=0.5, low=0, high=10, doc="the image encoder's rate, as a share of it")
     decay: float = setting(default=0.01, low=0, high=1, doc="weight decay")
     average: float = setting(default=0.98, low=0, high=0.99999, doc="decay of the moving average that is kept")
@@ -44,9 +49,15 @@ class TrainConfig(Settings):
     corrected: float = setting(default=0.2, low=0, high=1, doc="share of steps whose answers are corrected by points")
     corrections: int = setting(default=2, low=1, high=16, doc="points that correct an answer, one after another")
     zoom: float = setting(default=0.15, low=0, high=1, doc="standard deviation of the log of a view's scale")
+    closer: float = setting(
+        default=0.5,
+        low=0,
+        high=1,
+        doc="share of windows shown 1.5 times as large, as a first layer of crops shows images",
+    )
     held_out: float = setting(default=0.1, low=0, high=0.5, doc="share of the train images that decide when to stop")
-    check_every: int = setting(default=50, low=1, doc="steps between checks on them")
-    patience: int = setting(default=2, low=1, doc="checks without a better one after which training stops")
+    check_every: int = setting(default=100, low=1, doc="steps between checks on them")
+    patience: int = setting(default=5, low=1, doc="checks without a better one after which training stops")
     least_proposed: Literal["half", "half_or_true"] = setting(
         default="half",
         doc="distinct masks that the new model must propose, else it fails: half of its parent's; or, where that is more "
