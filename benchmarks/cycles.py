@@ -71,8 +71,8 @@ def split(names: Sequence[str], seed: int) -> Split:
 
 def campaign(
     data: Path, names: Split, seed: int, folder: Path, floors: ProposeConfig, train: TrainConfig
-) -> tuple[CycleTable, Found]:
-    """Run the cycles of a seed in a project of its own; return the last model's recall by test image beside them."""
+) -> tuple[CycleTable, Found, dict[int, float]]:
+    """Run the cycles of a seed in a project of its own; return them, and what `found_last` and `true_masks` say."""
     sam = load_sam("bundled", device="cpu")
     chosen = [data / "images" / name for name in (*names.train, *names.calibration, *names.test)]
     project = (
@@ -96,7 +96,7 @@ def campaign(
             triage=first_triage(None, floors, sam.model_id),
             train=train.replace(seed=seed),
         )
-        return table, found_last(project)
+        return table, found_last(project), true_masks(project, data)
 
 
 def found_last(project: Project) -> Found:
@@ -110,6 +110,17 @@ def found_last(project: Project) -> Found:
     return {names[image]: (float(hit or 0), float(per or 0)) for image, hit, per in rows}
 
 
+def true_masks(project: Project, data: Path) -> dict[int, float]:
+    """Return how many true masks an image of each cycle's batch has: batches differ, so their totals tell no trend alone."""
+    last = campaigns.find(project.catalog)
+    assert last is not None  # its cycles were just run
+    frame, read = project.images(), coco.read(data / "instances.json")
+    names = {image: Path(path).name for image, path in zip(frame["image_id"], frame["path"], strict=True)}
+    counts = {entry.file_name: len(read.rows_of(entry)) for entry in read.images}
+    batches = {c.number: (*c.train, *c.calibration) for c in campaigns.of_campaign(project.catalog, last.id)}
+    return {n: float(np.mean([counts[names[image]] for image in batch])) for n, batch in batches.items() if batch}
+
+
 def above(found: Found, other: Found) -> Interval:
     """Return the recall of one method minus that of another, paired over the images of both."""
     both = [name for name in found if name in other]
@@ -117,8 +128,8 @@ def above(found: Found, other: Found) -> Interval:
     return difference((sides[0][0], sides[0][1]), (sides[1][0], sides[1][1]), np.random.default_rng(0))
 
 
-def cycle_rows(lead: str, table: CycleTable) -> Iterator[Row]:
-    """Yield the figures of each cycle, the seed's thresholds beside, and the work."""
+def cycle_rows(lead: str, table: CycleTable, true: dict[int, float]) -> Iterator[Row]:
+    """Yield the figures of each cycle, the seed's thresholds beside, the work, and true masks an image of its batch."""
     for found in table.rows:
         name = f"{lead}.cycle{found.cycle}" if not found.closing else f"{lead}.after{found.cycle - 1}"
         for metric, figure in found.figures.items():
@@ -130,6 +141,8 @@ def cycle_rows(lead: str, table: CycleTable) -> Iterator[Row]:
                 yield Row(
                     f"{name}.work.{metric}", float(found.work[metric]), "1", None, found.work["images"], None, ">="
                 )
+        if found.cycle in true:
+            yield Row(f"{name}.work.true_per_image", true[found.cycle], "masks", None, found.work["images"], None, ">=")
         if (confidence := found.thresholds["confidence"]) is not None:
             yield Row(f"{name}.threshold of confidence", confidence, "1", None, found.thresholds["labels"], None, ">=")
         threshold = found.thresholds["predicted_iou"]
@@ -230,9 +243,9 @@ def main() -> None:
             home = (a.keep or Path(folder)) / lead
             home.mkdir(parents=True, exist_ok=True)
             train = TrainConfig(steps=a.steps, least_proposed=a.least_proposed)
-            table, found = campaign(a.data, parts, seed, home, floors, train)
+            table, found, true = campaign(a.data, parts, seed, home, floors, train)
         print(*table.lines(), sep="\n")
-        rows += [*cycle_rows(lead, table), *aim_rows(lead, table, found, plain_recall(a.data, parts.test))]
+        rows += [*cycle_rows(lead, table, true), *aim_rows(lead, table, found, plain_recall(a.data, parts.test))]
         rows.append(Row(f"{lead}.minutes", (time.perf_counter() - since) / 60, "min", None, 1, 30.0, "<="))
     write_rows("cycles", commit(), f"{processor()}, {torch.get_num_threads()} threads", rows, a.json)
 

@@ -14,7 +14,7 @@ from workbench.loop import batches, thresholds
 from workbench.loop.adoption import Adopted
 from workbench.loop.batches import STRATEGIES, choose
 from workbench.loop.comparison import Comparison
-from workbench.loop.cycle import CycleConfig
+from workbench.loop.cycle import CycleConfig, asked_digest
 from workbench.loop.oracle import Oracle, OracleConfig
 from workbench.loop.teaching import TrainingError
 from workbench.sam.load import load_sam
@@ -408,3 +408,13 @@ def test_run_cycles__a_failed_training_stops_the_campaign_loudly(tmp_path, sam, 
 def test_run_cycles__wrong_use_is_said(tmp_path, sam, changes, message):
     with made(tmp_path) as project, pytest.raises((ValueError, StoreError), match=message):
         project.run_cycles(**{"cycles": 1, "annotator": "oracle", "model": sam, "roles": SPLIT, **TOY, **changes})
+
+
+def test_asked_digest__a_setting_that_came_later_renames_no_campaign():
+    train = TrainConfig(steps=3).to_dict()
+    before = {name: value for name, value in train.items() if name != "closer"}
+    named = asked_digest({"train": before, "model_id": "m"})
+    assert TrainConfig.from_dict(before) == TrainConfig(steps=3)  # as the plan of such a campaign is read
+    assert asked_digest({"train": train, "model_id": "m"}) == named
+    assert asked_digest({"train": {**train, "closer": 0.0}, "model_id": "m"}) != named
+    assert asked_digest({"train": {**train, "steps": 4}, "model_id": "m"}) != named

@@ -1,6 +1,6 @@
 """The verifier (B3): a small model of the verdict, for "is this mask good?" and "is this image complete?".
 
-It looks at columns given as arrays: the pooled embedding of a mask or image, scores and geometry. Logistic regression
+It looks at columns given as arrays: the pooled embedding of a mask or image, scores, geometry and context. Logistic regression
 first; a small network only where it pays. It is a signal for triage only when it beats the score there is already
 (predicted IoU for masks) on calibration images, and is reported beside it always.
 """
@@ -103,7 +103,9 @@ class Verification:
         if self.verifier is None:
             return f"<Verification {self.question!r}: undefined: {self.note}>"
         use = "can be used as a signal" if self.useful else "not used: it is not better for certain"
-        over = "scores, geometry and SAM's embedding" if self.verifier.embeds else "scores and geometry"
+        over = (
+            "scores, geometry, context and SAM's embedding" if self.verifier.embeds else "scores, geometry and context"
+        )
         masks, score = (f"{self.n:,} masks of ", "predicted IoU") if self.question == GOOD else ("", "coverage")
         return (
             f"<Verification {self.question!r} on {masks}{self.images:,} images: {self.verifier.kind} over {over}, "
