@@ -111,14 +111,17 @@ def found_last(project: Project) -> Found:
 
 
 def true_masks(project: Project, data: Path) -> dict[int, float]:
-    """Return how many true masks an image of each cycle's batch has: batches differ, so their totals tell no trend alone."""
+    """Return how many true masks a complete image of each cycle's batch has: batches differ, totals alone tell no trend."""
     last = campaigns.find(project.catalog)
     assert last is not None  # its cycles were just run
-    frame, read = project.images(), coco.read(data / "instances.json")
-    names = {image: Path(path).name for image, path in zip(frame["image_id"], frame["path"], strict=True)}
-    counts = {entry.file_name: len(read.rows_of(entry)) for entry in read.images}
+    read, reviewed = coco.read(data / "instances.json"), project.reviewed()
+    true = {entry.file_name: len(read.rows_of(entry)) for entry in read.images}
+    complete = reviewed[reviewed["status"] == "complete"]
+    paths = zip(complete["image_id"], complete["path"], strict=True)
+    counts = {image: true[Path(path).name] for image, path in paths}
     batches = {c.number: (*c.train, *c.calibration) for c in campaigns.of_campaign(project.catalog, last.id)}
-    return {n: float(np.mean([counts[names[image]] for image in batch])) for n, batch in batches.items() if batch}
+    done = {number: [counts[image] for image in batch if image in counts] for number, batch in batches.items()}
+    return {number: float(np.mean(some)) for number, some in done.items() if some}
 
 
 def above(found: Found, other: Found) -> Interval:

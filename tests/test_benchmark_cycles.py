@@ -1,10 +1,19 @@
-"""The split of the benchmark of cycles: as the issue states it, disjoint, the same for the same seed."""
+"""The benchmark of cycles: its split, as the issue states it, and all its rows from cycles at toy size."""
 
 from __future__ import annotations
 
-import pytest
+import json
+import sys
 
+import numpy as np
+import pytest
+from disc_project import SIZE_HW, disc_masks, truth_of
+from PIL import Image
+
+from benchmarks import cycles
 from benchmarks.cycles import above, split
+from workbench.formats import coco
+from workbench.tables.proposals import Proposals
 
 
 @pytest.mark.parametrize(
@@ -25,3 +34,24 @@ def test_above__recall_paired_over_the_images_of_both():
     assert (found.value, found.n) == (0.125, 2)
     assert found.low <= 0.125 <= found.high
     assert not above({}, {}).known
+
+
+def test_main__all_rows_of_a_folder_of_images(tmp_path, monkeypatch, capsys):
+    """Twelve images of three discs: four for the test, one to train in each cycle, none to calibrate."""
+    (tmp_path / "images").mkdir()
+    for i in range(12):
+        pixels = np.full((*SIZE_HW, 3), 30, np.uint8)
+        pixels[disc_masks(i).any(axis=0)] = 200
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{i}.png")
+    truth = Proposals.concat([truth_of(f"{i}.png", i) for i in range(12)])
+    entries = [coco.ImageEntry(f"{i}.png", SIZE_HW) for i in range(12)]
+    coco.write(tmp_path / "instances.json", truth, entries)
+    given = ["--points", "3", "--jitter", "0", "--steps", "1", "--json", str(tmp_path / "rows.json")]
+    monkeypatch.setattr(sys, "argv", ["cycles", "--data", str(tmp_path), *given])
+    cycles.main()
+    rows = {row["name"]: row["value"] for row in json.loads((tmp_path / "rows.json").read_text())["rows"]}
+    lead = f"{tmp_path.name}.seed0"
+    assert rows[f"{lead}.cycle5.work.true_per_image"] == 3
+    assert f"{lead}.after5.work.true_per_image" not in rows
+    assert 0 <= rows[f"{lead}.recall_proposals last"] <= 1
+    assert rows[f"{lead}.minutes"] > 0

@@ -626,7 +626,7 @@ def test_embedding__verifier_that_beats_predicted_iou_becomes_a_reason_to_flag(p
 
     plain = project.calibrate(draws=50)
     assert plain.reduction is None
-    assert "over scores, geometry and context," in repr(plain.good)
+    assert f"over {len(plain.good.verifier.columns)} columns, AUROC" in repr(plain.good)
     sam = Seeing("stub-1")
     found = project.calibrate(draws=50, sam=sam)
     assert found.good.useful

@@ -16,7 +16,7 @@ from workbench.store.errors import StoreError
 from workbench.store.versions import LearnedFrom, ModelVersion
 from workbench.tables.cycles import CycleTable
 from workbench.tables.proposals import Proposals
-from workbench.train.settings import TrainConfig
+from workbench.train.settings import TrainConfig, of_before
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,6 +84,7 @@ class Looping(Adopting):
         PoolError : for thresholds below the floors, or with another NMS than proposals are stored after
         """
         from workbench.loop import cycle
+        from workbench.train.fit import resolved
 
         if cycles < 1:
             raise ValueError(f"cycles: expected 1 or more, got {cycles}")
@@ -95,7 +96,7 @@ class Looping(Adopting):
             "cycle": chosen,
             "floors": grid,
             "triage": cycle.first_triage(given, grid, first.model_id),
-            "train": train or TrainConfig(),
+            "train": resolved(train or TrainConfig(), first.model),
         }
         asked: dict[str, Any] = {name: part.to_dict() for name, part in parts.items()}
         by_role = {"test": held_out, **(roles or {})}
@@ -205,10 +206,11 @@ class Looping(Adopting):
         last = campaigns.find(self.catalog)
         begun = campaigns.of_campaign(self.catalog, last.id) if last else []
         if last is not None and begun and begun[-1].step != "done":
+            before = {**last.settings, "train": of_before(last.settings["train"])}
             log.warning(
                 "run_cycles: other settings are another campaign, which begins now; the one before stands in cycle %d (%s) "
                 "and goes on when it is called in its own words. They differ in %s",
-                begun[-1].number, begun[-1].step, "; ".join(differences(last.settings, plan)),
+                begun[-1].number, begun[-1].step, "; ".join(differences(before, plan)),
             )  # fmt: skip
 
     def _batches(self) -> dict[int, tuple[str, ...]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from desk import event
@@ -14,7 +16,7 @@ from workbench.loop import batches, thresholds
 from workbench.loop.adoption import Adopted
 from workbench.loop.batches import STRATEGIES, choose
 from workbench.loop.comparison import Comparison
-from workbench.loop.cycle import CycleConfig, asked_digest
+from workbench.loop.cycle import CycleConfig, Plan, asked_digest
 from workbench.loop.oracle import Oracle, OracleConfig
 from workbench.loop.teaching import TrainingError
 from workbench.sam.load import load_sam
@@ -411,10 +413,32 @@ def test_run_cycles__wrong_use_is_said(tmp_path, sam, changes, message):
 
 
 def test_asked_digest__a_setting_that_came_later_renames_no_campaign():
-    train = TrainConfig(steps=3).to_dict()
-    before = {name: value for name, value in train.items() if name != "closer"}
+    before = {name: value for name, value in TrainConfig(steps=3).to_dict().items() if name != "closer"}
     named = asked_digest({"train": before, "model_id": "m"})
-    assert TrainConfig.from_dict(before) == TrainConfig(steps=3)  # as the plan of such a campaign is read
-    assert asked_digest({"train": train, "model_id": "m"}) == named
-    assert asked_digest({"train": {**train, "closer": 0.0}, "model_id": "m"}) != named
-    assert asked_digest({"train": {**train, "steps": 4}, "model_id": "m"}) != named
+    assert asked_digest({"train": {**before, "closer": 0.0}, "model_id": "m"}) == named
+    assert asked_digest({"train": {**before, "closer": 0.5}, "model_id": "m"}) != named
+    assert asked_digest({"train": {**before, "steps": 4}, "model_id": "m"}) != named
+
+
+def test_run_cycles__a_campaign_of_before_closer_goes_on_as_it_was(tmp_path, sam):
+    """One whose plan was written before there was such a setting, called again in the words that fit it."""
+    train = TOY["train"].replace(closer=0.0)
+    with made(tmp_path) as project:
+        awaited = run(project, sam, 1, annotator="people", train=train).awaited
+        campaign = campaigns.find(project.catalog)
+        plan = {**campaign.settings, "train": {k: v for k, v in campaign.settings["train"].items() if k != "closer"}}
+        with project.catalog.write() as connection:
+            connection.exec_driver_sql("UPDATE campaigns SET settings = ?", (json.dumps(plan),))
+        assert campaigns.find(project.catalog).settings == plan
+        assert run(project, sam, 1, annotator="people", train=train).awaited == awaited
+        assert campaigns.find(project.catalog).id == campaign.id
+        assert Plan.from_dict(plan).train == train
+
+
+def test_run_cycles__what_training_settings_leave_open_is_fixed_when_it_begins(tmp_path, sam):
+    with made(tmp_path) as project:
+        run(project, sam, 1, annotator="people", train=TOY["train"].replace(learning_rate=None, check_every=None))
+        first = campaigns.find(project.catalog)
+        assert (first.settings["train"]["learning_rate"], first.settings["train"]["check_every"]) == (1e-4, 1)
+        run(project, sam, 1, annotator="people")  # the same, said in numbers
+        assert campaigns.find(project.catalog).id == first.id

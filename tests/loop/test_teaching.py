@@ -37,7 +37,7 @@ def test_train__keeps_parent_data_settings_and_curve(project):
     assert version.parent_id.startswith("sam-")
     assert version.parent_id != version.model_id
     assert (version.images, version.masks) == (5, 15)
-    assert version.settings == {**TOY.to_dict(), "learning_rate": 1e-4}  # the one that fits the model
+    assert version.settings == {**TOY.to_dict(), "learning_rate": 1e-4}  # what they leave open as it was then
     assert [row["step"] for row in version.curve] == [0, 1, 2]
     data = project.model_data(version.model_id)
     assert sum(d.held_out for d in data) == 1
@@ -116,8 +116,8 @@ def test_train__a_model_that_stops_proposing_fails_loudly(project, monkeypatch):
 )
 def test_failure__half_of_before_and_as_many_as_there_are(before, after, true, fails, fails_but_for_the_true):
     checks = {"images": 1, "before": before, "after": after, "true": true}
-    assert bool(failure(checks)) == fails
-    assert bool(failure(checks, "half_or_true")) == fails_but_for_the_true
+    assert bool(failure(checks, "half", 1e-4)) == fails
+    assert bool(failure(checks, "half_or_true", 1e-4)) == fails_but_for_the_true
 
 
 def test_still_proposes__on_the_grid_of_the_floors(monkeypatch):
@@ -176,10 +176,11 @@ def test_train__counts_of_the_latest_run_are_used_where_it_is_the_parents(projec
 
 def test_failure__says_how_many_were_expected_and_what_to_do():
     checks = {"images": 6, "before": 401, "after": 100, "true": 90}
-    words = failure(checks)
+    words = failure(checks, "half", 3e-4)
+    assert "(now 0.0003)" in words
     assert "at least 201 were expected" in words
     assert "least_proposed=half_or_true" in words
-    assert "least_proposed" not in failure({**checks, "after": 80})  # it would not help
+    assert "least_proposed" not in failure({**checks, "after": 80}, "half", 3e-4)  # it would not help
 
 
 def test_train__the_other_rule_takes_a_failed_version_without_training_anew(project, monkeypatch):

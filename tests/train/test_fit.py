@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from random_sams import random_sam
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from workbench.masks import rle
 from workbench.sam.bundled import build_bundled
 from workbench.train import fit as fitting
-from workbench.train.fit import Fit, fit, split
+from workbench.train.fit import Fit, fit, resolved, split
 from workbench.train.sample import TrainImage, draw_view
 from workbench.train.settings import TrainConfig
 
@@ -106,7 +110,7 @@ def test_fit__stops_when_nothing_gets_better(monkeypatch):
 
 
 def test_fit__can_stop_early_by_default():
-    config = TrainConfig()
+    config = resolved(TrainConfig(), random_sam())
     assert config.check_every * (1 + config.patience) < config.steps  # the first check can be the best one
 
 
@@ -152,17 +156,49 @@ def test_split__held_out_and_learned_from_are_apart():
     assert split(images(3), TOY)[0] == []
 
 
-def test_with_rate__fits_the_model_where_none_is_given():
-    assert Fit(random_sam(), images(2), TOY).config.learning_rate == fitting.LARGE_RATE
-    assert Fit(build_bundled(), images(2), TOY).config.learning_rate == fitting.SMALL_RATE
-    assert Fit(build_bundled(), images(2), TOY.replace(learning_rate=1e-5)).peak_rate == 1e-5
+def test_resolved__what_the_settings_leave_open():
+    few = TrainConfig(steps=4)
+    assert resolved(few, random_sam()) == few.replace(learning_rate=fitting.OTHER_RATE, check_every=1)
+    assert resolved(TrainConfig(), build_bundled()).learning_rate == fitting.BUNDLED_RATE
+    assert resolved(TrainConfig(steps=2000), random_sam()).check_every == 250  # patience reaches as far of any length
+    given = TrainConfig(learning_rate=1e-5, check_every=7)
+    assert resolved(given, build_bundled()) == given
+    assert Fit(random_sam(), images(2), few).config == resolved(few, random_sam())
 
 
 @pytest.mark.parametrize("closer", [0.0, 1.0])
 def test_fit__windows_are_shown_as_crops_are(closer, monkeypatch):
-    scales = []
+    frames = []
     monkeypatch.setattr(
-        fitting, "draw_view", lambda image, frame, *rest: scales.append(frame) or draw_view(image, frame, *rest)
+        fitting, "draw_view", lambda image, frame, *rest: frames.append(frame) or draw_view(image, frame, *rest)
     )
-    Fit(build_bundled(), images(2), TOY.replace(closer=closer, whole_share=0.0)).train_step()
-    assert scales == [768 if closer else 512]
+    run = Fit(build_bundled(), images(4), TOY.replace(closer=closer, whole_share=0.0))
+    run.train_step()
+    run.check()
+    assert frames == [768 if closer else 512] * (1 + fitting.CHECKS)
+
+
+def test_fit__closer_windows_go_on_after_a_kill_with_the_same_weights(tmp_path):
+    config = TOY.replace(steps=3, check_every=1, whole_share=0.0)
+    torch.manual_seed(0)
+    sam = build_bundled()
+    whole = fit(sam, images(4), config)
+    half = Fit(sam, images(4), config)
+    half.check()
+    half.train_step()
+    half.check()
+    half.save(tmp_path / fitting.STATE)
+    assert same(fit(sam, images(4), config, folder=tmp_path).sam, whole.sam)
+
+
+def test_fit__state_of_before_closer_goes_on(tmp_path):
+    config, path = TOY.replace(closer=0.0), tmp_path / fitting.STATE
+    run = Fit(random_sam(), images(2), config)
+    run.train_step()
+    run.save(path)
+    with safe_open(path, "pt") as file:
+        told = json.loads(file.metadata()["fit"])
+    del told["settings"]["closer"]
+    save_file(load_file(path), path, {"fit": json.dumps(told)})
+    assert Fit(random_sam(), images(2), config).resume(path)
+    assert not Fit(random_sam(), images(2), config.replace(closer=0.5)).resume(path)

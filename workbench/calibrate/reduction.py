@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+EMBEDDING = "embedding_"  # how the names of its columns begin
+
 Floats = NDArray[np.float64]
 
 
@@ -36,7 +38,7 @@ class Reduction:
     @property
     def names(self) -> tuple[str, ...]:
         """(k,) names of the columns it gives."""
-        return tuple(f"embedding_{k}" for k in range(self.axes.shape[1]))
+        return tuple(f"{EMBEDDING}{k}" for k in range(self.axes.shape[1]))
 
     def apply(self, values: ArrayLike) -> Floats:
         """Return (n, k) of (n, C)."""

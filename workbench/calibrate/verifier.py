@@ -1,7 +1,7 @@
 """The verifier (B3): a small model of the verdict, for "is this mask good?" and "is this image complete?".
 
-It looks at columns given as arrays: the pooled embedding of a mask or image, scores, geometry and context. Logistic regression
-first; a small network only where it pays. It is a signal for triage only when it beats the score there is already
+It looks at columns given as arrays: the pooled embedding; of a mask scores, geometry and context, of an image counts, scores
+and coverage. Logistic regression first; a small network only where it pays. It is a signal for triage only when it beats the score there is already
 (predicted IoU for masks) on calibration images, and is reported beside it always.
 """
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.calibrate.recalibrate import compare, image_folds
+from workbench.calibrate.reduction import EMBEDDING
 from workbench.calibrate.reliability import auroc, undefined
 
 Floats = NDArray[np.float64]
@@ -59,7 +60,7 @@ class Verifier:
     @property
     def embeds(self) -> bool:
         """Whether it looks at SAM's embedding."""
-        return any(name.startswith("embedding_") for name in self.columns)
+        return any(name.startswith(EMBEDDING) for name in self.columns)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain lists for JSON; every float keeps all its bits."""
@@ -103,9 +104,8 @@ class Verification:
         if self.verifier is None:
             return f"<Verification {self.question!r}: undefined: {self.note}>"
         use = "can be used as a signal" if self.useful else "not used: it is not better for certain"
-        over = (
-            "scores, geometry, context and SAM's embedding" if self.verifier.embeds else "scores, geometry and context"
-        )
+        plain = sum(not name.startswith(EMBEDDING) for name in self.verifier.columns)
+        over = f"{plain} columns" + " and SAM's embedding" * self.verifier.embeds
         masks, score = (f"{self.n:,} masks of ", "predicted IoU") if self.question == GOOD else ("", "coverage")
         return (
             f"<Verification {self.question!r} on {masks}{self.images:,} images: {self.verifier.kind} over {over}, "

@@ -23,17 +23,13 @@ from workbench.store.catalog import Catalog
 from workbench.store.errors import StoreError
 from workbench.tables.cycles import CycleRow, CycleTable
 from workbench.tables.proposals import Proposals
-from workbench.train.settings import TrainConfig
+from workbench.train.settings import TrainConfig, naming, of_before
 from workbench.triage.limits import fitted, refuse_below
 from workbench.triage.rules import triage
 
 if TYPE_CHECKING:
     from workbench.looping import Looping
     from workbench.sam.predict import Predictor
-
-
-# settings that campaigns begun before them were not asked for, and what these are read as: their names stay the same
-LATER = (("train", "closer", TrainConfig().closer),)
 
 
 @settings
@@ -86,7 +82,7 @@ class Plan:
             CycleConfig.from_dict(values["cycle"]),
             ProposeConfig.from_dict(values["floors"]),
             TriageConfig.from_dict(values["triage"]),
-            TrainConfig.from_dict(values["train"]),
+            TrainConfig.from_dict(of_before(values["train"])),
             values["model_id"],
             {role: tuple(ids) for role, ids in values["pools"].items()},
         )
@@ -355,11 +351,8 @@ class Campaigning:
 
 
 def asked_digest(asked: Mapping[str, Any]) -> str:
-    """Return the name of a campaign, 12 hex digits: the same for the same words, those of `LATER` not counted."""
-    said = {name: dict(part) if isinstance(part, Mapping) else part for name, part in asked.items()}
-    for name, key, value in LATER:
-        if key in said.get(name, {}) and said[name][key] == value:
-            del said[name][key]
+    """Return the name of a campaign, 12 hex digits: the same for the same words."""
+    said = {**asked, "train": naming(asked["train"])}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
 
 

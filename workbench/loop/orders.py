@@ -10,6 +10,7 @@ from workbench.loop import measuring
 from workbench.store import campaigns
 from workbench.store.errors import StoreError
 from workbench.tables.figures import Interval
+from workbench.train.settings import of_before
 
 if TYPE_CHECKING:
     from workbench.store.campaigns import Campaign, Cycle
@@ -59,7 +60,8 @@ def compare(first: Catalog, second: Catalog) -> Orders:
         ("triage", "thresholds"),
         ("train", "training"),
     ):
-        if a[0].settings[name] != b[0].settings[name]:
+        one, other = (of_before(c.settings[name]) if name == "train" else c.settings[name] for c in (a[0], b[0]))
+        if one != other:
             raise StoreError(f"compare_orders: expected campaigns with the same {what}, they differ; so would figures")
     if set(a[0].held_out) != set(b[0].held_out):
         raise StoreError("compare_orders: expected the same test images in both campaigns, they differ")

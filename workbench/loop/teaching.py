@@ -20,7 +20,7 @@ from workbench.store.errors import StoreError
 from workbench.store.runs import ImageFile
 from workbench.store.versions import LearnedFrom, ModelVersion
 from workbench.tables.proposals import Proposals
-from workbench.train.settings import TrainConfig
+from workbench.train.settings import TrainConfig, naming
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -64,10 +64,10 @@ def train(
     import torch
 
     from workbench.sam.load import load_sam
-    from workbench.train.fit import fit, with_rate
+    from workbench.train.fit import fit, resolved
 
     before = predictor(parent)
-    config = with_rate(config, before.model)
+    config = resolved(config, before.model)
     if not images:
         raise StoreError("train: expected complete train images, there are none; review some and complete them first")
     data = [(str(file.image_id), tuple(masks.mask_id.tolist())) for file, _, masks in images]
@@ -103,7 +103,7 @@ def _judged_again(home: Catalog, known: ModelVersion, config: TrainConfig) -> Mo
 def _judged(version: ModelVersion) -> ModelVersion:
     """Return a version with its status and what is to be said of it, by its curve, checks and settings."""
     losses = {row["step"]: row["loss"] for row in version.curve if "loss" in row}
-    message = failure(version.checks, version.settings["least_proposed"])
+    message = failure(version.checks, version.settings["least_proposed"], version.settings["learning_rate"])
     if not losses:
         message = f"no loss was a number, so nothing was learned; {version.parent_id} answers with what is none"
     if message:
@@ -143,7 +143,7 @@ def predictor(parent: Predictor | Sam) -> Predictor:
 
 
 def _digest(parent_id: str, data: Sequence[tuple[str, tuple[str, ...]]], config: TrainConfig) -> str:
-    settings = {name: value for name, value in config.to_dict().items() if name != "least_proposed"}
+    settings = {name: value for name, value in naming(config.to_dict()).items() if name != "least_proposed"}
     text = json.dumps([parent_id, sorted((i, sorted(masks)) for i, masks in data), settings])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -193,7 +193,7 @@ def which_masks(floors: ProposeConfig) -> ProposeConfig:
     return floors.replace(**how, jitter_prompts=0, features=False, pool="distinct")
 
 
-def failure(checks: Mapping[str, int], least: str = "half") -> str:
+def failure(checks: Mapping[str, int], least: str, rate: float) -> str:
     """Return why a model's automatic generation is not good enough, "" when it is.
 
     Parameters
@@ -209,7 +209,7 @@ def failure(checks: Mapping[str, int], least: str = "half") -> str:
     words = (
         f"automatic generation proposes {checks['after']} distinct masks on {checks['images']} train images, where the "
         f"parent proposed {checks['before']} and {checks['true']} are true; at least {math.ceil(wanted)} were expected. "
-        "Train with a lower learning_rate, more images, or more prompts that are bad (anywhere, bad)"
+        f"Train with a lower learning_rate (now {rate:g}), more images, or more prompts that are bad (anywhere, bad)"
     )
     if least == "half" and checks["after"] >= max(checks["true"], 1):
         words += (

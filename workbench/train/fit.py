@@ -23,13 +23,14 @@ from workbench.sam.asking import answer
 from workbench.sam.bundled import BundledEncoder
 from workbench.train.losses import Losses, view_losses
 from workbench.train.sample import TrainImage, View, correct, draw_prompts, draw_view, to_input
-from workbench.train.settings import TrainConfig
+from workbench.train.settings import TrainConfig, of_before
 
 STATE = "state.safetensors"
 CHECKS = 12  # views that decide when to stop
 CACHED = 512  # embeddings of a frozen encoder kept in memory; one of SAM's is 4 MiB
-CLOSER = 1.5  # SAM's four first crops overlap by a third, so each is two thirds of the image wide
-SMALL_RATE, LARGE_RATE = 3e-4, 1e-4  # of the bundled SAM, measured (benchmarks/RESULTS.md), and of published ones
+CLOSER = 1.5  # SAM's four first crops overlap by a third: of a square image each shows two thirds of a side
+BUNDLED_RATE, OTHER_RATE = 3e-4, 1e-4  # the first measured (benchmarks/RESULTS.md), the second as before
+CHECKED = 8  # times a training, when the settings leave it open
 _CHECKED, _TRAINED = 1, 2  # keep the generators of checks and of steps apart
 
 
@@ -86,11 +87,13 @@ class Lesson(nn.Module):
         return _mean(rounds)
 
 
-def with_rate(config: TrainConfig, sam: Sam) -> TrainConfig:
-    """Return the settings with the learning rate that fits a model, where they leave it open."""
-    if config.learning_rate is not None:
-        return config
-    return config.replace(learning_rate=SMALL_RATE if isinstance(sam.image_encoder, BundledEncoder) else LARGE_RATE)
+def resolved(config: TrainConfig, sam: Sam) -> TrainConfig:
+    """Return the settings with what they leave open: the learning rate that fits a model, and when to check."""
+    rate = BUNDLED_RATE if isinstance(sam.image_encoder, BundledEncoder) else OTHER_RATE
+    return config.replace(
+        learning_rate=rate if config.learning_rate is None else config.learning_rate,
+        check_every=max(1, config.steps // CHECKED) if config.check_every is None else config.check_every,
+    )
 
 
 def _uses_amp(config: TrainConfig, device: torch.device) -> bool:
@@ -109,7 +112,7 @@ class Fit:
         if not images:
             raise ValueError("fit: expected at least one annotated image, got none; complete the review of one first")
         torch.manual_seed(config.seed % 2**63)
-        self.config = config = with_rate(config, sam)
+        self.config = config = resolved(config, sam)
         self.sam = copy.deepcopy(sam).requires_grad_(False).eval()
         self.held_out, self.images = split(images, config)
         self.takes_windows = isinstance(self.sam.image_encoder, BundledEncoder)
@@ -126,8 +129,14 @@ class Fit:
     @property
     def peak_rate(self) -> float:
         """The learning rate at its highest."""
-        assert self.config.learning_rate is not None  # `with_rate` named it
+        assert self.config.learning_rate is not None  # resolved
         return self.config.learning_rate
+
+    @property
+    def check_every(self) -> int:
+        """Steps between checks."""
+        assert self.config.check_every is not None  # resolved
+        return self.config.check_every
 
     @property
     def frame_px(self) -> int:
@@ -203,7 +212,7 @@ class Fit:
         side = self.frame_px if whole or window is None else window - window % 32
         if self._trains_encoder:
             frame = self.frame_px
-            if rng is not None and side < frame and rng.random() < self.config.closer:
+            if rng is not None and side < frame and self.config.closer and rng.random() < self.config.closer:
                 frame = round(CLOSER * frame)
             return draw_view(image, frame, side, rng, self.config.zoom), key, corrections, None
         view = draw_view(image, self.frame_px, self.frame_px, None)
@@ -305,7 +314,7 @@ class Fit:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         except (OSError, SafetensorError, json.JSONDecodeError):
             return False
-        if told.get("settings") != self.config.to_dict() or told.get("images") != self._image_ids():
+        if of_before(told.get("settings", {})) != self.config.to_dict() or told.get("images") != self._image_ids():
             return False
         device = self.sam.pixel_mean.device
         parts: dict[str, dict[str, Tensor]] = {"trained": {}, "mean": {}, "best": {}, "optimiser": {}}
@@ -396,7 +405,7 @@ def fit(
                 run.check()
             run.train_step()
             bar.update()
-            checked = run.step % config.check_every == 0 or run.step >= config.steps
+            checked = run.step % run.check_every == 0 or run.step >= config.steps
             if checked:
                 bar.set_postfix(loss=f"{run.check()['loss']:.3f}", refresh=False)
             run.spent_s += time.monotonic() - since

@@ -39,7 +39,7 @@ class TrainImage:
 class View:
     """Part of an image as the model sees it.
 
-    pixels : (h, w, 3) uint8, at the scale of the input frame; side_px : of the square it is padded to
+    pixels : (h, w, 3) uint8, at the scale of the frame it was drawn for; side_px : of the square it is padded to
     masks : (N, side_px / 2, side_px / 2) bool, the true masks that it shows
     """
 
@@ -55,7 +55,7 @@ def draw_view(
 
     Parameters
     ----------
-    frame_px : side of the model's input, to which the longer side of an image is scaled
+    frame_px : to which the longer side of an image is scaled: the side of the model's input, or more to show it closer
     rng : draws window, scale, turn and contrast; None for the middle of the image as it is
     zoom : standard deviation of the log of the scale
     """

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from workbench.settings import Settings, setting, settings
+
+LATER = {"closer": 0.0}  # settings that came later, and what trainings did before they came
+
+
+def of_before(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return stored settings with those that came later as they were then."""
+    return {**LATER, **values}
+
+
+def naming(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a name is a hash of: what came later does not count where nothing is other than before."""
+    return {name: value for name, value in values.items() if name not in LATER or value != LATER[name]}
 
 
 @settings
@@ -28,12 +41,11 @@ class TrainConfig(Settings):
         default=256, low=64, doc="side of a view in the input frame; encoders that take whole frames only ignore it"
     )
     whole_share: float = setting(default=0.15, low=0, high=1, doc="share of steps on one whole frame instead")
-    # what is learned shows when the rate has come down: patience must reach that far (benchmarks/RESULTS.md)
     learning_rate: float | None = setting(
         default=None,
         low=0,
         high=1,
-        doc="peak rate of AdamW for prompts and masks; None for 3e-4 with the bundled SAM, 1e-4 with larger ones",
+        doc="peak rate of AdamW for prompts and masks; None (off in TOML): 3e-4 for the bundled SAM, 1e-4 for others",
     )
     encoder_rate: float = setting(default=0.5, low=0, high=10, doc="the image encoder's rate, as a share of it")
     decay: float = setting(default=0.01, low=0, high=1, doc="weight decay")
@@ -53,10 +65,13 @@ class TrainConfig(Settings):
         default=0.5,
         low=0,
         high=1,
-        doc="share of windows shown 1.5 times as large, as a first layer of crops shows images",
+        doc="share of windows shown 1.5 times as large, about as SAM's first crops show images",
     )
     held_out: float = setting(default=0.1, low=0, high=0.5, doc="share of the train images that decide when to stop")
-    check_every: int = setting(default=100, low=1, doc="steps between checks on them")
+    check_every: int | None = setting(
+        default=None, low=1, doc="steps between checks on them; None (off in TOML): an eighth of the steps"
+    )
+    # what is learned shows when the rate has come down (benchmarks/RESULTS.md): 5 of 8 checks are most of the way
     patience: int = setting(default=5, low=1, doc="checks without a better one after which training stops")
     least_proposed: Literal["half", "half_or_true"] = setting(
         default="half",
