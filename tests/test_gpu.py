@@ -25,6 +25,7 @@ from workbench.sam.pretrain import TOY, Run, export
 from workbench.sam.scenes import draw_scene
 from workbench.sam.segmenter import Embedding
 from workbench.train import fit as fitting
+from workbench.train.lesson import Lesson
 from workbench.train.sample import TrainImage
 from workbench.train.settings import TrainConfig
 
@@ -242,16 +243,16 @@ def train_images(count: int) -> list[TrainImage]:
 @pytest.mark.parametrize("parts", ["decoder", "decoder+encoder"])
 def test_fit__lowers_the_loss_in_bfloat16(parts: str, monkeypatch) -> None:
     sam = model().model
-    before, seen, embed = weights(sam), [], fitting.Lesson.embed
+    before, seen, embed = weights(sam), [], Lesson.embed
 
-    def noted(self: fitting.Lesson, view: object) -> torch.Tensor:
+    def noted(self: Lesson, view: object) -> torch.Tensor:
         hook = self.sam.image_encoder.register_forward_hook(lambda *_: seen.append(torch.is_autocast_enabled(DEVICE)))
         try:
             return embed(self, view)  # type: ignore[arg-type]
         finally:
             hook.remove()
 
-    monkeypatch.setattr(fitting.Lesson, "embed", noted)
+    monkeypatch.setattr(Lesson, "embed", noted)
     fitted = fitting.fit(sam, train_images(6), TRAIN.replace(parts=parts))
     assert fitted.curve[-1]["loss"] < 0.9 * fitted.curve[0]["loss"]
     after = weights(fitted.sam)

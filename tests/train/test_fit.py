@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from workbench.masks import rle
 from workbench.sam.bundled import build_bundled
 from workbench.train import fit as fitting
+from workbench.train import lesson
 from workbench.train.fit import Fit, fit, resolved, split
 from workbench.train.sample import TrainImage, draw_view
 from workbench.train.settings import TrainConfig
@@ -116,7 +117,7 @@ def test_fit__can_stop_early_by_default():
 
 @pytest.mark.parametrize("parts", ["decoder", "decoder+encoder"])
 def test_fit__encoder_runs_in_bfloat16_where_it_can(parts, monkeypatch):
-    monkeypatch.setattr(fitting, "_uses_amp", lambda *_: True)
+    monkeypatch.setattr(lesson, "uses_amp", lambda *_: True)
     fit_run, seen = Fit(random_sam(), images(4), TOY.replace(parts=parts)), []
     fit_run.sam.image_encoder.register_forward_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
     fit_run.train_step()

@@ -19,10 +19,9 @@ from safetensors.torch import save_file
 from segment_anything.modeling import Sam
 from torch import Tensor, nn
 
-from workbench.sam.asking import answer
 from workbench.sam.bundled import BundledEncoder
-from workbench.train.losses import Losses, view_losses
-from workbench.train.sample import TrainImage, View, correct, draw_prompts, draw_view, to_input
+from workbench.train.lesson import Lesson, on_all
+from workbench.train.sample import TrainImage, View, draw_view
 from workbench.train.settings import TrainConfig, of_before
 
 STATE = "state.safetensors"
@@ -53,40 +52,6 @@ class Fitted:
     seconds: float
 
 
-class Lesson(nn.Module):
-    """Loss of the prompts of one view; a module, so that it can be copied to several GPUs."""
-
-    def __init__(self, sam: Sam, config: TrainConfig) -> None:
-        super().__init__()
-        self.sam, self.config = sam, config
-
-    def embed(self, view: View) -> Tensor:
-        """Return what the encoder makes of a view, float32; it runs in bfloat16 where the settings and the device allow."""
-        device = self.sam.pixel_mean.device
-        with torch.autocast(device.type, torch.bfloat16, enabled=_uses_amp(self.config, device)):
-            features: Tensor = self.sam.image_encoder(to_input(self.sam, [view]))
-        return features.float()
-
-    def forward(self, view: View, key: list[int], corrections: int, embedding: Tensor | None = None) -> Tensor:
-        """Return (4,) total, mask, iou and best_iou; prompts are drawn by `key`, and corrected so many times."""
-        rng = np.random.default_rng(key)
-        device = self.sam.pixel_mean.device
-        features = self.embed(view) if embedding is None else embedding.to(device)
-        room = self.sam.prompt_encoder.image_embedding_size[0] - features.shape[-1]
-        window = (int(rng.integers(room + 1)), int(rng.integers(room + 1)))
-        masks = torch.from_numpy(view.masks).to(device)
-        questions = draw_prompts(view, self.config.prompts, self.config, rng)
-        said = answer(self.sam, features, questions, window)
-        rounds = [view_losses(*said, masks, questions, self.config)]
-        for _ in range(corrections):
-            asked_again = correct(questions, *said, view, rng)
-            if asked_again is None:
-                break
-            questions, said = asked_again, answer(self.sam, features, asked_again, window)
-            rounds.append(view_losses(*said, masks, questions, self.config))
-        return _mean(rounds)
-
-
 def resolved(config: TrainConfig, sam: Sam) -> TrainConfig:
     """Return the settings with what they leave open: the learning rate that fits a model, and when to check."""
     rate = BUNDLED_RATE if isinstance(sam.image_encoder, BundledEncoder) else OTHER_RATE
@@ -94,15 +59,6 @@ def resolved(config: TrainConfig, sam: Sam) -> TrainConfig:
         learning_rate=rate if config.learning_rate is None else config.learning_rate,
         check_every=max(1, config.steps // CHECKED) if config.check_every is None else config.check_every,
     )
-
-
-def _uses_amp(config: TrainConfig, device: torch.device) -> bool:
-    return config.amp == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
-
-
-def _mean(rounds: Sequence[Losses]) -> Tensor:
-    total, mask, iou = (torch.stack([getattr(r, name) for r in rounds]).mean() for name in ("total", "mask", "iou"))
-    return torch.stack([total, mask.detach(), iou.detach(), rounds[0].best_iou.detach()])
 
 
 class Fit:
@@ -234,7 +190,7 @@ class Fit:
         rows = []
         for start in range(0, len(jobs), gpus):
             part = jobs[start : start + gpus]
-            losses = [self.lesson(*part[0])] if len(part) == 1 else _on_all(self.lesson, part)
+            losses = [self.lesson(*part[0])] if len(part) == 1 else on_all(self.lesson, part)
             total = torch.stack([loss[0].to(device) for loss in losses]).sum() / len(jobs)
             if bool(torch.isfinite(total)):
                 torch.autograd.backward(total)
@@ -338,16 +294,6 @@ class Fit:
 
     def _image_ids(self) -> list[list[str]]:
         return [[image.image_id for image in some] for some in (self.images, self.held_out)]
-
-
-def _on_all(lesson: Lesson, jobs: list[tuple[View, list[int], int, Tensor | None]]) -> list[Tensor]:
-    """Return the losses of jobs on as many GPUs, whose gradients flow back to the first one's parameters."""
-    from torch.nn.parallel import parallel_apply, replicate
-
-    devices = [torch.device("cuda", i) for i in range(len(jobs))]
-    copies = replicate(lesson, devices)
-    losses: list[Tensor] = parallel_apply(copies, jobs, devices=devices)
-    return losses
 
 
 def _nan_mean(rows: np.ndarray) -> np.ndarray:
