@@ -25,7 +25,8 @@ from workbench.config import (
     propose_config,
     triage_config,
 )
-from workbench.settings import differences
+from workbench.settings import differences, setting
+from workbench.settings import settings as made
 
 KINDS = [ProposeConfig, TriageConfig]
 NUMBERS = [
@@ -324,3 +325,15 @@ def test_differences__are_told_by_part():
         "train.steps: 12, now off",
     ]
     assert differences(before, before) == []
+
+
+def test_settings__that_came_later_are_read_as_what_was_done_before_and_rename_nothing():
+    @made
+    class Later(Settings):
+        first: int = setting(default=1, doc="")
+        added: float = setting(default=0.5, doc="", before=0.0)
+
+    assert Later.from_dict(Later.stored({"first": 2})) == Later(first=2, added=0.0)
+    assert Later.stored({"first": 2, "added": 0.3}) == {"first": 2, "added": 0.3}
+    assert Later(added=0.0).naming() == {"first": 1}
+    assert Later().naming() == {"first": 1, "added": 0.5}

@@ -16,7 +16,7 @@ from workbench.store.errors import StoreError
 from workbench.store.versions import LearnedFrom, ModelVersion
 from workbench.tables.cycles import CycleTable
 from workbench.tables.proposals import Proposals
-from workbench.train.settings import TrainConfig, of_before
+from workbench.train.settings import TrainConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,7 +101,7 @@ class Looping(Adopting):
         asked: dict[str, Any] = {name: part.to_dict() for name, part in parts.items()}
         by_role = {"test": held_out, **(roles or {})}
         named = {role: self._named(names) for role, names in by_role.items() if names is not None}
-        digest = cycle.asked_digest({**asked, "model_id": first.model_id, "named": named})
+        digest = cycle.asked_digest({**parts, "model_id": first.model_id, "named": named})
         campaign = campaigns.find(self.catalog, digest)
         if campaign is None:
             pools = self._pools(named, first.model_id, whole=roles is None)
@@ -203,10 +203,12 @@ class Looping(Adopting):
 
     def _tell_another(self, plan: Mapping[str, Any]) -> None:
         """Say so where a campaign begins while another is not finished: a slip in the words would leave it lying."""
+        from workbench.loop import cycle
+
         last = campaigns.find(self.catalog)
         begun = campaigns.of_campaign(self.catalog, last.id) if last else []
         if last is not None and begun and begun[-1].step != "done":
-            before = {**last.settings, "train": of_before(last.settings["train"])}
+            before = cycle.Plan.from_dict(dict(last.settings)).to_dict()
             log.warning(
                 "run_cycles: other settings are another campaign, which begins now; the one before stands in cycle %d (%s) "
                 "and goes on when it is called in its own words. They differ in %s",

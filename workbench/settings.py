@@ -20,9 +20,12 @@ class SettingError(ValueError):
     """A setting that is unknown, of the wrong type or out of its range; the message names field, value and range."""
 
 
-def setting(*, default: Any, low: float | None = None, high: float | None = None, doc: str) -> Any:
-    """Declare one setting: its default, its closed range and what it means."""
-    return dataclasses.field(default=default, metadata={"low": low, "high": high, "doc": doc})
+def setting(*, default: Any, low: float | None = None, high: float | None = None, doc: str, **later: Any) -> Any:
+    """Declare one setting: its default, its closed range and what it means.
+
+    One that came later, when settings without it were stored already, says as `before` what these did.
+    """
+    return dataclasses.field(default=default, metadata={"low": low, "high": high, "doc": doc, **later})
 
 
 S = TypeVar("S", bound="Settings")
@@ -77,6 +80,21 @@ class Settings:
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as a plain dict of numbers, strings, booleans and None."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def naming(self) -> dict[str, Any]:
+        """Return what a name is a hash of: a setting that came later does not count where it does what was done before."""
+        before = self._before()
+        return {name: v for name, v in self.to_dict().items() if name not in before or v != before[name]}
+
+    @classmethod
+    def stored(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return settings that were stored, those that came later as what was done before."""
+        return {**cls._before(), **values}
+
+    @classmethod
+    def _before(cls) -> dict[str, Any]:
+        fields = dataclasses.fields(cls)
+        return {field.name: field.metadata["before"] for field in fields if "before" in field.metadata}
 
     def to_json(self) -> str:
         """Return the settings as one JSON object."""

@@ -29,7 +29,7 @@ from workbench.triage.rules import triage
 
 FLOORS = ProposeConfig(points_per_side=3, predicted_iou_floor=-5, pool="distinct", jitter_prompts=0, features=False)
 TOY = {
-    "config": CycleConfig(train=2, calibration=1),
+    "config": CycleConfig(train=2, calibration=1, reserve=0),
     "floors": FLOORS,
     "train": TrainConfig(steps=1, views=1, prompts=4, check_every=1, learning_rate=1e-4),
     "progress": False,
@@ -202,7 +202,7 @@ def test_run_cycles__a_failed_image_is_not_awaited(tmp_path, sam):
 def test_cycles__are_of_the_campaign_worked_on_last(tmp_path, sam, monkeypatch):
     times = iter(range(10, 1000))
     monkeypatch.setattr(campaigns, "now", lambda: f"2026-01-01T00:00:{next(times):04}Z")
-    other = CycleConfig(train=3, calibration=1)
+    other = CycleConfig(train=3, calibration=1, reserve=0)
     with made(tmp_path) as project:
         first = run(project, sam, 1, annotator="people").awaited
         second = run(project, sam, 1, annotator="people", config=other).awaited  # a slip
@@ -216,7 +216,7 @@ def test_run_cycles__another_campaign_while_one_waits_is_told(tmp_path, sam, cap
         run(project, sam, 1, annotator="people")
         run(project, sam, 1, annotator="people")
         assert not caplog.records
-        run(project, sam, 1, annotator="people", config=CycleConfig(train=3, calibration=1))
+        run(project, sam, 1, annotator="people", config=CycleConfig(train=3, calibration=1, reserve=0))
         assert "stands in cycle 1 (review)" in caplog.text
         assert "They differ in cycle.train: 2, now 3" in caplog.text
 
@@ -341,7 +341,7 @@ def test_run_cycles__people_without_truth_are_told_what_is_not_measured(tmp_path
 
 def test_run_cycles__only_recall_of_truth_that_leaves_masks_out(tmp_path, sam):
     with made(tmp_path) as project:
-        table = run(project, sam, config=CycleConfig(train=2, calibration=1, exhaustive=False))
+        table = run(project, sam, config=CycleConfig(train=2, calibration=1, exhaustive=False, reserve=0))
         assert {row.thresholds["kind"] for row in table.rows} == {"preset"}
         assert all("truth leaves masks out" in row.notes[0] for row in table.rows)
         assert not any(name.startswith(("fp_rate", "ece", "smooth_ece")) for row in table.rows for name in row.figures)
@@ -412,27 +412,31 @@ def test_run_cycles__wrong_use_is_said(tmp_path, sam, changes, message):
         project.run_cycles(**{"cycles": 1, "annotator": "oracle", "model": sam, "roles": SPLIT, **TOY, **changes})
 
 
-def test_asked_digest__a_setting_that_came_later_renames_no_campaign():
-    before = {name: value for name, value in TrainConfig(steps=3).to_dict().items() if name != "closer"}
-    named = asked_digest({"train": before, "model_id": "m"})
-    assert asked_digest({"train": {**before, "closer": 0.0}, "model_id": "m"}) == named
-    assert asked_digest({"train": {**before, "closer": 0.5}, "model_id": "m"}) != named
-    assert asked_digest({"train": {**before, "steps": 4}, "model_id": "m"}) != named
+def test_asked_digest__settings_that_came_later_rename_no_campaign():
+    train, before = TrainConfig(closer=0.0), TrainConfig().to_dict()
+    del before["closer"]
+    assert asked_digest({"train": train, "model_id": "m"}) == asked_digest({"train": before, "model_id": "m"})
+    assert asked_digest({"train": train.replace(closer=0.5)}) != asked_digest({"train": train})
 
 
-def test_run_cycles__a_campaign_of_before_closer_goes_on_as_it_was(tmp_path, sam):
-    """One whose plan was written before there was such a setting, called again in the words that fit it."""
-    train = TOY["train"].replace(closer=0.0)
+def test_run_cycles__a_campaign_of_before_goes_on_as_it_was(tmp_path, sam):
+    """One whose plan was written before there were some of the settings, called again in the words that fit it."""
+    later = {"cycle": "reserve", "train": "closer"}
+    words = {"config": TOY["config"], "train": TOY["train"].replace(closer=0.0)}
     with made(tmp_path) as project:
-        awaited = run(project, sam, 1, annotator="people", train=train).awaited
+        awaited = run(project, sam, 1, annotator="people", **words).awaited
         campaign = campaigns.find(project.catalog)
-        plan = {**campaign.settings, "train": {k: v for k, v in campaign.settings["train"].items() if k != "closer"}}
+        plan = {
+            k: {n: w for n, w in v.items() if n != later[k]} if k in later else v for k, v in campaign.settings.items()
+        }
+        assert plan != campaign.settings
         with project.catalog.write() as connection:
             connection.exec_driver_sql("UPDATE campaigns SET settings = ?", (json.dumps(plan),))
         assert campaigns.find(project.catalog).settings == plan
-        assert run(project, sam, 1, annotator="people", train=train).awaited == awaited
+        assert run(project, sam, 1, annotator="people", **words).awaited == awaited
         assert campaigns.find(project.catalog).id == campaign.id
-        assert Plan.from_dict(plan).train == train
+        read = Plan.from_dict(plan)
+        assert (read.cycle, read.train) == (words["config"], words["train"])
 
 
 def test_run_cycles__what_training_settings_leave_open_is_fixed_when_it_begins(tmp_path, sam):

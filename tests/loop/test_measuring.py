@@ -41,7 +41,7 @@ def accept_all(project, bulk):
 def test_judge__bulk_verdicts_are_no_labels(project, bulk):
     ids = accept_all(project, bulk)
     found = measuring.judge(project.each(ids), truths(project, ids, "final only"), judged.PLAIN, stub_sam.PLAIN)
-    rows = thresholds.calibrated(judged.PLAIN, found.rows, found.comparison.verdicts, 0.05)
+    rows = thresholds.calibrated(judged.PLAIN, found.rows, found.comparison.verdicts, thresholds.Allowed(0.05))
     assert (found.unseen > 0) == bulk
     assert found.right.any() != bulk
     assert rows.kind == ("preset" if bulk else "calibrated")

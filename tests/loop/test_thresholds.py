@@ -8,7 +8,7 @@ import pytest
 from workbench.calibrate.recalibrate import Features
 from workbench.config import ProposeConfig, TriageConfig, preset
 from workbench.loop.comparison import Comparison
-from workbench.loop.thresholds import calibrated
+from workbench.loop.thresholds import Allowed, calibrated
 from workbench.masks import rle
 from workbench.tables.proposals import Proposals
 from workbench.triage.limits import PoolError, refuse_below
@@ -37,7 +37,7 @@ def judge_by(wrong):
 def test_calibrated__lowest_threshold_that_is_right_enough():
     scores = np.linspace(0.99, 0.6, 40)
     wrong = scores < 0.7
-    found = calibrated(BASE, rows_of(scores), judge_by(wrong), 0.05)
+    found = calibrated(BASE, rows_of(scores), judge_by(wrong), Allowed(0.05))
     assert found.kind == "calibrated"
     outcome = triage(rows_of(scores), found.config)
     accepted = outcome.auto_accepted
@@ -50,18 +50,18 @@ def test_calibrated__lowest_threshold_that_is_right_enough():
 def test_calibrated__never_below_the_floors_of_the_run():
     floors = ProposeConfig(predicted_iou_floor=0.5, pool="distinct")
     rows, wrong = rows_of(np.linspace(0.99, 0.5004, 60)), np.arange(60) >= 30  # the lowest score lies just above
-    found = calibrated(BASE, rows, judge_by(wrong), 0.05, floors)
+    found = calibrated(BASE, rows, judge_by(wrong), Allowed(0.05), floors)
     assert found.kind == "calibrated"
     refuse_below(found.config, floors)
     assert triage(rows, found.config).outcome.min() > 0  # all the others are flagged down to the floor
     with pytest.raises(PoolError):
-        refuse_below(calibrated(BASE, rows, judge_by(wrong), 0.05).config, floors)
+        refuse_below(calibrated(BASE, rows, judge_by(wrong), Allowed(0.05)).config, floors)
 
 
 def test_calibrated__equal_scores_go_together():
     scores = np.array([0.9] * 30 + [0.8] * 30)
     wrong = np.arange(60) >= 50
-    found = calibrated(BASE, rows_of(scores), judge_by(wrong), 0.05)
+    found = calibrated(BASE, rows_of(scores), judge_by(wrong), Allowed(0.05))
     assert 0.8 <= found.config.predicted_iou < 0.9
 
 
@@ -71,7 +71,7 @@ def test_calibrated__equal_scores_go_together():
     ids=["all wrong", "too few", "none"],
 )
 def test_calibrated__keeps_the_given_thresholds_where_labels_allow_none(wrong, why):
-    found = calibrated(BASE, rows_of(np.linspace(0.9, 0.5, len(wrong))), judge_by(wrong), 0.05)
+    found = calibrated(BASE, rows_of(np.linspace(0.9, 0.5, len(wrong))), judge_by(wrong), Allowed(0.05))
     assert (found.kind, found.config) == ("preset", BASE)
     assert why in found.note
 
@@ -79,14 +79,14 @@ def test_calibrated__keeps_the_given_thresholds_where_labels_allow_none(wrong, w
 def test_calibrated__all_right_accepts_all():
     wrong = np.zeros(40, bool)
     rows = rows_of(np.linspace(0.9, 0.5, 40))
-    found = calibrated(BASE, rows, judge_by(wrong), 0.05)
+    found = calibrated(BASE, rows, judge_by(wrong), Allowed(0.05))
     assert triage(rows, found.config).auto_accepted.all()
 
 
 def test_calibrated__scores_that_are_missing_are_left_out():
     scores = np.r_[np.linspace(0.9, 0.6, 30), [np.nan] * 5]
     wrong = np.isnan(scores)
-    found = calibrated(BASE, rows_of(scores), judge_by(wrong), 0.05)
+    found = calibrated(BASE, rows_of(scores), judge_by(wrong), Allowed(0.05))
     assert found.kind == "calibrated"
     assert found.labels == 30
     assert not triage(rows_of(scores), found.config).auto_accepted[30:].any()
@@ -98,7 +98,7 @@ def test_calibrated__a_reason_that_means_nothing_is_switched_off(harmless):
     base = BASE.replace(border_px=0)
     scores = np.linspace(0.95, 0.6, 60)
     wrong = np.zeros(60, bool) if harmless else np.arange(60) % 3 == 0
-    found = calibrated(base, rows_of(scores), judge_by(wrong), 0.05)
+    found = calibrated(base, rows_of(scores), judge_by(wrong), Allowed(0.05))
     assert ("border_px" in found.switched_off) == harmless
     assert isinstance(found.config, TriageConfig)
 
@@ -120,7 +120,7 @@ def test_calibrated__a_mask_that_stays_out_takes_no_truth_from_one_that_goes_in(
     comparison, at = Comparison.of_tables(rows, truth, images)
     assert comparison.verdicts(np.ones(80, bool)).wrong.reshape(40, 2)[:, 0].all()
     base = BASE.replace(overlap=0.5, nms_iou=1.0, pool="distinct")
-    found = calibrated(base, rows.select(at), comparison.verdicts, 0.05)
+    found = calibrated(base, rows.select(at), comparison.verdicts, Allowed(0.05))
     assert (found.kind, found.accepted) == ("calibrated", 40)
     assert triage(rows, found.config).auto_accepted.reshape(40, 2).tolist() == [[True, False]] * 40
 
@@ -138,8 +138,8 @@ def told_by_jitter(n, seed=0):
 def test_calibrated__confidence_accepts_what_predicted_iou_cannot_tell():
     rows, features, wrong = told_by_jitter(240)
     base = BASE.replace(overlap=None, nms_iou=1.0)  # all lie in one place
-    assert calibrated(base, rows, judge_by(wrong), 0.05).accepted < 40
-    found = calibrated(base, rows, judge_by(wrong), 0.05, features=features)
+    assert calibrated(base, rows, judge_by(wrong), Allowed(0.05)).accepted < 40
+    found = calibrated(base, rows, judge_by(wrong), Allowed(0.05), features=features)
     assert found.recalibration is not None
     assert found.accepted > 0.9 * (~wrong).sum()
     others, theirs, theirs_wrong = told_by_jitter(400, seed=1)
@@ -162,7 +162,7 @@ def told_by_two(n: int, images: int, seed: int = 0) -> tuple[Proposals, Features
 def test_calibrated__trees_are_asked_where_there_are_images_enough():
     base = BASE.replace(overlap=None, nms_iou=1.0)
     rows, features, wrong = told_by_two(600, images=40)
-    found = calibrated(base, rows, judge_by(wrong), 0.05, features=features)
+    found = calibrated(base, rows, judge_by(wrong), Allowed(0.05), features=features)
     assert found.recalibration is not None
     assert found.recalibration.method == "trees"
     assert found.accepted > 0.9 * (~wrong).sum()
@@ -172,21 +172,59 @@ def test_calibrated__trees_are_asked_where_there_are_images_enough():
     assert accepted.sum() > 0.8 * (~theirs_wrong).sum()
     assert theirs_wrong[accepted].mean() <= 0.08
     few, few_features, few_wrong = told_by_two(600, images=20)
-    assert calibrated(base, few, judge_by(few_wrong), 0.05, features=few_features).recalibration is None
+    assert calibrated(base, few, judge_by(few_wrong), Allowed(0.05), features=few_features).recalibration is None
 
 
 def test_calibrated__confidence_asks_for_labels_first():
     rows, features, wrong = told_by_jitter(64)
     base = BASE.replace(overlap=None, nms_iou=1.0)
-    assert calibrated(base, rows, judge_by(wrong), 0.05, features=features) == calibrated(
-        base, rows, judge_by(wrong), 0.05
+    assert calibrated(base, rows, judge_by(wrong), Allowed(0.05), features=features) == calibrated(
+        base, rows, judge_by(wrong), Allowed(0.05)
     )
     none, nothing = rows.select(np.zeros(0, int)), np.zeros(0, bool)
-    assert calibrated(base, none, judge_by(nothing), 0.05, features=features.select(slice(0))).kind == "preset"
+    assert calibrated(base, none, judge_by(nothing), Allowed(0.05), features=features.select(slice(0))).kind == "preset"
 
 
 def test_calibrated__confidence_says_nothing_where_nothing_tells():
     rows, features, _ = told_by_jitter(160)
     wrong = np.random.default_rng(5).random(160) < 0.5
-    found = calibrated(BASE.replace(overlap=None, nms_iou=1.0), rows, judge_by(wrong), 0.05, features=features)
+    found = calibrated(BASE.replace(overlap=None, nms_iou=1.0), rows, judge_by(wrong), Allowed(0.05), features=features)
     assert (found.kind, found.recalibration) == ("preset", None)
+
+
+@pytest.mark.parametrize(
+    ("reserve", "images", "most"),  # of 1,000 accepted masks on so many images, by hand: m w / 1000 + B <= 0.05 (m + 1)
+    [(0.0, 1, 49), (0.5, 9, 0), (0.5, 19, 26), (0.5, 99, 45), (1.0, 99, 40)],
+)
+def test_allowed__leaves_room_for_one_image_more(reserve, images, most):
+    wrong = np.arange(60)
+    fits = Allowed(0.05, reserve).fits(wrong, np.full(60, 1000), images)
+    assert fits.tolist() == (wrong <= most).tolist()
+
+
+@pytest.mark.parametrize(("share", "reserve"), [(0.05, 0.5), (0.05, 1.0), (0.1, 0.25), (0.03, 0.5), (0.2, 0.0)])
+def test_allowed__least_images(share, reserve):
+    allowed, least = Allowed(share, reserve), Allowed(share, reserve).least_images
+    nothing_wrong = np.zeros(1, int), np.full(1, 10**6)
+    assert allowed.fits(*nothing_wrong, least).all()
+    assert least == 1 or not allowed.fits(*nothing_wrong, least - 1).any()
+
+
+def test_calibrated__fewer_images_accept_less_and_too_few_nothing():
+    """The lower the score, the more are wrong; the same masks, said to come from more and more images."""
+    rng = np.random.default_rng(0)
+    scores = np.linspace(0.99, 0.5, 1200)
+    wrong = rng.random(1200) < (1 - scores) / 4
+    accepted = []
+    for images in (8, 14, 30, 300):
+        rows = rows_of(scores).replace(image_id=np.array([f"{i % images}" for i in range(1200)], object))
+        found = calibrated(BASE, rows, judge_by(wrong), Allowed(0.05, 0.5))
+        accepted.append(found.accepted)
+        if images == 8:
+            assert found.kind == "preset"
+            assert "8 labelled images were there, 9 are the least" in found.note
+        else:
+            assert found.kind == "calibrated"
+    assert accepted[0] == 0
+    assert accepted == sorted(accepted)
+    assert accepted[-1] <= calibrated(BASE, rows, judge_by(wrong), Allowed(0.05)).accepted

@@ -14,7 +14,7 @@ from workbench.settings import Settings
 if TYPE_CHECKING:
     from workbench.tables.cycles import CycleTable
 
-PARTS = ("train", "floors", "triage", "oracle")
+PARTS = ("cycle", "train", "floors", "triage", "oracle")
 
 
 class Who(StrEnum):
@@ -80,6 +80,7 @@ def cycle(
         config = CycleConfig(
             train=batch, calibration=calibration, strategy=strategy.value, exhaustive=not only_recall, seed=seed
         )
+        config = _with(config, parts["cycle"])
         table = project.run_cycles(
             cycles,
             annotator=oracle if annotator is Who.oracle else "people",

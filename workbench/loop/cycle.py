@@ -23,7 +23,7 @@ from workbench.store.catalog import Catalog
 from workbench.store.errors import StoreError
 from workbench.tables.cycles import CycleRow, CycleTable
 from workbench.tables.proposals import Proposals
-from workbench.train.settings import TrainConfig, naming, of_before
+from workbench.train.settings import TrainConfig
 from workbench.triage.limits import fitted, refuse_below
 from workbench.triage.rules import triage
 
@@ -43,6 +43,13 @@ class CycleConfig(Settings):
     )
     most_wrong: float = setting(
         default=0.05, low=0, high=1, doc="share of auto-accepted masks that calibrated thresholds let be wrong"
+    )
+    reserve: float = setting(
+        default=0.5,
+        low=0,
+        high=1,
+        doc="share wrong on one image more that calibrated thresholds leave room for; the fewer images, the more it counts",
+        before=0.0,
     )
     exhaustive: bool = setting(
         default=True,
@@ -79,10 +86,10 @@ class Plan:
     def from_dict(cls, values: dict[str, Any]) -> Plan:
         """Build the plan from what `to_dict` gave."""
         return cls(
-            CycleConfig.from_dict(values["cycle"]),
+            CycleConfig.from_dict(CycleConfig.stored(values["cycle"])),
             ProposeConfig.from_dict(values["floors"]),
             TriageConfig.from_dict(values["triage"]),
-            TrainConfig.from_dict(of_before(values["train"])),
+            TrainConfig.from_dict(TrainConfig.stored(values["train"])),
             values["model_id"],
             {role: tuple(ids) for role, ids in values["pools"].items()},
         )
@@ -242,14 +249,15 @@ class Campaigning:
         return campaigns.advance(self.catalog, cycle, "evaluate" if cycle.closing else "review", thresholds=told)
 
     def _thresholds(self, cycle: Cycle) -> thresholds.Calibrated:
-        base, most = fitted(self.plan.triage, self.plan.floors), self.plan.cycle.most_wrong
+        base = fitted(self.plan.triage, self.plan.floors)
+        allowed = thresholds.Allowed(self.plan.cycle.most_wrong, self.plan.cycle.reserve)
         if not self.plan.cycle.exhaustive:
             return thresholds.Calibrated(base, "preset", "truth leaves masks out, so wrong ones are not known")
         labelled = self._judged(cycle, self._calibration(cycle), final=True)
         if labelled is None:
             return thresholds.Calibrated(base, "preset", "no labelled calibration images yet")
         judge = labelled.comparison.verdicts
-        found = thresholds.calibrated(base, labelled.rows, judge, most, self.plan.floors, labelled.features)
+        found = thresholds.calibrated(base, labelled.rows, judge, allowed, self.plan.floors, labelled.features)
         if not labelled.unseen:
             return found
         unseen = f"{labelled.unseen:,} final masks that nobody looked at one by one are no labels"
@@ -352,7 +360,7 @@ class Campaigning:
 
 def asked_digest(asked: Mapping[str, Any]) -> str:
     """Return the name of a campaign, 12 hex digits: the same for the same words."""
-    said = {**asked, "train": naming(asked["train"])}
+    said = {name: part.naming() if isinstance(part, Settings) else part for name, part in asked.items()}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -10,7 +10,7 @@ from workbench.loop import measuring
 from workbench.store import campaigns
 from workbench.store.errors import StoreError
 from workbench.tables.figures import Interval
-from workbench.train.settings import of_before
+from workbench.train.settings import TrainConfig
 
 if TYPE_CHECKING:
     from workbench.store.campaigns import Campaign, Cycle
@@ -54,14 +54,14 @@ class Orders:
 def compare(first: Catalog, second: Catalog) -> Orders:
     """Return what the last campaign of a project comes to beside that of another; see `Looping.compare_orders`."""
     a, b = (_last(catalog) for catalog in (first, second))
+    plans = [{**c.settings, "train": TrainConfig.stored(c.settings["train"])} for c in (a[0], b[0])]
     for name, what in (
         ("model_id", "first model"),
         ("floors", "grid and floors"),
         ("triage", "thresholds"),
         ("train", "training"),
     ):
-        one, other = (of_before(c.settings[name]) if name == "train" else c.settings[name] for c in (a[0], b[0]))
-        if one != other:
+        if plans[0][name] != plans[1][name]:
             raise StoreError(f"compare_orders: expected campaigns with the same {what}, they differ; so would figures")
     if set(a[0].held_out) != set(b[0].held_out):
         raise StoreError("compare_orders: expected the same test images in both campaigns, they differ")

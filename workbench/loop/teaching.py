@@ -20,7 +20,7 @@ from workbench.store.errors import StoreError
 from workbench.store.runs import ImageFile
 from workbench.store.versions import LearnedFrom, ModelVersion
 from workbench.tables.proposals import Proposals
-from workbench.train.settings import TrainConfig, naming
+from workbench.train.settings import TrainConfig
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -143,7 +143,7 @@ def predictor(parent: Predictor | Sam) -> Predictor:
 
 
 def _digest(parent_id: str, data: Sequence[tuple[str, tuple[str, ...]]], config: TrainConfig) -> str:
-    settings = {name: value for name, value in naming(config.to_dict()).items() if name != "least_proposed"}
+    settings = {name: value for name, value in config.naming().items() if name != "least_proposed"}
     text = json.dumps([parent_id, sorted((i, sorted(masks)) for i, masks in data), settings])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -51,6 +53,34 @@ class Calibrated(NamedTuple):
     recalibration: Recalibration | None = None
 
 
+class Allowed(NamedTuple):
+    """How much of what thresholds accept may be wrong.
+
+    share : of auto-accepted masks
+    reserve : wrong share of one image more, with as many accepted masks as the others on average, that room is left for
+
+    Source: Angelopoulos et al. 2022, Conformal risk control: (n R + B) ÷ (n + 1) over n images, with B the worst an image
+    may do. Theirs is 1; less is a bet that few images are as bad as that.
+    """
+
+    share: float
+    reserve: float = 0.0
+
+    def fits(self, wrong: NDArray[np.int64], accepted: NDArray[np.int64], images: int) -> Flags:
+        """Return where counts of wrong and of accepted masks are allowed, (N,) each, on so many labelled images."""
+        one_more_mask = (wrong + 1) / (accepted + 1)
+        one_more_image = (wrong / accepted * images + self.reserve) / (images + 1)
+        return np.asarray(np.maximum(one_more_mask, one_more_image) <= self.share)
+
+    @property
+    def least_images(self) -> int:
+        """The fewest labelled images from which a threshold can be read off."""
+        return max(1, math.ceil(round(self.reserve / self.share, 9)) - 1) if self.share else 1
+
+
+Fits = Callable[[NDArray[np.int64], NDArray[np.int64]], Flags]
+"""Where counts of wrong and of accepted masks are allowed, (N,) each."""
+
 Judge = Callable[[Flags], tuple[Flags, Flags]]
 """Which of chosen rows are right and which are wrong when these alone are matched with the truth, (N,) bool each.
 
@@ -62,35 +92,37 @@ def calibrated(
     base: TriageConfig,
     rows: Proposals,
     judge: Judge,
-    most_wrong: float,
+    allowed: Allowed,
     floors: ProposeConfig | None = None,
     features: Features | None = None,
 ) -> Calibrated:
     """Return the thresholds that accept most of calibration images' masks, and these as right as asked.
 
     First, reasons for doubt are put to the test: one whose masks are as right as asked is switched off. Then a threshold
-    is lowered as long as (wrong + 1) ÷ (accepted + 1) stays at most `most_wrong`: of predicted IoU, or, where features are
-    given and it accepts more, of the confidence of a recalibration.
+    is lowered as long as the share wrong is `allowed`: of predicted IoU, or, where features are given and it accepts more,
+    of the confidence of a recalibration.
 
     Parameters
     ----------
     base : thresholds to start from; its area limits and margins stay
     rows : proposals of calibration images; judge : of them, as `Comparison.verdicts`
-    most_wrong : share of auto-accepted masks that may be wrong
+    allowed : how much of what is accepted may be wrong
     floors : of the run, below which no threshold may lie; None for none
     features : of the rows, that the recalibration looks at; None asks none
     """
-    labels, lowest, floor = _lowest_settings(base, rows, judge)
+    labelled, lowest, floor = _lowest_settings(base, rows, judge)
+    labels, images = int(labelled.sum()), len(set(rows.image_id[labelled]))
     if not labels:
         return Calibrated(base, "preset", "no labelled calibration images yet")
-    off = _meaningless(lowest, rows, judge, most_wrong)
+    fits = functools.partial(allowed.fits, images=images)
+    off = _meaningless(lowest, rows, judge, allowed.share, fits)
     config = lowest.replace(**dict.fromkeys(off))
     passing = _passes(rows, config)
-    by_score = _lowest(rows.predicted_iou, passing, judge, most_wrong)
-    sure, model = (None, None) if features is None else _by_confidence(rows, features, passing, judge, most_wrong)
+    by_score = _lowest(rows.predicted_iou, passing, judge, fits)
+    sure, model = (None, None) if features is None else _by_confidence(rows, features, passing, judge, fits)
     best = max((found for found in (by_score, sure) if found is not None), key=lambda f: f.accepted, default=None)
     if best is None:
-        return Calibrated(base, "preset", f"no threshold gives {most_wrong:.0%} wrong or fewer", labels=labels)
+        return Calibrated(base, "preset", _none_because(allowed, images), labels=labels)
     if best is by_score:
         margin, model = min(max(best.threshold - floor, 0.0), 10.0), None
         config = config.replace(predicted_iou=best.threshold, predicted_iou_margin=margin)
@@ -100,8 +132,19 @@ def calibrated(
     return Calibrated(config, "calibrated", "", off, labels, best.accepted, model)
 
 
+def _none_because(allowed: Allowed, images: int) -> str:
+    """Return why no threshold could be read off."""
+    words = f"no threshold gives {allowed.share:.0%} wrong or fewer"
+    if images >= allowed.least_images:
+        return words
+    return (
+        f"{words} with room for one image more that has {allowed.reserve:.0%} (`reserve`): {images} labelled images were "
+        f"there, {allowed.least_images} are the least"
+    )
+
+
 def _by_confidence(
-    rows: Proposals, features: Features, passing: Flags, judge: Judge, most_wrong: float
+    rows: Proposals, features: Features, passing: Flags, judge: Judge, fits: Fits
 ) -> tuple[_Found | None, Recalibration | None]:
     """Return a threshold of p(right) on the masks that give no reason for doubt, and the recalibration that says p.
 
@@ -120,30 +163,30 @@ def _by_confidence(
             continue  # predicted IoU as it is says as much
         p = np.full(len(rows), np.nan)
         p[known] = choice.held_out
-        found = _lowest(p, passing, judge, most_wrong)
+        found = _lowest(p, passing, judge, fits)
         if found is not None and (best[0] is None or found.accepted > best[0].accepted):
             best = found, choice.chosen
     return best
 
 
-def _lowest_settings(base: TriageConfig, rows: Proposals, judge: Judge) -> tuple[int, TriageConfig, float]:
-    """Return the number of labelled masks, the settings that let predicted IoU decide nothing, and the lowest score."""
+def _lowest_settings(base: TriageConfig, rows: Proposals, judge: Judge) -> tuple[Flags, TriageConfig, float]:
+    """Return which masks are labelled, the settings that let predicted IoU decide nothing, and the lowest score."""
     right, wrong = judge(np.ones(len(rows), bool))
     labelled = (right | wrong) & np.isfinite(rows.predicted_iou)
     floor = float(np.min(rows.predicted_iou[labelled], initial=np.inf)) - 1e-3
     if not labelled.any():
-        return 0, base, floor
-    return int(labelled.sum()), base.replace(predicted_iou=max(floor, -10.0), predicted_iou_margin=0.0), floor
+        return labelled, base, floor
+    return labelled, base.replace(predicted_iou=max(floor, -10.0), predicted_iou_margin=0.0), floor
 
 
-def _meaningless(lowest: TriageConfig, rows: Proposals, judge: Judge, most_wrong: float) -> tuple[str, ...]:
+def _meaningless(lowest: TriageConfig, rows: Proposals, judge: Judge, most_wrong: float, fits: Fits) -> tuple[str, ...]:
     """Return the settings whose reason does not tell wrong masks from right ones, above the first threshold that would do.
 
     They are tested on masks that overlap no better one, since of two masks of one object only one can be right.
     """
     alone = lowest.replace(**{name: None for name in SETTING.values() if name != "overlap"})
     apart, whole = _passes(rows, alone), _passes(rows, alone.replace(overlap=None))
-    starts = [_lowest(rows.predicted_iou, some, judge, most_wrong) for some in (apart, _passes(rows, lowest))]
+    starts = [_lowest(rows.predicted_iou, some, judge, fits) for some in (apart, _passes(rows, lowest))]
     thresholds = [start.threshold for start in starts if start is not None]
     if not thresholds:
         return ()
@@ -168,20 +211,20 @@ class _Found(NamedTuple):
     accepted: int
 
 
-def _lowest(score: NDArray[np.floating[Any]], taking_part: Flags, judge: Judge, most_wrong: float) -> _Found | None:
-    """Return the lowest threshold at which at most this share is wrong, halfway to the next lower score; None for none."""
+def _lowest(score: NDArray[np.floating[Any]], taking_part: Flags, judge: Judge, fits: Fits) -> _Found | None:
+    """Return the lowest threshold at which what is wrong is allowed, halfway to the next lower score; None for none."""
     right, wrong = judge(taking_part)
     chosen = np.flatnonzero(taking_part & (right | wrong) & np.isfinite(score))
     if not len(chosen):
         return None
     values = score[chosen].astype(np.float64)
     order = np.argsort(-values, kind="stable")
-    values, errors = values[order], np.cumsum(wrong[chosen][order])
+    values, errors = values[order], np.cumsum(wrong[chosen][order], dtype=np.int64)
     counts = np.arange(1, len(values) + 1)
     last_of_equals = np.append(values[:-1] > values[1:], True)
-    fits = np.flatnonzero(((errors + 1) / (counts + 1) <= most_wrong) & last_of_equals)
-    if not len(fits):
+    allowed = np.flatnonzero(fits(errors, counts) & last_of_equals)
+    if not len(allowed):
         return None
-    k = int(fits[-1])
+    k = int(allowed[-1])
     threshold = float((values[k] + values[k + 1]) / 2 if k + 1 < len(values) else values[k] - 1e-3)
     return _Found(threshold, k + 1)

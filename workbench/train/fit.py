@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from workbench.sam.bundled import BundledEncoder
 from workbench.train.lesson import Lesson, on_all
 from workbench.train.sample import TrainImage, View, draw_view
-from workbench.train.settings import TrainConfig, of_before
+from workbench.train.settings import TrainConfig
 
 STATE = "state.safetensors"
 CHECKS = 12  # views that decide when to stop
@@ -270,7 +270,10 @@ class Fit:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         except (OSError, SafetensorError, json.JSONDecodeError):
             return False
-        if of_before(told.get("settings", {})) != self.config.to_dict() or told.get("images") != self._image_ids():
+        if (
+            TrainConfig.stored(told.get("settings", {})) != self.config.to_dict()
+            or told.get("images") != self._image_ids()
+        ):
             return False
         device = self.sam.pixel_mean.device
         parts: dict[str, dict[str, Tensor]] = {"trained": {}, "mean": {}, "best": {}, "optimiser": {}}

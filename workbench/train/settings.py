@@ -2,22 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from workbench.settings import Settings, setting, settings
-
-LATER = {"closer": 0.0}  # settings that came later, and what trainings did before they came
-
-
-def of_before(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return stored settings with those that came later as they were then."""
-    return {**LATER, **values}
-
-
-def naming(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that a name is a hash of: what came later does not count where nothing is other than before."""
-    return {name: value for name, value in values.items() if name not in LATER or value != LATER[name]}
 
 
 @settings
@@ -66,6 +53,7 @@ class TrainConfig(Settings):
         low=0,
         high=1,
         doc="share of windows shown 1.5 times as large, about as SAM's first crops show images",
+        before=0.0,
     )
     held_out: float = setting(default=0.1, low=0, high=0.5, doc="share of the train images that decide when to stop")
     check_every: int | None = setting(
