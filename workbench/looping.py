@@ -10,7 +10,7 @@ from workbench.adopting import Adopting
 from workbench.config import Preset, ProposeConfig, TriageConfig, preset_for, propose_config, triage_config
 from workbench.loop import efficiency, teaching
 from workbench.loop.efficiency import STAGE1_S
-from workbench.settings import differences
+from workbench.settings import differences, name_of
 from workbench.store import campaigns, records, runs, versions
 from workbench.store.errors import StoreError
 from workbench.store.versions import LearnedFrom, ModelVersion
@@ -101,7 +101,7 @@ class Looping(Adopting):
         asked: dict[str, Any] = {name: part.to_dict() for name, part in parts.items()}
         by_role = {"test": held_out, **(roles or {})}
         named = {role: self._named(names) for role, names in by_role.items() if names is not None}
-        digest = cycle.asked_digest({**parts, "model_id": first.model_id, "named": named})
+        digest = name_of({**parts, "model_id": first.model_id, "named": named})
         campaign = campaigns.find(self.catalog, digest)
         if campaign is None:
             pools = self._pools(named, first.model_id, whole=roles is None)

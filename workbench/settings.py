@@ -150,6 +150,12 @@ class Settings:
         )
 
 
+def name_of(parts: Mapping[str, Any]) -> str:
+    """Return a name for settings and plain values, 12 hex digits: the same for the same words."""
+    said = {name: part.naming() if isinstance(part, Settings) else part for name, part in parts.items()}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
+
+
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Return in words what differs between two mappings, of settings by part: "train.steps: 12, now 100"."""
     found = []

@@ -16,10 +16,11 @@ from workbench.loop import batches, thresholds
 from workbench.loop.adoption import Adopted
 from workbench.loop.batches import STRATEGIES, choose
 from workbench.loop.comparison import Comparison
-from workbench.loop.cycle import CycleConfig, Plan, asked_digest
+from workbench.loop.cycle import CycleConfig, Plan
 from workbench.loop.oracle import Oracle, OracleConfig
 from workbench.loop.teaching import TrainingError
 from workbench.sam.load import load_sam
+from workbench.settings import name_of
 from workbench.store import calibrations, campaigns, files
 from workbench.store.campaigns import STEPS
 from workbench.store.errors import StoreError
@@ -412,11 +413,11 @@ def test_run_cycles__wrong_use_is_said(tmp_path, sam, changes, message):
         project.run_cycles(**{"cycles": 1, "annotator": "oracle", "model": sam, "roles": SPLIT, **TOY, **changes})
 
 
-def test_asked_digest__settings_that_came_later_rename_no_campaign():
+def test_name_of__settings_that_came_later_rename_no_campaign():
     train, before = TrainConfig(closer=0.0), TrainConfig().to_dict()
     del before["closer"]
-    assert asked_digest({"train": train, "model_id": "m"}) == asked_digest({"train": before, "model_id": "m"})
-    assert asked_digest({"train": train.replace(closer=0.5)}) != asked_digest({"train": train})
+    assert name_of({"train": train, "model_id": "m"}) == name_of({"train": before, "model_id": "m"})
+    assert name_of({"train": train.replace(closer=0.5)}) != name_of({"train": train})
 
 
 def test_run_cycles__a_campaign_of_before_goes_on_as_it_was(tmp_path, sam):

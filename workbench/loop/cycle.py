@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -356,12 +354,6 @@ class Campaigning:
         rows = self.project.each(list(known), cycle.state["run_id"], config=self.plan.triage)
         judged = measuring.judge(rows, known, self.plan.pooled, self.plan.floors)
         return judged if judged.comparison.image_ids else None
-
-
-def asked_digest(asked: Mapping[str, Any]) -> str:
-    """Return the name of a campaign, 12 hex digits: the same for the same words."""
-    said = {name: part.naming() if isinstance(part, Settings) else part for name, part in asked.items()}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def table(
