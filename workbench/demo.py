@@ -84,7 +84,7 @@ def run_demo_cycles(folder: Path) -> CycleTable:
             CYCLES,
             annotator="oracle",
             model=sam,
-            # room for one image more would leave no threshold to read off ten: this shows how it goes, and promises little
+            # with room for one image more, the two to eight of cycles 2 to 5 would be too few: this shows how it goes
             config=CycleConfig(train=CYCLE_TRAIN, calibration=CYCLE_CALIBRATION, reserve=0),
             floors=fitting_floors(sam.model_id).replace(
                 points_per_side=CYCLE_POINTS, crop_n_layers=0, jitter_prompts=4

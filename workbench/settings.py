@@ -20,11 +20,17 @@ class SettingError(ValueError):
     """A setting that is unknown, of the wrong type or out of its range; the message names field, value and range."""
 
 
-def setting(*, default: Any, low: float | None = None, high: float | None = None, doc: str, **later: Any) -> Any:
+_ALWAYS = object()  # a setting that was there from the start
+
+
+def setting(
+    *, default: Any, low: float | None = None, high: float | None = None, doc: str, before: object = _ALWAYS
+) -> Any:
     """Declare one setting: its default, its closed range and what it means.
 
     One that came later, when settings without it were stored already, says as `before` what these did.
     """
+    later = {} if before is _ALWAYS else {"before": before}
     return dataclasses.field(default=default, metadata={"low": low, "high": high, "doc": doc, **later})
 
 

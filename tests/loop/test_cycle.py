@@ -447,3 +447,16 @@ def test_run_cycles__what_training_settings_leave_open_is_fixed_when_it_begins(t
         assert (first.settings["train"]["learning_rate"], first.settings["train"]["check_every"]) == (1e-4, 1)
         run(project, sam, 1, annotator="people")  # the same, said in numbers
         assert campaigns.find(project.catalog).id == first.id
+
+
+@pytest.mark.parametrize("changes", [{}, {"most_wrong": 0.1, "reserve": 0.25}])
+def test_run_cycles__thresholds_leave_the_room_that_the_settings_say(tmp_path, sam, monkeypatch, changes):
+    seen, read_off = [], thresholds.calibrated
+    monkeypatch.setattr(
+        thresholds,
+        "calibrated",
+        lambda base, rows, judge, allowed, *rest: seen.append(allowed) or read_off(base, rows, judge, allowed, *rest),
+    )
+    with made(tmp_path) as project:
+        run(project, sam, 1, config=CycleConfig(train=2, calibration=1, **changes))
+    assert set(seen) == {thresholds.Allowed(changes.get("most_wrong", 0.05), changes.get("reserve", 0.5))}

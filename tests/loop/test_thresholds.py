@@ -202,7 +202,9 @@ def test_allowed__leaves_room_for_one_image_more(reserve, images, most):
     assert fits.tolist() == (wrong <= most).tolist()
 
 
-@pytest.mark.parametrize(("share", "reserve"), [(0.05, 0.5), (0.05, 1.0), (0.1, 0.25), (0.03, 0.5), (0.2, 0.0)])
+@pytest.mark.parametrize(
+    ("share", "reserve"), [(0.05, 0.5), (0.05, 1.0), (0.1, 0.25), (0.03, 0.5), (0.2, 0.0), (0.03, 0.45), (0.06, 0.54)]
+)
 def test_allowed__least_images(share, reserve):
     allowed, least = Allowed(share, reserve), Allowed(share, reserve).least_images
     nothing_wrong = np.zeros(1, int), np.full(1, 10**6)
@@ -223,9 +225,20 @@ def test_calibrated__fewer_images_accept_less_and_too_few_nothing():
         accepted.append(found.accepted)
         if images == 8:
             assert found.kind == "preset"
-            assert "8 labelled images were there, 9 are the least" in found.note
+            assert "beside 8 labelled ones, 9 are the least" in found.note
         else:
             assert found.kind == "calibrated"
     assert accepted[0] == 0
     assert accepted == sorted(accepted)
     assert accepted[-1] <= calibrated(base, rows, judge_by(wrong), Allowed(0.05)).accepted
+
+
+@pytest.mark.parametrize(("reserve", "told"), [(0.0, False), (0.5, True)])
+def test_calibrated__says_that_the_reserve_is_why(reserve, told):
+    """Twenty images, three masks in a hundred wrong whatever their score: enough images, and no room beside them."""
+    rows = rows_of(np.linspace(0.99, 0.5, 1000)).replace(image_id=np.array([f"{i % 20}" for i in range(1000)], object))
+    wrong = np.arange(1000) % 33 == 0
+    base = BASE.replace(overlap=None, nms_iou=1.0)
+    found = calibrated(base, rows, judge_by(wrong), Allowed(0.05, reserve))
+    assert (found.kind == "preset") == told
+    assert ("(`reserve`) beside 20 labelled ones" in found.note) == told

@@ -74,13 +74,13 @@ def cycle(
         fits = f"{model}-"  # what its id will begin with: a slip is told before the model is loaded
         floors = _with(fitting_floors(fits), parts["floors"])
         triage = _with(first_triage(None, floors, fits), parts["triage"])
-        if ground_truth is not None:
-            project.import_coco(ground_truth)
-        first = load_sam(model, checkpoint=checkpoint, device=device)
         config = CycleConfig(
             train=batch, calibration=calibration, strategy=strategy.value, exhaustive=not only_recall, seed=seed
         )
         config = _with(config, parts["cycle"])
+        if ground_truth is not None:
+            project.import_coco(ground_truth)
+        first = load_sam(model, checkpoint=checkpoint, device=device)
         table = project.run_cycles(
             cycles,
             annotator=oracle if annotator is Who.oracle else "people",

@@ -21,6 +21,7 @@ Flags = NDArray[np.bool_]
 
 LEAST_OF_A_REASON = 10  # labelled masks, before a reason can be found to mean nothing
 LEAST_FOR_CONFIDENCE = 100  # labelled masks, before a recalibration is asked
+ROUNDING = 1e-12  # of shares that are compared
 LEAST_FOR_TREES = 24  # images with labels, before trees are tried: from fewer they learn those images
 # how each reason is switched off
 SETTING: dict[Reason, str] = {
@@ -59,8 +60,8 @@ class Allowed(NamedTuple):
     share : of auto-accepted masks
     reserve : wrong share of one image more, with as many accepted masks as the others on average, that room is left for
 
-    Source: Angelopoulos et al. 2022, Conformal risk control: (n R + B) ÷ (n + 1) over n images, with B the worst an image
-    may do. Theirs is 1; less is a bet that few images are as bad as that.
+    After Angelopoulos et al. 2022, Conformal risk control: (n R + B) ÷ (n + 1) over n labelled images, B the worst one may
+    do. No guarantee as theirs is: R is pooled over masks, and the n images need not all have accepted masks.
     """
 
     share: float
@@ -70,12 +71,12 @@ class Allowed(NamedTuple):
         """Return where counts of wrong and of accepted masks are allowed, (N,) each, on so many labelled images."""
         one_more_mask = (wrong + 1) / (accepted + 1)
         one_more_image = (wrong / accepted * images + self.reserve) / (images + 1)
-        return np.asarray(np.maximum(one_more_mask, one_more_image) <= self.share)
+        return np.asarray(np.maximum(one_more_mask, one_more_image) <= self.share + ROUNDING)
 
     @property
     def least_images(self) -> int:
         """The fewest labelled images from which a threshold can be read off."""
-        return max(1, math.ceil(round(self.reserve / self.share, 9)) - 1) if self.share else 1
+        return max(1, math.ceil(min(self.reserve / max(self.share, ROUNDING), 1e9) - 1e-9) - 1)
 
 
 Fits = Callable[[NDArray[np.int64], NDArray[np.int64]], Flags]
@@ -134,13 +135,11 @@ def calibrated(
 
 def _none_because(allowed: Allowed, images: int) -> str:
     """Return why no threshold could be read off."""
-    words = f"no threshold gives {allowed.share:.0%} wrong or fewer"
-    if images >= allowed.least_images:
+    words = f"no threshold gives {100 * allowed.share:.3g} % wrong or fewer"
+    if not allowed.reserve:
         return words
-    return (
-        f"{words} with room for one image more that has {allowed.reserve:.0%} (`reserve`): {images} labelled images were "
-        f"there, {allowed.least_images} are the least"
-    )
+    words += f" with room for one image more that has {100 * allowed.reserve:.3g} % (`reserve`) beside {images} labelled ones"
+    return words if images >= allowed.least_images else f"{words}, {allowed.least_images} are the least"
 
 
 def _by_confidence(
