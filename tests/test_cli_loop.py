@@ -73,7 +73,9 @@ def test_cycle__settings_name_their_part(tmp_path, change):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("change", ["cycle.reserv=0", "cycle.most_wrong=2", "floors.points_per_sid=4", "triage.predicted_iou=much"])
+@pytest.mark.parametrize(
+    "change", ["cycle.reserv=0", "cycle.most_wrong=2", "floors.points_per_sid=4", "triage.predicted_iou=much"]
+)
 def test_cycle__a_slip_in_settings_is_told_before_a_model_is_loaded(tmp_path, change, monkeypatch):
     from workbench.sam import load
 

@@ -45,7 +45,8 @@ class Calibrating(Reviewing):
         share : of the calibration images, drawn by content; the others are kept for `certify`
         draws : of the bootstrap over images
         sam : the model of the run: the verifier may look at its embedding, pooled over masks, too. Images are embedded
-            again where its cache does not have them. None: the verifier looks at scores, geometry and the other masks of an image
+            again where its cache does not have them. None: the verifier looks at scores, geometry and the other masks of
+            an image
         exhaustive : whether imported truth holds every object of its images. If not, it says of no mask that it is wrong:
             labels then come from the final masks of complete images only, for `certify` and Stage 3 too
 

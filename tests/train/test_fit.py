@@ -203,3 +203,5 @@ def test_fit__state_of_before_closer_goes_on(tmp_path):
     save_file(load_file(path), path, {"fit": json.dumps(told)})
     assert Fit(random_sam(), images(2), config).resume(path)
     assert not Fit(random_sam(), images(2), config.replace(closer=0.5)).resume(path)
+    save_file(load_file(path), path, {"fit": json.dumps({**told, "settings": [1]})})  # damaged
+    assert not Fit(random_sam(), images(2), config).resume(path)

@@ -1,8 +1,8 @@
 """The verifier (B3): a small model of the verdict, for "is this mask good?" and "is this image complete?".
 
-It looks at columns given as arrays: the pooled embedding; of a mask scores, geometry and context, of an image counts, scores
-and coverage. Logistic regression first; a small network only where it pays. It is a signal for triage only when it beats the score there is already
-(predicted IoU for masks) on calibration images, and is reported beside it always.
+It looks at columns given as arrays: the pooled embedding; of a mask scores, geometry and context, of an image counts,
+scores and coverage. Logistic regression first; a small network only where it pays. It is a signal for triage only when
+it beats the score there is already (predicted IoU for masks) on calibration images, and is reported beside it always.
 """
 
 from __future__ import annotations

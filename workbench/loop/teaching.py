@@ -200,6 +200,7 @@ def failure(checks: Mapping[str, int], least: str, rate: float) -> str:
     ----------
     least : "half" of the distinct masks that the parent proposed; "half_or_true" lets a model be rid of what its parent
         proposed beyond what there is: from the number of true masks on nothing is held against it
+    rate : the learning rate it was trained at, told beside the advice
     """
     wanted = LEAST_SHARE * checks["before"]
     if least == "half_or_true":

@@ -270,10 +270,9 @@ class Fit:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         except (OSError, SafetensorError, json.JSONDecodeError):
             return False
-        if (
-            TrainConfig.stored(told.get("settings", {})) != self.config.to_dict()
-            or told.get("images") != self._image_ids()
-        ):
+        saved = told.get("settings")
+        known = isinstance(saved, dict) and TrainConfig.stored(saved) == self.config.to_dict()
+        if not known or told.get("images") != self._image_ids():
             return False
         device = self.sam.pixel_mean.device
         parts: dict[str, dict[str, Tensor]] = {"trained": {}, "mean": {}, "best": {}, "optimiser": {}}
