@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from random_sams import random_sam
@@ -38,7 +39,7 @@ def one_thread() -> Iterator[None]:
 def layout(name: str) -> dict[str, Tensor]:
     """Return tensors of the right names and shapes that share one number each, so that files stay small."""
     with torch.device("meta"):
-        shapes = {key: tensor.shape for key, tensor in ARCHITECTURES[name].build().state_dict().items()}
+        shapes = {key: tensor.shape for key, tensor in ARCHITECTURES[name].build({}).state_dict().items()}
     return {key: torch.full((), 0.5).expand(shape) for key, shape in shapes.items()}
 
 
@@ -89,7 +90,7 @@ def test_load_sam__vit_b_gets_its_name_and_hash(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_load_sam__mobile_sam_comes_back_as_saved(tmp_path: Path, suffix: str) -> None:
     torch.manual_seed(0)
-    source = ARCHITECTURES["mobile_sam"].build()
+    source = ARCHITECTURES["mobile_sam"].build({})
     path = tmp_path / f"mobile_sam{suffix}"
     save = save_file if suffix == ".safetensors" else torch.save
     save(source.state_dict(), path)
@@ -116,6 +117,18 @@ def test_load_checkpoint__half_precision_becomes_float32(tmp_path: Path) -> None
     save_file(tensors, tmp_path / "half.safetensors")
     sam = load_checkpoint("bundled", tmp_path / "half.safetensors")
     assert {p.dtype for p in sam.parameters()} == {torch.float32}
+
+
+def test_load_sam__bundled_weights_of_fewer_blocks_are_those_of_an_earlier_release(tmp_path: Path) -> None:
+    """A campaign trained them: they keep their name and answers when the package's own model grows."""
+    torch.manual_seed(0)
+    earlier = build_bundled({"stage8": 5, "stage16": 8, "stage32": 4})
+    save_file(earlier.state_dict(), tmp_path / "version.safetensors")
+    found, image = load_sam("bundled", tmp_path / "version.safetensors"), np.zeros((40, 60, 3), np.uint8)
+    assert len(found.model.image_encoder.stage16) == 9
+    assert found.model_id == load_sam(earlier).model_id
+    assert found.model_id.startswith("bundled-")
+    assert torch.equal(found.embed(image).features, load_sam(earlier).embed(image).features)
 
 
 @pytest.mark.skipif(not WEIGHTS.is_file(), reason="the bundled weights are not there yet")

@@ -88,7 +88,7 @@ def test_fit__killed_and_resumed_gives_the_weights_of_an_unbroken_run(tmp_path, 
     assert whole.curve == again.curve
 
 
-@pytest.mark.parametrize("spoil", ["damaged", "other settings", "other images"])
+@pytest.mark.parametrize("spoil", ["damaged", "other settings", "other images", "of an earlier release"])
 def test_fit__a_state_that_does_not_fit_is_not_taken_up(tmp_path, spoil):
     sam = random_sam()
     fit(sam, images(4), TOY, folder=tmp_path)
@@ -97,16 +97,57 @@ def test_fit__a_state_that_does_not_fit_is_not_taken_up(tmp_path, spoil):
         (tmp_path / fitting.STATE).write_bytes(b"not tensors")
     elif spoil == "other settings":
         config = TOY.replace(learning_rate=1e-3)
-    else:
+    elif spoil == "other images":
         shown = images(5)
+    else:  # it noted the best loss as one number
+        state = load_file(tmp_path / fitting.STATE)
+        with safe_open(tmp_path / fitting.STATE, "pt") as file:
+            told = json.loads(file.metadata()["fit"])
+        del told["lowest"]
+        save_file(state, tmp_path / fitting.STATE, {"fit": json.dumps(told | {"best_loss": 0.5})})
     run = Fit(sam, shown, config)
     assert not run.resume(tmp_path / fitting.STATE)
     assert run.step == 0
 
 
-def test_fit__stops_when_nothing_gets_better(monkeypatch):
-    monkeypatch.setattr(Fit, "_follow", lambda self: None)  # the checked weights never change
-    fitted = fit(random_sam(), images(4), TOY.replace(steps=40, patience=2))
+def with_losses(monkeypatch, losses: dict[int, list[float]]) -> None:
+    """Let the held-out views of each check have these losses, by step."""
+
+    def check(run: Fit) -> dict[str, float]:
+        shown = iter(losses[run.step])
+        run.lesson = lambda *_: torch.tensor([next(shown), 0.1, 0.1, 0.5])
+        return measured(run)
+
+    measured = Fit.check
+    monkeypatch.setattr(Fit, "check", check)
+    monkeypatch.setattr(fitting, "CHECKS", 4)
+    monkeypatch.setattr(Fit, "train_step", lambda run: setattr(run, "step", run.step + 1))
+    monkeypatch.setattr(Fit, "held_out", property(lambda _: images(4), lambda *_: None), raising=False)
+
+
+def test_fit__keeps_the_latest_weights_that_are_not_clearly_worse(monkeypatch):
+    by_step = {
+        0: [0.5, 0.5, 0.5, 0.5],  # before any training: not to be chosen
+        2: [1.0, 1.0, 1.0, 1.0],
+        4: [1.3, 0.9, 1.1, 0.9],  # more by 0.05, of which the standard error is 0.096
+        6: [1.2, 1.2, 1.2, 1.2],  # more by 0.2 each time
+    }
+    with_losses(monkeypatch, by_step)
+    fitted = fit(random_sam(), images(4), TOY.replace(steps=6, check_every=2, patience=3))
+    assert (fitted.stopped, fitted.steps, fitted.best_step) == ("steps", 6, 4)
+
+
+def test_fit__a_slow_rise_is_not_followed(monkeypatch):
+    """Each check is compared with the lowest, not with the one before."""
+    rise = {2 * k: [1 + 0.1 * k + d for d in (0.3, -0.3, 0.3, -0.3)] for k in range(2, 6)}
+    with_losses(monkeypatch, {0: [2.0] * 4, 2: [1.0] * 4, **rise})
+    fitted = fit(random_sam(), images(4), TOY.replace(steps=10, check_every=2, patience=9))
+    assert fitted.best_step == 2  # 0.2 lies above the standard error, 0.17, and the rest further
+
+
+def test_fit__stops_when_clearly_worse_so_many_times(monkeypatch):
+    with_losses(monkeypatch, {0: [2.0] * 4, 2: [1.0] * 4, 4: [1.1] * 4, 6: [1.2] * 4})
+    fitted = fit(random_sam(), images(4), TOY.replace(steps=40, check_every=2, patience=2))
     assert (fitted.stopped, fitted.steps, fitted.best_step) == ("patience", 6, 2)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ IMG_SIZE_PX = 512
 STRIDE_PX = 16
 GRID = IMG_SIZE_PX // STRIDE_PX
 WIDTH = 96
+BLOCKS = {"stage8": 8, "stage16": 14, "stage32": 6}
+"""Blocks of the encoder's stages; weights of earlier releases have fewer."""
 WEIGHTS = Path(__file__).parent / "weights" / "bundled.safetensors"
 
 
@@ -101,18 +104,25 @@ def standardise(x: Tensor) -> Tensor:
 
 
 class BundledEncoder(nn.Module):
-    """Image encoder: (B, 3, H, W), normalised, H and W multiples of 32, to an embedding (B, 96, H/16, W/16)."""
+    """Image encoder: (B, 3, H, W), normalised, H and W multiples of 32, to an embedding (B, 96, H/16, W/16).
 
-    def __init__(self) -> None:
+    blocks : how many each of its stages has, as BLOCKS
+    """
+
+    def __init__(self, blocks: Mapping[str, int] = BLOCKS) -> None:
         super().__init__()
         self.img_size = IMG_SIZE_PX
         self.stem = nn.Sequential(
             nn.Conv2d(6, 24, 3, stride=2, padding=1), nn.GELU(), nn.Conv2d(24, 48, 3, stride=2, padding=1)
         )
         self.stage4 = nn.Sequential(FineBlock(48), FineBlock(48))
-        self.stage8 = nn.Sequential(nn.Conv2d(48, 96, 2, stride=2), *(WideBlock(96) for _ in range(5)))
-        self.stage16 = nn.Sequential(nn.Conv2d(96, 192, 2, stride=2), *(WideBlock(192) for _ in range(8)))
-        self.stage32 = nn.Sequential(nn.Conv2d(192, 256, 2, stride=2), *(WideBlock(256) for _ in range(4)))
+        self.stage8 = nn.Sequential(nn.Conv2d(48, 96, 2, stride=2), *(WideBlock(96) for _ in range(blocks["stage8"])))
+        self.stage16 = nn.Sequential(
+            nn.Conv2d(96, 192, 2, stride=2), *(WideBlock(192) for _ in range(blocks["stage16"]))
+        )
+        self.stage32 = nn.Sequential(
+            nn.Conv2d(192, 256, 2, stride=2), *(WideBlock(256) for _ in range(blocks["stage32"]))
+        )
         self.from4 = nn.Conv2d(48, WIDTH, 4, stride=4)
         self.from8 = nn.Conv2d(96, WIDTH, 2, stride=2)
         self.from16 = nn.Conv2d(192, WIDTH, 1)
@@ -148,8 +158,20 @@ class BundledSam(Sam):  # type: ignore[misc]
         return square[..., : input_size[0], : input_size[1]]
 
 
-def build_bundled() -> Sam:
-    """Return the architecture with random weights, in eval mode; draws from torch's global generator."""
+def blocks_of(tensors: Iterable[str]) -> dict[str, int]:
+    """Return how many blocks the stages have in weights of these names; as in BLOCKS for a stage that has none there."""
+    names = [name.split(".") for name in tensors]
+    found = {s: len({n[2] for n in names if n[:2] == ["image_encoder", s] and len(n) > 2}) for s in BLOCKS}
+    return {stage: n - 1 if n > 1 else BLOCKS[stage] for stage, n in found.items()}  # the first is no block
+
+
+def build_bundled(blocks: Mapping[str, int] = BLOCKS) -> Sam:
+    """Return the architecture with random weights, in eval mode; draws from torch's global generator.
+
+    Parameters
+    ----------
+    blocks : of the encoder's stages, as BLOCKS
+    """
     transformer = TwoWayTransformer(depth=2, embedding_dim=WIDTH, num_heads=2, mlp_dim=192, attention_downsample_rate=3)
     prompt_encoder = PromptEncoder(
         embed_dim=WIDTH,
@@ -171,7 +193,7 @@ def build_bundled() -> Sam:
         iou_head_hidden_dim=WIDTH,
     )
     look_where_asked(transformer)
-    return BundledSam(BundledEncoder(), prompt_encoder, decoder).eval()
+    return BundledSam(BundledEncoder(blocks), prompt_encoder, decoder).eval()
 
 
 @torch.no_grad()
@@ -225,7 +247,7 @@ def load_bundled(path: Path | None = None) -> Sam:
         tensors = load_tensors(data)
     except SafetensorError as error:
         raise ValueError(f"{path}: expected a safetensors file, found something else ({error})") from error
-    sam = build_bundled()
+    sam = build_bundled(blocks_of(tensors))
     fill(sam, {name: tensor.float() for name, tensor in tensors.items()}, str(path))
     return sam
 
@@ -254,7 +276,7 @@ def write_bundled(tensors: dict[str, Tensor], card: dict[str, Any], path: Path) 
     card : what is known of the weights: recipe, seed, steps, hours, figures, what they are bad at
     path : where the safetensors file goes
     """
-    fill(build_bundled(), tensors, "the weights to write")
+    fill(build_bundled(blocks_of(tensors)), tensors, "the weights to write")
     data = save_tensors({name: tensor.detach().half().contiguous() for name, tensor in tensors.items()})
     described = {**card, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from segment_anything import build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
 from segment_anything.modeling import Sam
 from torch import Tensor
 
-from workbench.sam.bundled import build_bundled
+from workbench.sam.bundled import blocks_of, build_bundled
 from workbench.sam.tinyvit import build_mobile_sam
 
 _OFFICIAL = "the README of facebookresearch/segment-anything on GitHub, section Model Checkpoints"
@@ -25,19 +25,25 @@ class CheckpointError(ValueError):
 
 
 class Architecture(NamedTuple):
-    """How a model is built, and what its published checkpoint is called."""
+    """How a model is built for named tensors (only "bundled" looks at them), and what its published checkpoint is called."""
 
-    build: Callable[[], Sam]
+    build: Callable[[Mapping[str, Tensor]], Sam]
     file: str
     where: str
 
 
+def _always(build: Callable[[], Sam]) -> Callable[[Mapping[str, Tensor]], Sam]:
+    return lambda _: build()
+
+
 ARCHITECTURES: dict[str, Architecture] = {
-    "vit_b": Architecture(build_sam_vit_b, "sam_vit_b_01ec64.pth (375 MB)", _OFFICIAL),
-    "vit_l": Architecture(build_sam_vit_l, "sam_vit_l_0b3195.pth (1.25 GB)", _OFFICIAL),
-    "vit_h": Architecture(build_sam_vit_h, "sam_vit_h_4b8939.pth (2.56 GB)", _OFFICIAL),
-    "mobile_sam": Architecture(build_mobile_sam, "mobile_sam.pt (41 MB)", _MOBILE),
-    "bundled": Architecture(build_bundled, "a file written by workbench.sam.pretrain", "this package"),
+    "vit_b": Architecture(_always(build_sam_vit_b), "sam_vit_b_01ec64.pth (375 MB)", _OFFICIAL),
+    "vit_l": Architecture(_always(build_sam_vit_l), "sam_vit_l_0b3195.pth (1.25 GB)", _OFFICIAL),
+    "vit_h": Architecture(_always(build_sam_vit_h), "sam_vit_h_4b8939.pth (2.56 GB)", _OFFICIAL),
+    "mobile_sam": Architecture(_always(build_mobile_sam), "mobile_sam.pt (41 MB)", _MOBILE),
+    "bundled": Architecture(
+        lambda tensors: build_bundled(blocks_of(tensors)), "a file written by workbench.sam.pretrain", "this package"
+    ),
 }
 
 
@@ -53,7 +59,7 @@ def load_checkpoint(name: str, path: str | Path) -> Sam:
     path = Path(path)
     tensors = read_tensors(path, name)
     with torch.device("meta"):  # nothing is drawn or allocated for weights that are replaced at once
-        sam = ARCHITECTURES[name].build()
+        sam = ARCHITECTURES[name].build(tensors)
     _check_layout(name, path, sam.state_dict(), tensors)
     sam.load_state_dict(tensors, assign=True)
     return sam.float().eval()

@@ -158,7 +158,7 @@ def _name_of(sam: Sam) -> str:
     if name is None:
         return "sam"
     with torch.device("meta"):
-        known = ARCHITECTURES[name].build().state_dict()
+        known = ARCHITECTURES[name].build(tensors).state_dict()
     same = {key: t.shape for key, t in tensors.items()} == {key: t.shape for key, t in known.items()}
     return name if same else "sam"
 

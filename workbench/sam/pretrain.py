@@ -32,7 +32,7 @@ from workbench.sam.team import Team, end_with_parent, form
 
 ARCHITECTURE = (
     "segment_anything Sam, 512 px input; convolutional encoder at strides 4, 8, 16, 32 (48, 96, 192, 256 channels; "
-    "2, 5, 8, 4 blocks), embedding of 96 channels at stride 16; two-way transformer of depth 2, 2 heads, MLP 192; logits 128 x 128"
+    "2, 8, 14, 6 blocks), embedding of 96 channels at stride 16; two-way transformer of depth 2, 2 heads, MLP 192; logits 128 x 128"
 )
 BAD_AT = (
     "photographs of everyday scenes (it knows drawn shapes and textures only); objects without a border of colour or "
@@ -41,8 +41,8 @@ BAD_AT = (
 )
 NEXT = (
     "Train longer, best on a GPU: python -m workbench.sam.pretrain --out DIR --minutes 60 --init-from workbench/sam/"
-    "weights/bundled.safetensors --dense-share 0 --learning-rate 2e-3 --first-scene 80000000 --device cuda --processes 1 "
-    "--windows 96 --prompts 48 --workers 14 (scenes not seen before), then --export FILE; keep the result when its score "
+    "weights/bundled.safetensors --dense-share 0 --learning-rate 2e-3 --first-scene 200000000 --device cuda --processes 1 "
+    "--windows 96 --prompts 32 --workers 14 (scenes not seen before), then --export FILE; keep the result when its score "
     "on held-out scenes is higher."
 )
 RISE_STEPS = 250
@@ -132,7 +132,7 @@ class Run:
         others = [p for p in self.parameters if p.ndim <= 1]
         self.optimiser = torch.optim.AdamW(
             [{"params": decayed, "weight_decay": recipe.decay}, {"params": others, "weight_decay": 0.0}],
-            lr=recipe.learning_rate, betas=(0.9, 0.98),
+            lr=recipe.learning_rate, betas=(0.9, 0.98), fused=self.device.type == "cuda",
         )  # fmt: skip
         self.step, self.spent_s, self.best = 0, 0.0, -1.0
         out.mkdir(parents=True, exist_ok=True)

@@ -81,6 +81,22 @@ def mask_losses(logits: Tensor, truth: Tensor) -> Tensor:
     return FOCAL_WEIGHT * focal / (area + 100) + DICE_WEIGHT * dice
 
 
+def twice(x: Tensor) -> Tensor:
+    """Return (..., 2h, 2w) of (..., h, w): enlarged as bilinear interpolation does, by two products.
+
+    The interpolation of torch gives a GPU a thread a pixel, which then goes through all masks: it takes seven times as long.
+    In bfloat16 there, whose rounding hardly ever changes a sign.
+    """
+
+    def to_twice(n: int) -> Tensor:
+        at = (torch.arange(2 * n, device=x.device) + 0.5) / 2 - 0.5
+        return (1 - (at[:, None].clamp(0, n - 1) - torch.arange(n, device=x.device)).abs()).clamp(min=0)
+
+    with torch.autocast("cuda", torch.bfloat16, enabled=x.is_cuda):
+        y: Tensor = to_twice(x.shape[-2]) @ (x @ to_twice(x.shape[-1]).mT)
+    return y
+
+
 @torch.no_grad()
 def true_iou(logits: Tensor, owners: Tensor, family: Tensor) -> Tensor:
     """Return (B, P, M, N) IoU of every mask, cut at 0 at half the input's resolution, with every true mask.
@@ -91,8 +107,7 @@ def true_iou(logits: Tensor, owners: Tensor, family: Tensor) -> Tensor:
     """
     b, p, m = logits.shape[:3]
     own = owners[:, 1::2, 1::2].long()
-    fine = F.interpolate(logits.flatten(1, 2), own.shape[1:], mode="bilinear", align_corners=False)
-    found = (fine > 0).flatten(2).float()  # (B, P·M, pixels)
+    found = (twice(logits.flatten(1, 2)) > 0).flatten(2).float()  # (B, P·M, pixels)
     truth = family[:, 1:].gather(2, own.flatten(1)[:, None].expand(-1, family.shape[1] - 1, -1)).float()
     both = found @ truth.mT  # of zeros and ones: exact, also where a GPU rounds what it multiplies
     union = found.sum(dim=2, keepdim=True) + truth.sum(dim=2)[:, None] - both

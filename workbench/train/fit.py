@@ -25,7 +25,7 @@ from workbench.train.sample import TrainImage, View, draw_view
 from workbench.train.settings import TrainConfig
 
 STATE = "state.safetensors"
-CHECKS = 12  # views that decide when to stop
+CHECKS = 24  # views that decide when to stop
 CACHED = 512  # embeddings of a frozen encoder kept in memory; one of SAM's is 4 MiB
 CLOSER = 1.5  # SAM's four first crops overlap by a third: of a square image each shows two thirds of a side
 BUNDLED_RATE, OTHER_RATE = 3e-4, 1e-4  # the first measured (benchmarks/RESULTS.md), the second as before
@@ -37,7 +37,7 @@ _CHECKED, _TRAINED = 1, 2  # keep the generators of checks and of steps apart
 class Fitted:
     """A fine-tuned model and how it came about.
 
-    sam : a new model in eval mode, the weights of the best check
+    sam : a new model in eval mode, the weights of the latest check that is not clearly worse than the best
     curve : a row a check: step, losses on held-out views, and means of the training losses since the last
     steps : taken; best_step : of the weights; stopped : "steps" or "patience"
     held_out : ids of the train images that decided when to stop; none when there were too few to spare one
@@ -77,7 +77,8 @@ class Fit:
         self.mean = {name: p.detach().clone() for name, p in self.parameters.items()}
         self.best = dict(self.mean)
         self.optimiser = self._optimiser()
-        self.step, self.best_step, self.best_loss, self.spent_s = 0, 0, math.inf, 0.0
+        self.step, self.best_step, self.spent_s = 0, 0, 0.0
+        self.lowest: list[float] = []  # losses of the held-out views at the check where their mean was lowest
         self.curve: list[dict[str, float]] = []
         self.sums: list[list[float]] = []
         self._embeddings: dict[str, Tensor] = {}
@@ -204,7 +205,13 @@ class Fit:
 
     @torch.no_grad()
     def check(self) -> dict[str, float]:
-        """Measure the averaged weights on held-out views (on trained ones when none are held out); note the best."""
+        """Measure the averaged weights on held-out views (on trained ones when none are held out); keep them if good.
+
+        Kept are those of the latest check whose loss is within a standard error, over views, of the lowest: the views are
+        few, and only at the end of the schedule, where the rate is low, is what was learned settled.
+
+        Source: the one-standard-error rule of Breiman et al. 1984, Classification and Regression Trees.
+        """
         trained = {name: p.detach().clone() for name, p in self.parameters.items()}
         self._put(self.mean)
         images = self.held_out or self.images
@@ -221,9 +228,14 @@ class Fit:
         }  # fmt: skip
         self.sums = []
         self.curve.append({name: round(float(v), 6) for name, v in row.items() if math.isfinite(v)})
-        if self.step and total < self.best_loss:
-            self.best_loss, self.best_step = float(total), self.step
-            self.best = {name: value.clone() for name, value in self.mean.items()}
+        losses = [row[0] for row in np.stack(rows).tolist()]
+        if self.step and math.isfinite(total):
+            if not self.lowest or _above(losses, self.lowest)[0] < 0:
+                self.lowest = losses
+            more, error = _above(losses, self.lowest)
+            if more <= error:
+                self.best_step = self.step
+                self.best = {name: value.clone() for name, value in self.mean.items()}
         return row
 
     def _check_rng(self, i: int) -> np.random.Generator | None:
@@ -252,7 +264,7 @@ class Fit:
             tensors |= {f"optimiser {i} {name}": value for name, value in values.items()}
         told = {
             "settings": self.config.to_dict(), "step": self.step, "best_step": self.best_step, "spent_s": self.spent_s,
-            "best_loss": self.best_loss if math.isfinite(self.best_loss) else None, "curve": self.curve,
+            "lowest": self.lowest, "curve": self.curve,
             "sums": self.sums, "images": self._image_ids(),
         }  # fmt: skip
         draft = path.with_suffix(".part")
@@ -272,7 +284,7 @@ class Fit:
             return False
         saved = told.get("settings")
         known = isinstance(saved, dict) and TrainConfig.stored(saved) == self.config.to_dict()
-        if not known or told.get("images") != self._image_ids():
+        if not known or "lowest" not in told or told.get("images") != self._image_ids():
             return False
         device = self.sam.pixel_mean.device
         parts: dict[str, dict[str, Tensor]] = {"trained": {}, "mean": {}, "best": {}, "optimiser": {}}
@@ -290,8 +302,7 @@ class Fit:
             state["state"].setdefault(int(i), {})[what] = tensor
         self.optimiser.load_state_dict(state)
         self.step, self.best_step, self.spent_s = told["step"], told["best_step"], told["spent_s"]
-        self.best_loss = math.inf if told["best_loss"] is None else told["best_loss"]
-        self.curve, self.sums = told["curve"], told["sums"]
+        self.lowest, self.curve, self.sums = told["lowest"], told["curve"], told["sums"]
         return True
 
     def _image_ids(self) -> list[list[str]]:
@@ -304,6 +315,15 @@ def _nan_mean(rows: np.ndarray) -> np.ndarray:
     counts = there.sum(axis=0)
     sums = np.where(there, rows, 0).sum(axis=0)
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def _above(losses: list[float], lowest: list[float]) -> tuple[float, float]:
+    """Return by how much losses of views lie above others of the same views in the mean, and the standard error of that."""
+    more = np.array(losses) - np.array(lowest)
+    more = more[np.isfinite(more)]
+    if len(more) < 2:
+        return (float(more.sum()), 0.0)
+    return float(more.mean()), float(more.std(ddof=1) / math.sqrt(len(more)))
 
 
 def split(images: Sequence[TrainImage], config: TrainConfig) -> tuple[list[TrainImage], list[TrainImage]]:

@@ -60,7 +60,9 @@ class TrainConfig(Settings):
         default=None, low=1, doc="steps between checks on them; None (off in TOML): an eighth of the steps"
     )
     # what is learned shows when the rate has come down (benchmarks/RESULTS.md): 5 of 8 checks are most of the way
-    patience: int = setting(default=5, low=1, doc="checks without a better one after which training stops")
+    patience: int = setting(
+        default=5, low=1, doc="checks in a row clearly worse than the best, after which training stops"
+    )
     least_proposed: Literal["half", "half_or_true"] = setting(
         default="half",
         doc="distinct masks that the new model must propose, else it fails: half of its parent's; or, where that is more "
