@@ -72,6 +72,15 @@ def test_cycle__settings_name_their_part(tmp_path, change):
     assert "PART.NAME=VALUE" in json.loads(run(tmp_path, "--set", change, "--json").stdout)["error"]
 
 
+@pytest.mark.parametrize(
+    ("change", "option"), [("cycle.train=3", "--batch"), ("cycle.exhaustive = false", "--only-recall")]
+)
+def test_cycle__what_has_an_option_is_not_set_in_another_way(tmp_path, change, option):
+    result = run(tmp_path, "--set", change, "--json")
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["error"].endswith(f"is given by {option}")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "change", ["cycle.reserv=0", "cycle.most_wrong=2", "floors.points_per_sid=4", "triage.predicted_iou=much"]

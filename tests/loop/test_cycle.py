@@ -420,6 +420,14 @@ def test_name_of__settings_that_came_later_rename_no_campaign():
     assert name_of({"train": train.replace(closer=0.5)}) != name_of({"train": train})
 
 
+def test_name_of__stays_what_it_is():
+    """Stored campaigns are found by it."""
+    cycle = CycleConfig(
+        train=2, calibration=1, strategy="random", most_wrong=0.05, reserve=0.0, exhaustive=True, seed=0
+    )
+    assert name_of({"cycle": cycle, "model_id": "bundled-1", "pools": {"train": ["a"]}}) == "0ee0e4a5b877"
+
+
 def test_run_cycles__a_campaign_of_before_goes_on_as_it_was(tmp_path, sam):
     """One whose plan was written before there were some of the settings, called again in the words that fit it."""
     later = {"cycle": "reserve", "train": "closer"}

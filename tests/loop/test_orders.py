@@ -66,6 +66,7 @@ def test_compare__a_test_image_without_truth_leaves_the_figure_out(two):
         (["x"], {"model_id": "n"}, "first model"),
         (["x"], {"floors": {"points_per_side": 3}}, "grid and floors"),
         (["x"], {"train": {"steps": 3}}, "training"),
+        (["x"], {"cycle": {"strategy": "random", "reserve": 0.5}}, "most_wrong and reserve"),
         (["z"], {}, "test images"),
     ],
 )
@@ -75,6 +76,13 @@ def test_compare__what_differs_is_refused(two, held_out, changes, word):
     campaign(b, held_out, (["1"], [1.0]), **changes)
     with pytest.raises(StoreError, match=word):
         orders.compare(a.catalog, b.catalog)
+
+
+def test_compare__a_setting_that_came_later_is_what_was_done_before(two):
+    a, b = two
+    campaign(a, ["x"], (["1"], [1.0]))
+    campaign(b, ["x"], (["1"], [1.0]), cycle={"strategy": "diverse", "reserve": 0.0}, train={"closer": 0.0})
+    assert orders.compare(a.catalog, b.catalog).strategies == ("random", "diverse")
 
 
 def test_cli__without_cycles_says_what_to_do(two):

@@ -242,3 +242,26 @@ def test_calibrated__says_that_the_reserve_is_why(reserve, told):
     found = calibrated(base, rows, judge_by(wrong), Allowed(0.05, reserve))
     assert (found.kind == "preset") == told
     assert ("(`reserve`) beside 20 labelled ones" in found.note) == told
+
+
+def test_calibrated__images_without_an_accepted_mask_leave_no_room():
+    """Sixty surest masks are right, all of one image; eight other images have none that may be accepted."""
+    rows = rows_of(np.linspace(0.99, 0.5, 140))
+    rows = rows.replace(image_id=np.array(["easy"] * 60 + [f"{i % 8}" for i in range(80)], object))
+    base, judge = BASE.replace(overlap=None, nms_iou=1.0), judge_by(np.arange(140) >= 60)
+    assert calibrated(base, rows, judge, Allowed(0.05)).accepted == 62  # 3 of 63 is less than 5 %
+    assert calibrated(base, rows, judge, Allowed(0.05, 0.5)).kind == "preset"
+
+
+@pytest.mark.parametrize(("images", "off"), [(4, False), (40, True)])
+def test_calibrated__a_reason_is_put_to_the_test_with_the_same_room(images, off):
+    """A hundred right masks touch the border, in a few images or in many; others do not."""
+    touches = np.arange(400) % 4 == 0
+    rows = rows_of(np.linspace(0.99, 0.6, 400))
+    boxes = np.where(touches[:, None], (0, 0, 8, 8), (1, 1, 9, 9))
+    names = [f"{k // 4 % images}" if t else f"inside {k % 50}" for k, t in enumerate(touches)]
+    rows = rows.replace(boxes_xyxy=boxes.astype(np.int32), image_id=np.array(names, object))
+    base = BASE.replace(border_px=0, overlap=None, nms_iou=1.0)
+    found = calibrated(base, rows, judge_by(np.zeros(400, bool)), Allowed(0.05, 0.5))
+    assert found.kind == "calibrated"
+    assert ("border_px" in found.switched_off) == off

@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from workbench.tables.cycles import CycleTable
 
 PARTS = ("cycle", "train", "floors", "triage", "oracle")
+# settings of cycles with an option of their own: given in two ways, one would be overruled without a word
+OPTIONS = {
+    "train": "--batch",
+    "calibration": "--calibration",
+    "strategy": "--strategy",
+    "exhaustive": "--only-recall",
+    "seed": "--seed",
+}
 
 
 class Who(StrEnum):
@@ -99,12 +107,15 @@ def shown(table: CycleTable) -> dict[str, Any]:
 
 
 def _by_part(changes: list[str] | None) -> dict[str, list[str]]:
-    """Sort PART.NAME=VALUE by part. Raises UsageError for another one."""
+    """Sort PART.NAME=VALUE by part. Raises UsageError for another one, and for what has an option of its own."""
     found: dict[str, list[str]] = {part: [] for part in PARTS}
     for change in changes or []:
         part, dot, rest = change.partition(".")
         if not dot or part not in found:
             raise UsageError(f"--set: expected PART.NAME=VALUE with a part of {', '.join(PARTS)}, got {change!r}")
+        name = rest.partition("=")[0].strip()
+        if part == "cycle" and name in OPTIONS:
+            raise UsageError(f"--set {change}: expected another setting of cycles, {name} is given by {OPTIONS[name]}")
         found[part].append(rest)
     return found
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from workbench.loop import measuring
+from workbench.loop.cycle import CycleConfig
 from workbench.store import campaigns
 from workbench.store.errors import StoreError
 from workbench.tables.figures import Interval
@@ -15,6 +16,8 @@ from workbench.train.settings import TrainConfig
 if TYPE_CHECKING:
     from workbench.store.campaigns import Campaign, Cycle
     from workbench.store.catalog import Catalog
+
+ALIKE = ("most_wrong", "reserve", "exhaustive")  # settings of cycles that decide what is accepted and what counts
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -54,12 +57,13 @@ class Orders:
 def compare(first: Catalog, second: Catalog) -> Orders:
     """Return what the last campaign of a project comes to beside that of another; see `Looping.compare_orders`."""
     a, b = (_last(catalog) for catalog in (first, second))
-    plans = [{**c.settings, "train": TrainConfig.stored(c.settings["train"])} for c in (a[0], b[0])]
+    plans = [_compared(c.settings) for c in (a[0], b[0])]
     for name, what in (
         ("model_id", "first model"),
         ("floors", "grid and floors"),
         ("triage", "thresholds"),
         ("train", "training"),
+        ("cycle", f"{' and '.join(ALIKE)} of cycles"),
     ):
         if plans[0][name] != plans[1][name]:
             raise StoreError(f"compare_orders: expected campaigns with the same {what}, they differ; so would figures")
@@ -75,6 +79,16 @@ def compare(first: Catalog, second: Catalog) -> Orders:
         spent += sum(batches[0])
     strategies = (a[0].settings["cycle"]["strategy"], b[0].settings["cycle"]["strategy"])
     return Orders(strategies, tuple(rows))
+
+
+def _compared(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what must be the same in two plans, settings that came later as what was done before."""
+    cycle = CycleConfig.stored(plan["cycle"])
+    return {
+        **plan,
+        "train": TrainConfig.stored(plan["train"]),
+        "cycle": {name: cycle.get(name) for name in ALIKE},
+    }
 
 
 def _last(catalog: Catalog) -> tuple[Campaign, list[Cycle]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -60,15 +59,15 @@ class Allowed(NamedTuple):
     share : of auto-accepted masks
     reserve : wrong share of one image more, with as many accepted masks as the others on average, that room is left for
 
-    After Angelopoulos et al. 2022, Conformal risk control: (n R + B) ÷ (n + 1) over n labelled images, B the worst one may
-    do. No guarantee as theirs is: R is pooled over masks, and the n images need not all have accepted masks.
+    After Angelopoulos et al. 2022, Conformal risk control: (n R + B) ÷ (n + 1) over n images, B the worst one may do. Here n
+    counts the labelled images that have accepted masks. No guarantee as theirs is, since R is pooled over masks.
     """
 
     share: float
     reserve: float = 0.0
 
-    def fits(self, wrong: NDArray[np.int64], accepted: NDArray[np.int64], images: int) -> Flags:
-        """Return where counts of wrong and of accepted masks are allowed, (N,) each, on so many labelled images."""
+    def fits(self, wrong: NDArray[np.int64], accepted: NDArray[np.int64], images: NDArray[np.int64]) -> Flags:
+        """Return where counts of wrong and of accepted masks on so many images are allowed, (N,) each."""
         one_more_mask = (wrong + 1) / (accepted + 1)
         one_more_image = (wrong / accepted * images + self.reserve) / (images + 1)
         return np.asarray(np.maximum(one_more_mask, one_more_image) <= self.share + ROUNDING)
@@ -78,9 +77,6 @@ class Allowed(NamedTuple):
         """The fewest labelled images from which a threshold can be read off."""
         return max(1, math.ceil(min(self.reserve / max(self.share, ROUNDING), 1e9) - 1e-9) - 1)
 
-
-Fits = Callable[[NDArray[np.int64], NDArray[np.int64]], Flags]
-"""Where counts of wrong and of accepted masks are allowed, (N,) each."""
 
 Judge = Callable[[Flags], tuple[Flags, Flags]]
 """Which of chosen rows are right and which are wrong when these alone are matched with the truth, (N,) bool each.
@@ -115,12 +111,11 @@ def calibrated(
     labels, images = int(labelled.sum()), len(set(rows.image_id[labelled]))
     if not labels:
         return Calibrated(base, "preset", "no labelled calibration images yet")
-    fits = functools.partial(allowed.fits, images=images)
-    off = _meaningless(lowest, rows, judge, allowed.share, fits)
+    off = _meaningless(lowest, rows, judge, allowed)
     config = lowest.replace(**dict.fromkeys(off))
     passing = _passes(rows, config)
-    by_score = _lowest(rows.predicted_iou, passing, judge, fits)
-    sure, model = (None, None) if features is None else _by_confidence(rows, features, passing, judge, fits)
+    by_score = _lowest(rows.predicted_iou, rows, passing, judge, allowed)
+    sure, model = (None, None) if features is None else _by_confidence(rows, features, passing, judge, allowed)
     best = max((found for found in (by_score, sure) if found is not None), key=lambda f: f.accepted, default=None)
     if best is None:
         return Calibrated(base, "preset", _none_because(allowed, images), labels=labels)
@@ -143,7 +138,7 @@ def _none_because(allowed: Allowed, images: int) -> str:
 
 
 def _by_confidence(
-    rows: Proposals, features: Features, passing: Flags, judge: Judge, fits: Fits
+    rows: Proposals, features: Features, passing: Flags, judge: Judge, allowed: Allowed
 ) -> tuple[_Found | None, Recalibration | None]:
     """Return a threshold of p(right) on the masks that give no reason for doubt, and the recalibration that says p.
 
@@ -162,7 +157,7 @@ def _by_confidence(
             continue  # predicted IoU as it is says as much
         p = np.full(len(rows), np.nan)
         p[known] = choice.held_out
-        found = _lowest(p, passing, judge, fits)
+        found = _lowest(p, rows, passing, judge, allowed)
         if found is not None and (best[0] is None or found.accepted > best[0].accepted):
             best = found, choice.chosen
     return best
@@ -178,14 +173,14 @@ def _lowest_settings(base: TriageConfig, rows: Proposals, judge: Judge) -> tuple
     return labelled, base.replace(predicted_iou=max(floor, -10.0), predicted_iou_margin=0.0), floor
 
 
-def _meaningless(lowest: TriageConfig, rows: Proposals, judge: Judge, most_wrong: float, fits: Fits) -> tuple[str, ...]:
+def _meaningless(lowest: TriageConfig, rows: Proposals, judge: Judge, allowed: Allowed) -> tuple[str, ...]:
     """Return the settings whose reason does not tell wrong masks from right ones, above the first threshold that would do.
 
-    They are tested on masks that overlap no better one, since of two masks of one object only one can be right.
+    The masks that give a reason must be as right as what thresholds may accept, with the same room. They are tested on masks that overlap no better one, since of two masks of one object only one can be right.
     """
     alone = lowest.replace(**{name: None for name in SETTING.values() if name != "overlap"})
     apart, whole = _passes(rows, alone), _passes(rows, alone.replace(overlap=None))
-    starts = [_lowest(rows.predicted_iou, some, judge, fits) for some in (apart, _passes(rows, lowest))]
+    starts = [_lowest(rows.predicted_iou, rows, some, judge, allowed) for some in (apart, _passes(rows, lowest))]
     thresholds = [start.threshold for start in starts if start is not None]
     if not thresholds:
         return ()
@@ -195,7 +190,8 @@ def _meaningless(lowest: TriageConfig, rows: Proposals, judge: Judge, most_wrong
         tested = above & (whole if reason is Reason.overlaps else apart)
         right, wrong = judge(tested)
         some = tested & (right | wrong) & (reasons & int(reason) != 0)
-        if some.sum() >= LEAST_OF_A_REASON and wrong[some].mean() <= most_wrong:
+        counts = np.array([wrong[some].sum()]), np.array([some.sum()]), np.array([len(set(rows.image_id[some]))])
+        if some.sum() >= LEAST_OF_A_REASON and allowed.fits(*counts).all():
             off.append(name)
     return tuple(off)
 
@@ -210,7 +206,9 @@ class _Found(NamedTuple):
     accepted: int
 
 
-def _lowest(score: NDArray[np.floating[Any]], taking_part: Flags, judge: Judge, fits: Fits) -> _Found | None:
+def _lowest(
+    score: NDArray[np.floating[Any]], rows: Proposals, taking_part: Flags, judge: Judge, allowed: Allowed
+) -> _Found | None:
     """Return the lowest threshold at which what is wrong is allowed, halfway to the next lower score; None for none."""
     right, wrong = judge(taking_part)
     chosen = np.flatnonzero(taking_part & (right | wrong) & np.isfinite(score))
@@ -220,10 +218,12 @@ def _lowest(score: NDArray[np.floating[Any]], taking_part: Flags, judge: Judge, 
     order = np.argsort(-values, kind="stable")
     values, errors = values[order], np.cumsum(wrong[chosen][order], dtype=np.int64)
     counts = np.arange(1, len(values) + 1)
+    first_of_image = np.zeros(len(values), np.int64)
+    first_of_image[np.unique(rows.image_id[chosen][order].astype(str), return_index=True)[1]] = 1
     last_of_equals = np.append(values[:-1] > values[1:], True)
-    allowed = np.flatnonzero(fits(errors, counts) & last_of_equals)
-    if not len(allowed):
+    will_do = np.flatnonzero(allowed.fits(errors, counts, np.cumsum(first_of_image)) & last_of_equals)
+    if not len(will_do):
         return None
-    k = int(allowed[-1])
+    k = int(will_do[-1])
     threshold = float((values[k] + values[k + 1]) / 2 if k + 1 < len(values) else values[k] - 1e-3)
     return _Found(threshold, k + 1)
