@@ -13,7 +13,7 @@ from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 from segment_anything.modeling import Sam
 from segment_anything.utils.transforms import ResizeLongestSide
 
-from workbench.sam.bundled import WEIGHTS, build_bundled, load_bundled, standardise, write_bundled
+from workbench.sam.bundled import BLOCKS, WEIGHTS, blocks_of, build_bundled, load_bundled, standardise, write_bundled
 from workbench.sam.scenes import draw_scene
 
 
@@ -35,6 +35,16 @@ def test_build_bundled__within_the_limits_of_a_package():
     assert WEIGHTS.stat().st_size <= 16_000_000
     assert built.image_encoder.img_size == 512
     assert not built.training
+
+
+@pytest.mark.parametrize("blocks", [BLOCKS, {"stage8": 1, "stage16": 8, "stage32": 4}])
+def test_blocks_of__weights_say_how_deep_they_are(blocks):
+    assert blocks_of(build_bundled(blocks).state_dict()) == blocks
+
+
+def test_blocks_of__no_deeper_than_this_package():
+    names = [f"image_encoder.stage8.{k}.norm.weight" for k in range(1000)]
+    assert blocks_of([*names, "image_encoder.stage16", "image_encoder.stage32.0.bias", ""]) == BLOCKS
 
 
 def test_load_bundled__weights_are_those_of_the_card(sam):

@@ -19,7 +19,7 @@ from workbench.sam.lessons import Lessons, collate, drawn_ahead, make_batch
 from workbench.sam.pretrain import TOY, Recipe, Run, main, train
 from workbench.sam.questions import boxes_of, draw_questions, pixels_of
 from workbench.sam.scenes import VALIDATION_SEEDS, Scene, draw_scene, family_table
-from workbench.sam.teaching import answer_batch, mask_losses, normalised, prompt_losses, true_iou, truth_cells
+from workbench.sam.teaching import answer_batch, mask_losses, normalised, prompt_losses, true_iou, truth_cells, twice
 from workbench.sam.team import form
 
 
@@ -219,6 +219,13 @@ def test_pixels_of__lie_on_their_objects():
     objects = np.array([1, 2, 3, 3, 1])
     xy = pixels_of(scene.owner.ravel(), 64, objects, np.random.default_rng(0))
     assert np.array_equal(scene.owner[xy[:, 1], xy[:, 0]], objects)
+
+
+@pytest.mark.parametrize("hw", [(16, 24), (1, 3)])
+def test_twice__is_bilinear_interpolation(hw):
+    x = torch.randn(3, 5, *hw, generator=torch.Generator().manual_seed(0))
+    expected = torch.nn.functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+    assert torch.allclose(twice(x), expected, atol=1e-6)
 
 
 def test_true_iou__of_the_truth_itself_and_of_half_of_it():

@@ -159,10 +159,11 @@ class BundledSam(Sam):  # type: ignore[misc]
 
 
 def blocks_of(tensors: Iterable[str]) -> dict[str, int]:
-    """Return how many blocks the stages have in weights of these names; as in BLOCKS for a stage that has none there."""
+    """Return how many blocks the stages have in weights of these names: as in BLOCKS at most, and where there are none."""
     names = [name.split(".") for name in tensors]
-    found = {s: len({n[2] for n in names if n[:2] == ["image_encoder", s] and len(n) > 2}) for s in BLOCKS}
-    return {stage: n - 1 if n > 1 else BLOCKS[stage] for stage, n in found.items()}  # the first is no block
+    parts = {s: len({n[2] for n in names if n[:2] == ["image_encoder", s] and len(n) > 2}) for s in BLOCKS}
+    # the first part of a stage is no block
+    return {s: min(n - 1, BLOCKS[s]) if n > 1 else BLOCKS[s] for s, n in parts.items()}
 
 
 def build_bundled(blocks: Mapping[str, int] = BLOCKS) -> Sam:
