@@ -195,7 +195,8 @@ class Looping(Adopting):
 
         Raises
         ------
-        StoreError : when first model, grid, training, what thresholds may let be wrong or test images differ, or either has no cycle that is done
+        StoreError : when first model, grid, training, the share that thresholds may let be wrong (or that recall alone
+            counts) or test images differ, or either has no cycle that is done
         """
         from workbench.loop import orders
 

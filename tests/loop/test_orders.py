@@ -66,7 +66,9 @@ def test_compare__a_test_image_without_truth_leaves_the_figure_out(two):
         (["x"], {"model_id": "n"}, "first model"),
         (["x"], {"floors": {"points_per_side": 3}}, "grid and floors"),
         (["x"], {"train": {"steps": 3}}, "training"),
-        (["x"], {"cycle": {"strategy": "random", "reserve": 0.5}}, "most_wrong and reserve"),
+        (["x"], {"cycle": {"strategy": "random", "reserve": 0.5}}, "may let be wrong"),
+        (["x"], {"cycle": {"strategy": "random", "most_wrong": 0.1}}, "may let be wrong"),
+        (["x"], {"cycle": {"strategy": "random", "exhaustive": False}}, "recall alone"),
         (["z"], {}, "test images"),
     ],
 )
@@ -83,6 +85,13 @@ def test_compare__a_setting_that_came_later_is_what_was_done_before(two):
     campaign(a, ["x"], (["1"], [1.0]))
     campaign(b, ["x"], (["1"], [1.0]), cycle={"strategy": "diverse", "reserve": 0.0}, train={"closer": 0.0})
     assert orders.compare(a.catalog, b.catalog).strategies == ("random", "diverse")
+
+
+def test_compare__by_recall_alone_nothing_is_allowed(two):
+    for project, reserve in zip(two, (0.0, 0.5), strict=True):
+        cycle = {"strategy": "random", "reserve": reserve, "exhaustive": False}
+        campaign(project, ["x"], (["1"], [1.0]), cycle=cycle)
+    assert len(orders.compare(two[0].catalog, two[1].catalog)) == 1
 
 
 def test_cli__without_cycles_says_what_to_do(two):

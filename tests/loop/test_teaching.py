@@ -61,9 +61,9 @@ def test_train__says_when_no_check_was_better_than_the_parent(project, monkeypat
     monkeypatch.setattr(Fit, "check", worse)
     version = project.train(sam, TOY, progress=False)
     assert version.status == "ready"
-    assert version.message.startswith(f"no check was better than {version.parent_id} (loss 0.5, the best ")
+    assert version.message.startswith(f"no better than {version.parent_id} by the loss on held-out views (")
     assert "learning_rate (now 0.0001)" in version.message
-    assert "no check was better" in repr(version)
+    assert "no better than" in repr(version)
     assert project.train(sam, TOY, progress=False) == version
 
 

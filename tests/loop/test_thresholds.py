@@ -225,7 +225,7 @@ def test_calibrated__fewer_images_accept_less_and_too_few_nothing():
         accepted.append(found.accepted)
         if images == 8:
             assert found.kind == "preset"
-            assert "beside 8 labelled ones, 9 are the least" in found.note
+            assert "accepted masks on 9 images at least, and 8 are labelled" in found.note
         else:
             assert found.kind == "calibrated"
     assert accepted[0] == 0
@@ -241,7 +241,7 @@ def test_calibrated__says_that_the_reserve_is_why(reserve, told):
     base = BASE.replace(overlap=None, nms_iou=1.0)
     found = calibrated(base, rows, judge_by(wrong), Allowed(0.05, reserve))
     assert (found.kind == "preset") == told
-    assert ("(`reserve`) beside 20 labelled ones" in found.note) == told
+    assert ("(`reserve`): that takes accepted masks on 9 images at least, and 20 are" in found.note) == told
 
 
 def test_calibrated__images_without_an_accepted_mask_leave_no_room():

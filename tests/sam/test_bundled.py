@@ -13,7 +13,16 @@ from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 from segment_anything.modeling import Sam
 from segment_anything.utils.transforms import ResizeLongestSide
 
-from workbench.sam.bundled import BLOCKS, WEIGHTS, blocks_of, build_bundled, load_bundled, standardise, write_bundled
+from workbench.sam.bundled import (
+    BLOCKS,
+    EARLIER_BLOCKS,
+    WEIGHTS,
+    blocks_of,
+    build_bundled,
+    load_bundled,
+    standardise,
+    write_bundled,
+)
 from workbench.sam.scenes import draw_scene
 
 
@@ -37,14 +46,17 @@ def test_build_bundled__within_the_limits_of_a_package():
     assert not built.training
 
 
-@pytest.mark.parametrize("blocks", [BLOCKS, {"stage8": 1, "stage16": 8, "stage32": 4}])
+@pytest.mark.parametrize("blocks", [BLOCKS, *EARLIER_BLOCKS])
 def test_blocks_of__weights_say_how_deep_they_are(blocks):
     assert blocks_of(build_bundled(blocks).state_dict()) == blocks
 
 
-def test_blocks_of__no_deeper_than_this_package():
-    names = [f"image_encoder.stage8.{k}.norm.weight" for k in range(1000)]
-    assert blocks_of([*names, "image_encoder.stage16", "image_encoder.stage32.0.bias", ""]) == BLOCKS
+def test_blocks_of__what_never_came_is_expected_as_it_is_now():
+    tensors = build_bundled().state_dict()
+    without_last = [name for name in tensors if not name.startswith("image_encoder.stage16.14.")]
+    many = [f"image_encoder.stage8.{k}.norm.weight" for k in range(1000)]
+    for names in (without_last, many, ["image_encoder.stage16", "image_encoder.stage32.0.bias", ""], []):
+        assert blocks_of(names) == BLOCKS
 
 
 def test_load_bundled__weights_are_those_of_the_card(sam):

@@ -19,7 +19,7 @@ from random_sams import random_sam
 from safetensors.torch import save_file
 from torch import Tensor
 
-from workbench.sam.bundled import WEIGHTS, build_bundled
+from workbench.sam.bundled import EARLIER_BLOCKS, WEIGHTS, build_bundled
 from workbench.sam.cache import EmbeddingCache
 from workbench.sam.checkpoints import ARCHITECTURES, load_checkpoint, looks_like
 from workbench.sam.load import CheckpointError, load_sam, model_id, resolve_device, resolve_dtype, weights_hash
@@ -122,7 +122,7 @@ def test_load_checkpoint__half_precision_becomes_float32(tmp_path: Path) -> None
 def test_load_sam__bundled_weights_of_fewer_blocks_are_those_of_an_earlier_release(tmp_path: Path) -> None:
     """A campaign trained them: they keep their name and answers when the package's own model grows."""
     torch.manual_seed(0)
-    earlier = build_bundled({"stage8": 5, "stage16": 8, "stage32": 4})
+    earlier = build_bundled(EARLIER_BLOCKS[-1])
     save_file(earlier.state_dict(), tmp_path / "version.safetensors")
     found, image = load_sam("bundled", tmp_path / "version.safetensors"), np.zeros((40, 60, 3), np.uint8)
     assert len(found.model.image_encoder.stage16) == 9

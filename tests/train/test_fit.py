@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -139,10 +140,28 @@ def test_fit__keeps_the_latest_weights_that_are_not_clearly_worse(monkeypatch):
 
 def test_fit__a_slow_rise_is_not_followed(monkeypatch):
     """Each check is compared with the lowest, not with the one before."""
-    rise = {2 * k: [1 + 0.1 * k + d for d in (0.3, -0.3, 0.3, -0.3)] for k in range(2, 6)}
+    rise = {2 * k: [0.93 + 0.07 * k + (-1) ** k * d for d in (0.3, -0.3, 0.3, -0.3)] for k in range(2, 6)}
     with_losses(monkeypatch, {0: [2.0] * 4, 2: [1.0] * 4, **rise})
     fitted = fit(random_sam(), images(4), TOY.replace(steps=10, check_every=2, patience=9))
-    assert fitted.best_step == 2  # 0.2 lies above the standard error, 0.17, and the rest further
+    assert fitted.best_step == 4  # above by 0.07, then by 0.14 and more; from check to check the error is 0.35
+
+
+def test_fit__one_view_that_gets_far_worse_is_clearly_worse(monkeypatch):
+    with_losses(monkeypatch, {0: [2.0] * 4, 2: [1.0] * 4, 4: [1.0, 1.0, 1.0, 1.3], 6: [0.99, 0.99, 0.99, 9.0]})
+    fitted = fit(random_sam(), images(4), TOY.replace(steps=6, check_every=2, patience=9))
+    assert fitted.best_step == 4  # above by 0.075, the error of which is as large
+
+
+def test_fit__a_check_that_is_no_number_is_not_kept(monkeypatch):
+    with_losses(monkeypatch, {0: [2.0] * 4, 2: [1.0] * 4, 4: [0.1, math.nan, math.nan, math.nan], 6: [1.01] * 4})
+    fitted = fit(random_sam(), images(4), TOY.replace(steps=6, check_every=2, patience=9))
+    assert fitted.best_step == 2
+
+
+def test_fit__of_three_views_the_lowest_is_kept(monkeypatch):
+    with_losses(monkeypatch, {0: [2.0] * 3, 2: [1.0] * 3, 4: [0.8, 1.2, 1.03]})
+    monkeypatch.setattr(fitting, "CHECKS", 3)
+    assert fit(random_sam(), images(4), TOY.replace(steps=4, check_every=2, patience=9)).best_step == 2
 
 
 def test_fit__stops_when_clearly_worse_so_many_times(monkeypatch):

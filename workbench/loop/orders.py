@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from workbench.store.campaigns import Campaign, Cycle
     from workbench.store.catalog import Catalog
 
-ALIKE = ("most_wrong", "reserve", "exhaustive")  # settings of cycles that decide what is accepted and what counts
-
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Orders:
@@ -63,7 +61,7 @@ def compare(first: Catalog, second: Catalog) -> Orders:
         ("floors", "grid and floors"),
         ("triage", "thresholds"),
         ("train", "training"),
-        ("cycle", f"{' and '.join(ALIKE)} of cycles"),
+        ("cycle", "share that thresholds may let be wrong, or recall alone"),
     ):
         if plans[0][name] != plans[1][name]:
             raise StoreError(f"compare_orders: expected campaigns with the same {what}, they differ; so would figures")
@@ -83,12 +81,9 @@ def compare(first: Catalog, second: Catalog) -> Orders:
 
 def _compared(plan: Mapping[str, Any]) -> dict[str, Any]:
     """Return what must be the same in two plans, settings that came later as what was done before."""
-    cycle = CycleConfig.stored(plan["cycle"])
-    return {
-        **plan,
-        "train": TrainConfig.stored(plan["train"]),
-        "cycle": {name: cycle.get(name) for name in ALIKE},
-    }
+    cycle = CycleConfig.from_dict(CycleConfig.stored(plan["cycle"]))
+    allowed = (cycle.most_wrong, cycle.reserve) if cycle.exhaustive else None  # by recall alone none is read off
+    return {**plan, "train": TrainConfig.stored(plan["train"]), "cycle": allowed}
 
 
 def _last(catalog: Catalog) -> tuple[Campaign, list[Cycle]]:

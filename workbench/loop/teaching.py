@@ -108,11 +108,11 @@ def _judged(version: ModelVersion) -> ModelVersion:
         message = f"no loss was a number, so nothing was learned; {version.parent_id} answers with what is none"
     if message:
         return dataclasses.replace(version, status="failed", message=message)
-    before, best = losses.get(0, math.inf), losses.get(version.best_step, -math.inf)
-    if best >= before:
+    before, kept = losses.get(0, math.inf), losses.get(version.best_step, -math.inf)
+    if kept >= before:
         message = (
-            f"no check was better than {version.parent_id} (loss {before:.3g}, the best {best:.3g}): it may have learned "
-            f"nothing of use; train on more images, or at a lower learning_rate (now {version.settings['learning_rate']:g})"
+            f"no better than {version.parent_id} by the loss on held-out views ({kept:.3g}, {before:.3g} before): it may have "
+            f"learned nothing of use; train on more images, or at a lower learning_rate (now {version.settings['learning_rate']:g})"
         )
     return dataclasses.replace(version, status="ready", message=message)
 

@@ -18,7 +18,6 @@ from workbench.triage.rules import triage
 
 Flags = NDArray[np.bool_]
 
-LEAST_OF_A_REASON = 10  # labelled masks, before a reason can be found to mean nothing
 LEAST_FOR_CONFIDENCE = 100  # labelled masks, before a recalibration is asked
 ROUNDING = 1e-12  # of shares that are compared
 LEAST_FOR_TREES = 24  # images with labels, before trees are tried: from fewer they learn those images
@@ -74,7 +73,7 @@ class Allowed(NamedTuple):
 
     @property
     def least_images(self) -> int:
-        """The fewest labelled images from which a threshold can be read off."""
+        """The fewest images with accepted masks from which a threshold can be read off."""
         return max(1, math.ceil(min(self.reserve / max(self.share, ROUNDING), 1e9) - 1e-9) - 1)
 
 
@@ -133,8 +132,8 @@ def _none_because(allowed: Allowed, images: int) -> str:
     words = f"no threshold gives {100 * allowed.share:.3g} % wrong or fewer"
     if not allowed.reserve:
         return words
-    words += f" with room for one image more that has {100 * allowed.reserve:.3g} % (`reserve`) beside {images} labelled ones"
-    return words if images >= allowed.least_images else f"{words}, {allowed.least_images} are the least"
+    words += f" with room for one image more that has {100 * allowed.reserve:.3g} % (`reserve`): that takes accepted masks on "
+    return f"{words}{allowed.least_images} images at least, and {images} are labelled"
 
 
 def _by_confidence(
@@ -191,7 +190,7 @@ def _meaningless(lowest: TriageConfig, rows: Proposals, judge: Judge, allowed: A
         right, wrong = judge(tested)
         some = tested & (right | wrong) & (reasons & int(reason) != 0)
         counts = np.array([wrong[some].sum()]), np.array([some.sum()]), np.array([len(set(rows.image_id[some]))])
-        if some.sum() >= LEAST_OF_A_REASON and allowed.fits(*counts).all():
+        if some.any() and allowed.fits(*counts).all():
             off.append(name)
     return tuple(off)
 

@@ -30,7 +30,9 @@ STRIDE_PX = 16
 GRID = IMG_SIZE_PX // STRIDE_PX
 WIDTH = 96
 BLOCKS = {"stage8": 8, "stage16": 14, "stage32": 6}
-"""Blocks of the encoder's stages; weights of earlier releases have fewer."""
+"""Blocks of the encoder's stages."""
+EARLIER_BLOCKS = ({"stage8": 3, "stage16": 5, "stage32": 2}, {"stage8": 5, "stage16": 8, "stage32": 4})
+"""The same of weights that came with the package before, and of what was trained from them."""
 WEIGHTS = Path(__file__).parent / "weights" / "bundled.safetensors"
 
 
@@ -159,11 +161,11 @@ class BundledSam(Sam):  # type: ignore[misc]
 
 
 def blocks_of(tensors: Iterable[str]) -> dict[str, int]:
-    """Return how many blocks the stages have in weights of these names: as in BLOCKS at most, and where there are none."""
+    """Return how many blocks the stages have in weights of these names; BLOCKS where they never came in such numbers."""
     names = [name.split(".") for name in tensors]
     parts = {s: len({n[2] for n in names if n[:2] == ["image_encoder", s] and len(n) > 2}) for s in BLOCKS}
-    # the first part of a stage is no block
-    return {s: min(n - 1, BLOCKS[s]) if n > 1 else BLOCKS[s] for s, n in parts.items()}
+    found = {stage: n - 1 for stage, n in parts.items()}  # the first part of a stage is no block
+    return found if found in EARLIER_BLOCKS else BLOCKS
 
 
 def build_bundled(blocks: Mapping[str, int] = BLOCKS) -> Sam:

@@ -23,7 +23,7 @@ import torch
 from segment_anything.modeling import Sam
 from torch import Tensor
 
-from workbench.sam.bundled import WIDTH, build_bundled, fill, write_bundled
+from workbench.sam.bundled import WIDTH, blocks_of, build_bundled, fill, write_bundled
 from workbench.sam.checking import check_on_scenes
 from workbench.sam.dense import DenseHead, dense_loss
 from workbench.sam.lessons import Batch, Lessons, drawn_ahead
@@ -32,7 +32,7 @@ from workbench.sam.team import Team, end_with_parent, form
 
 ARCHITECTURE = (
     "segment_anything Sam, 512 px input; convolutional encoder at strides 4, 8, 16, 32 (48, 96, 192, 256 channels; "
-    "2, 8, 14, 6 blocks), embedding of 96 channels at stride 16; two-way transformer of depth 2, 2 heads, MLP 192; logits 128 x 128"
+    "2, {stage8}, {stage16}, {stage32} blocks), embedding of 96 channels at stride 16; two-way transformer of depth 2, 2 heads, MLP 192; logits 128 x 128"
 )
 BAD_AT = (
     "photographs of everyday scenes (it knows drawn shapes and textures only); objects without a border of colour or "
@@ -174,13 +174,14 @@ class Run:
         Raises
         ------
         FileNotFoundError : there is none
+        ValueError : it is of another depth; its weights, exported, are a start (--init-from)
         """
         path = self.out / "state.pt"
         if not path.is_file():
             raise FileNotFoundError(f"{path}: expected a saved run to resume, found none; start without --resume")
         state = torch.load(path, weights_only=True, map_location=self.device)
         self.step, self.spent_s, self.best = state["step"], state["spent_s"], state["best"]
-        self.sam.load_state_dict(state["sam"])
+        fill(self.sam, state["sam"], str(path))
         self.head.load_state_dict(state["head"])
         self.mean = state["mean"]
         self.optimiser.load_state_dict(state["optimiser"])
@@ -339,8 +340,8 @@ def export(out: Path, target: Path) -> None:
     best = max((row for row in rows if "score" in row), key=lambda row: row["score"])
     recipes = [row for row in rows if "recipe" in row]
     card = {
-        "architecture": ARCHITECTURE,
-        "parameters": sum(p.numel() for p in build_bundled().parameters()),
+        "architecture": ARCHITECTURE.format(**blocks_of(tensors)),
+        "parameters": sum(p.numel() for p in build_bundled(blocks_of(tensors)).parameters()),
         "recipe": recipes[-1]["recipe"],
         "starts": [{"step": row["step"], "init_from": row["init_from"]} for row in recipes],
         "seed": recipes[0]["recipe"]["seed"],

@@ -90,7 +90,7 @@ def twice(x: Tensor) -> Tensor:
 
     def to_twice(n: int) -> Tensor:
         at = (torch.arange(2 * n, device=x.device) + 0.5) / 2 - 0.5
-        return (1 - (at[:, None].clamp(0, n - 1) - torch.arange(n, device=x.device)).abs()).clamp(min=0)
+        return (1 - (at[:, None].clamp(0, n - 1) - torch.arange(n, device=x.device)).abs()).clamp(min=0).to(x.dtype)
 
     with torch.autocast("cuda", torch.bfloat16, enabled=x.is_cuda):
         y: Tensor = to_twice(x.shape[-2]) @ (x @ to_twice(x.shape[-1]).mT)

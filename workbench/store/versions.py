@@ -25,7 +25,7 @@ class ModelVersion:
     """A model that was trained here.
 
     model_id, parent_id : names with hashes of the weights; architecture : as `load_sam` knows it, "sam" for another one
-    status : ready, or failed, and `message` says why; of a ready one, that no check was better than its parent
+    status : ready, or failed, and `message` says why; of a ready one, that it is no better than its parent by the loss
     file : weights, below the project's folder
     digest : of parent, masks and settings; images, masks : how many it was trained on, those held out among them
     curve : a row a check; checks : distinct masks of automatic generation before and after

@@ -29,6 +29,7 @@ CHECKS = 24  # views that decide when to stop
 CACHED = 512  # embeddings of a frozen encoder kept in memory; one of SAM's is 4 MiB
 CLOSER = 1.5  # SAM's four first crops overlap by a third: of a square image each shows two thirds of a side
 BUNDLED_RATE, OTHER_RATE = 3e-4, 1e-4  # the first measured (benchmarks/RESULTS.md), the second as before
+NEAR, FEWEST = 0.1, 4  # a check is as good as another: share of the loss at most, views at least
 CHECKED = 8  # times a training, when the settings leave it open
 _CHECKED, _TRAINED = 1, 2  # keep the generators of checks and of steps apart
 
@@ -207,8 +208,8 @@ class Fit:
     def check(self) -> dict[str, float]:
         """Measure the averaged weights on held-out views (on trained ones when none are held out); keep them if good.
 
-        Kept are those of the latest check whose loss is within a standard error, over views, of the lowest: the views are
-        few, and only at the end of the schedule, where the rate is low, is what was learned settled.
+        Kept are those of the latest check whose loss is within a standard error, over views, and a tenth of the lowest: the
+        views are few, and only at the end of the schedule, where the rate is low, is what was learned settled.
 
         Source: the one-standard-error rule of Breiman et al. 1984, Classification and Regression Trees.
         """
@@ -228,12 +229,11 @@ class Fit:
         }  # fmt: skip
         self.sums = []
         self.curve.append({name: round(float(v), 6) for name, v in row.items() if math.isfinite(v)})
-        losses = [row[0] for row in np.stack(rows).tolist()]
-        if self.step and math.isfinite(total):
-            if not self.lowest or _above(losses, self.lowest)[0] < 0:
+        losses: list[float] = np.stack(rows)[:, 0].tolist()
+        if self.step and np.isfinite(losses).all():
+            if not self.lowest or sum(losses) < sum(self.lowest):
                 self.lowest = losses
-            more, error = _above(losses, self.lowest)
-            if more <= error:
+            if not _clearly_above(losses, self.lowest):
                 self.best_step = self.step
                 self.best = {name: value.clone() for name, value in self.mean.items()}
         return row
@@ -247,7 +247,7 @@ class Fit:
             p.copy_(values[name])
 
     def result(self) -> Sam:
-        """Return a new model with the weights of the best check, or the averaged ones before the first."""
+        """Return a new model with the weights that a check kept, or the averaged ones before the first."""
         sam = copy.deepcopy(self.sam).requires_grad_(False).eval()
         chosen = self.best if self.best_step else self.mean
         sam.load_state_dict({**sam.state_dict(), **chosen})
@@ -317,13 +317,15 @@ def _nan_mean(rows: np.ndarray) -> np.ndarray:
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
-def _above(losses: list[float], lowest: list[float]) -> tuple[float, float]:
-    """Return by how much losses of views lie above others of the same views in the mean, and the standard error of that."""
+def _clearly_above(losses: list[float], lowest: list[float]) -> bool:
+    """Return whether losses of views lie above the lowest of the same views by more than chance would have it.
+
+    By more than the standard error of the mean difference, or by more than a tenth: one view that gets far worse makes the
+    error as large as the mean. Of fewer than four views no error is known.
+    """
     more = np.array(losses) - np.array(lowest)
-    more = more[np.isfinite(more)]
-    if len(more) < 2:
-        return (float(more.sum()), 0.0)
-    return float(more.mean()), float(more.std(ddof=1) / math.sqrt(len(more)))
+    error = more.std(ddof=1) / math.sqrt(len(more)) if len(more) >= FEWEST else 0.0
+    return bool(more.mean() > min(error, NEAR * np.mean(lowest)))
 
 
 def split(images: Sequence[TrainImage], config: TrainConfig) -> tuple[list[TrainImage], list[TrainImage]]:
