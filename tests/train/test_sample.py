@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_sams import random_sam
+from scipy import ndimage
 
 from workbench.masks import rle
 from workbench.sam.load import load_sam
@@ -44,7 +45,10 @@ def test_draw_view__truth_lies_where_the_picture_is_bright(seed, side, height):
     fine = view.pixels[::2, ::2, 0].astype(float)
     bright[: fine.shape[0], : fine.shape[1]] = fine > fine.max(initial=0) / 2
     truth = view.masks.any(axis=0)
-    assert (bright != truth).mean() < 0.06  # but for borders
+    borders = ndimage.binary_dilation(truth, np.ones((3, 3))) & ~ndimage.binary_erosion(truth, np.ones((3, 3)))
+    # a mask of under 4 cells is left out, and shows as a row and a column more of them at most
+    pieces, count = ndimage.label((bright != truth) & ~borders)
+    assert (np.bincount(pieces.ravel(), minlength=count + 1)[1:] <= 8).all()
     assert (view.masks.sum(axis=(1, 2)) >= 4).all()
 
 

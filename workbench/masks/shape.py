@@ -71,8 +71,8 @@ def roughness(mask: NDArray[np.bool_]) -> float:
 
     The outline runs along the edges of pixels. It turns back where a straight piece is entered and left by turns to the
     same side: at every tip and every notch. An outline without notches does so four times, whatever its size: each
-    convex form, in any position, drawn by the pixels whose centres it holds, is exactly 0. With R turns back on all
-    outlines (holes and islands too) of total length P in pixels, roughness = max(R - 4, 0) / P.
+    convex form, in any position, drawn by the pixels whose centres it holds, is exactly 0 if these are in one piece. With
+    R turns back on all outlines (holes and islands too) of total length P in pixels, roughness = max(R - 4, 0) / P.
 
     A comb with teeth and gaps of one pixel is at 0.5, a cloud of single pixels near 1, waves of 10 px near 0.15.
 
