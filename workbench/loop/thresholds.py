@@ -175,7 +175,8 @@ def _lowest_settings(base: TriageConfig, rows: Proposals, judge: Judge) -> tuple
 def _meaningless(lowest: TriageConfig, rows: Proposals, judge: Judge, allowed: Allowed) -> tuple[str, ...]:
     """Return the settings whose reason does not tell wrong masks from right ones, above the first threshold that would do.
 
-    The masks that give a reason must be as right as what thresholds may accept, with the same room. They are tested on masks that overlap no better one, since of two masks of one object only one can be right.
+    The masks that give a reason must be as right as what thresholds may accept, with the same room. They are tested where
+    they overlap no better one, since of two masks of one object only one can be right.
     """
     alone = lowest.replace(**{name: None for name in SETTING.values() if name != "overlap"})
     apart, whole = _passes(rows, alone), _passes(rows, alone.replace(overlap=None))
