@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from workbench.sam.asking import deserved, focal_and_dice
 from workbench.sam.questions import Questions
-from workbench.train.losses import cells, iou_with_truth, view_losses
+from workbench.train.losses import asked_for, cells, iou_with_truth, view_losses
 from workbench.train.settings import TrainConfig
 
 
@@ -49,6 +49,28 @@ def test_view_losses__only_the_best_hypothesis_is_taught():
     losses.total.backward()
     taught = logits.grad.abs().sum((0, 2, 3))
     assert taught[2] < 0.1  # a hypothesis that is not the best hardly moves
+
+
+def test_asked_for__the_targets_and_what_holds_them():
+    whole, part, other = square(0), torch.zeros(32, 32, dtype=torch.bool), square(6)
+    part[1:5, 1:5] = True
+    masks = torch.stack([whole, part, other])
+    found = asked_for(masks, torch.tensor([[2, 0], [1, 0], [0, 0], [3, 2]]))
+    assert found.tolist() == [[True, True, False], [True, False, False], [False] * 3, [True, True, True]]
+    assert asked_for(masks[:0], torch.zeros(2, 2, dtype=torch.int64)).shape == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("iou_with", "beside", "on_another"), [("asked", 0.0, 0.0), ("nearest", 1.0, 1.0)], ids=["asked", "nearest"]
+)
+def test_view_losses__an_answer_that_strays_to_an_object_from_beside_it(iou_with, beside, on_another):
+    """Three prompts give the mask of the first object: one on it, one on nothing, one on the second object."""
+    masks = torch.stack([square(4), square(20)])
+    answer = torch.where(F.avg_pool2d(masks[:1, None].float(), 2)[0, 0] > 0.5, 8.0, -8.0)
+    questions = asking([[1, 0], [0, 0], [2, 0]], [True] * 3)
+    predicted = torch.tensor([[1.0], [beside], [on_another]]).expand(3, 4)
+    losses = view_losses(answer.expand(3, 4, 16, 16), predicted, masks, questions, TrainConfig(iou_with=iou_with))
+    assert losses.iou.item() == pytest.approx(0, abs=1e-9)
 
 
 def test_view_losses__background_is_taught_by_its_predicted_iou_alone():

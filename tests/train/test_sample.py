@@ -61,7 +61,7 @@ def test_draw_view__image_without_masks():
 @settings(max_examples=30, deadline=None)
 @given(count=st.integers(4, 60), seed=st.integers(0, 2**32))
 def test_draw_prompts__background_and_bad_ones_in_every_batch(count, seed):
-    view, config = draw_view(blocks(), 128, 128, None), TrainConfig()
+    view, config = draw_view(blocks(), 128, 128, None), TrainConfig(reach_px=0)
     asked = draw_prompts(view, count, config, np.random.default_rng(seed))
     p = len(asked.points_xy)
     assert len(asked.targets) == len(asked.pointed) == p + len(asked.boxes_xyxy)
@@ -73,6 +73,23 @@ def test_draw_prompts__background_and_bad_ones_in_every_batch(count, seed):
         here = view.masks[:, int(y) // 2, int(x) // 2]
         assert k == 0 if not here.any() else here[k - 1]
         assert above == 0 or view.masks[above - 1].sum() >= view.masks[k - 1].sum()
+
+
+@pytest.mark.parametrize("reach_px", [0.0, 6.0, 20.0])
+def test_draw_prompts__a_point_beside_an_object_asks_for_it_within_reach(reach_px):
+    view, config = draw_view(blocks(), 128, 128, None), TrainConfig(reach_px=reach_px)
+    asked = draw_prompts(view, 400, config, np.random.default_rng(0))
+    away = {0: 0, 1: 0}
+    for (x, y), (k, _) in zip(asked.points_xy[:, 0], asked.targets, strict=False):
+        ys, xs = np.nonzero(view.masks.any(axis=0))
+        px = 2 * np.hypot(ys - int(y) // 2, xs - int(x) // 2).min()
+        assert (k > 0) == (px <= reach_px)
+        if k and px:
+            there = view.masks[k - 1]
+            assert 2 * np.hypot(*(np.argwhere(there) - (int(y) // 2, int(x) // 2)).T).min() == px
+        away[int(k > 0)] += px > 0
+    assert away[0]
+    assert bool(away[1]) == (reach_px > 0)
 
 
 def test_draw_prompts__part_comes_before_its_whole():

@@ -13,6 +13,9 @@ from workbench.sam.questions import Questions
 from workbench.train.settings import TrainConfig
 
 
+WITHIN = 0.9  # share of a mask's area by which it lies within another
+
+
 class Losses(NamedTuple):
     """Losses of one view's prompts, scalars; best_iou: mean IoU of the best hypothesis with what was asked, or NaN."""
 
@@ -26,7 +29,8 @@ def view_losses(logits: Tensor, predicted: Tensor, masks: Tensor, questions: Que
     """Return what the answers to a view's prompts deserve.
 
     A prompt on an object is taught its mask: the best of the three hypotheses, and the single answer where the prompt
-    leaves no doubt. Every prompt, on nothing too, is taught the IoU that its answers have with the nearest true mask.
+    leaves no doubt. Every prompt is taught the IoU that its answers have with what it asked for, 0 where
+    that is nothing: an answer that strays to an object from beside it is not worth keeping, the prompts on it know better.
 
     Parameters
     ----------
@@ -45,7 +49,8 @@ def view_losses(logits: Tensor, predicted: Tensor, masks: Tensor, questions: Que
         mask = best_of_three(losses, targets[some], pointed[some])
         rows = torch.arange(len(losses), device=logits.device)
         best_iou = overlap[some][rows, 1:, targets[some, 0] - 1].amax(dim=1).mean()
-    iou = F.mse_loss(predicted, deserved(overlap, targets, pointed))
+    meant = overlap if config.iou_with == "nearest" else overlap * asked_for(masks, targets)[:, None]
+    iou = F.mse_loss(predicted, deserved(meant, targets, pointed))
     return Losses(mask + config.iou_weight * iou, mask, iou, best_iou)
 
 
@@ -58,6 +63,14 @@ def iou_with_truth(logits: Tensor, masks: Tensor) -> Tensor:
     both = found @ truth.T
     union = found.sum(dim=1, keepdim=True) + truth.sum(dim=1) - both
     return (both / union.clamp(min=1)).reshape(*logits.shape[:2], len(masks))
+
+
+def asked_for(masks: Tensor, targets: Tensor) -> Tensor:
+    """Return (P, N) bool, whether a prompt may mean a true mask: one of its targets, or one that holds most of a target."""
+    flat = masks.flatten(1).float()
+    within = flat @ flat.T >= WITHIN * flat.sum(dim=1, keepdim=True)  # row i: the masks that hold mask i
+    of_target = torch.cat([within.new_zeros(1, len(masks)), within])  # row 0: no target
+    return of_target[targets].any(dim=1)
 
 
 def cells(masks: Tensor, targets: Tensor, side: int) -> Tensor:

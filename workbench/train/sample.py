@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import distance_transform_edt
 from segment_anything.modeling import Sam
 from torch import Tensor
 from torch.nn import functional as F
@@ -129,11 +130,12 @@ def draw_prompts(view: View, count: int, config: TrainConfig, rng: np.random.Gen
     asked = rng.integers(0, n, good) if n else np.zeros(0, np.int64)
     boxes = np.concatenate([_boxes_round(view, asked, rng), _bad_boxes(bad, h, w, rng)])
     nothing = np.zeros((bad, 2), np.int64)
+    on_points = _objects_at(view.masks, points, config.reach_px)
     return Questions(
         points[:, None],
         np.ones((len(points), 1), np.float32),
         boxes,
-        np.concatenate([_objects_at(view.masks, points), np.stack([asked + 1, 0 * asked], axis=1), nothing]),
+        np.concatenate([on_points, np.stack([asked + 1, 0 * asked], axis=1), nothing]),
         np.arange(len(points) + len(boxes)) < len(points),
     )
 
@@ -148,14 +150,19 @@ def _points_in(masks: NDArray[np.bool_], objects: NDArray[np.int64], rng: np.ran
     return xy
 
 
-def _objects_at(masks: NDArray[np.bool_], points_xy: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return (K, 2) the smallest objects at each point, numbered from 1, the smallest first; 0 for none."""
+def _objects_at(masks: NDArray[np.bool_], points_xy: NDArray[np.float32], reach_px: float) -> NDArray[np.int64]:
+    """Return (K, 2) the smallest objects at each point, or at the nearest place of any within reach of one beside all.
+
+    They are numbered from 1, the smallest first; 0 for none.
+    """
     found = np.zeros((len(points_xy), 2), np.int64)
     if not len(masks):
         return found
     x, y = (points_xy // FINE).astype(np.int64).T
+    away, (to_y, to_x) = distance_transform_edt(~masks.any(axis=0), return_indices=True)
     area = masks.sum(axis=(1, 2)).astype(np.float64)
-    here = np.where(masks[:, y, x], area[:, None], np.inf)
+    there = masks[:, to_y[y, x], to_x[y, x]] & (away[y, x] * FINE <= reach_px)
+    here = np.where(there, area[:, None], np.inf)
     order = np.argsort(here, axis=0, kind="stable")[:2]
     lies = np.isfinite(np.take_along_axis(here, order, axis=0))
     found[:, : len(order)] = np.where(lies, order + 1, 0).T

@@ -40,6 +40,19 @@ class TrainConfig(Settings):
     focal_weight: float = setting(default=20.0, low=0, doc="weight of the focal loss, a mean over the mask's cells")
     dice_weight: float = setting(default=1.0, low=0, doc="weight of the dice loss")
     iou_weight: float = setting(default=4.0, low=0, doc="weight of the squared error of predicted IoU")
+    iou_with: Literal["asked", "nearest"] = setting(
+        default="asked",
+        doc="true mask whose IoU an answer is taught to predict; asked: one that the prompt asks for, 0 where it asks for "
+        "nothing, as SAM; nearest: whichever it overlaps most, as the bundled SAM was trained",
+        before="nearest",
+    )
+    reach_px: float = setting(
+        default=6.0,
+        low=0,
+        high=1024,
+        doc="a point so far beside all objects still asks for the nearest, px of the input frame",
+        before=0.0,
+    )
     anywhere: float = setting(
         default=0.35, low=0.05, high=0.9, doc="share of prompts that fall anywhere, background included"
     )
