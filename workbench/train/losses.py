@@ -12,7 +12,6 @@ from workbench.sam.asking import best_of_three, deserved, focal_and_dice
 from workbench.sam.questions import Questions
 from workbench.train.settings import TrainConfig
 
-
 WITHIN = 0.9  # share of a mask's area by which it lies within another
 
 
