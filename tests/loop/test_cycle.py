@@ -413,11 +413,14 @@ def test_run_cycles__wrong_use_is_said(tmp_path, sam, changes, message):
         project.run_cycles(**{"cycles": 1, "annotator": "oracle", "model": sam, "roles": SPLIT, **TOY, **changes})
 
 
+BEFORE = {"closer": 0.0, "iou_with": "nearest", "reach_px": 0.0}  # what settings that came later mean, left out
+
+
 def test_name_of__settings_that_came_later_rename_no_campaign():
-    train, before = TrainConfig(closer=0.0), TrainConfig().to_dict()
-    del before["closer"]
+    train, before = TrainConfig(**BEFORE), {k: v for k, v in TrainConfig().to_dict().items() if k not in BEFORE}
     assert name_of({"train": train, "model_id": "m"}) == name_of({"train": before, "model_id": "m"})
-    assert name_of({"train": train.replace(closer=0.5)}) != name_of({"train": train})
+    for name in BEFORE:
+        assert name_of({"train": train.replace(**{name: getattr(TrainConfig(), name)})}) != name_of({"train": train})
 
 
 def test_name_of__stays_what_it_is():
@@ -430,13 +433,14 @@ def test_name_of__stays_what_it_is():
 
 def test_run_cycles__a_campaign_of_before_goes_on_as_it_was(tmp_path, sam):
     """One whose plan was written before there were some of the settings, called again in the words that fit it."""
-    later = {"cycle": "reserve", "train": "closer"}
-    words = {"config": TOY["config"], "train": TOY["train"].replace(closer=0.0)}
+    later = {"cycle": {"reserve"}, "train": set(BEFORE)}
+    words = {"config": TOY["config"], "train": TOY["train"].replace(**BEFORE)}
     with made(tmp_path) as project:
         awaited = run(project, sam, 1, annotator="people", **words).awaited
         campaign = campaigns.find(project.catalog)
         plan = {
-            k: {n: w for n, w in v.items() if n != later[k]} if k in later else v for k, v in campaign.settings.items()
+            k: {n: w for n, w in v.items() if n not in later[k]} if k in later else v
+            for k, v in campaign.settings.items()
         }
         assert plan != campaign.settings
         with project.catalog.write() as connection:

@@ -83,7 +83,13 @@ def test_compare__what_differs_is_refused(two, held_out, changes, word):
 def test_compare__a_setting_that_came_later_is_what_was_done_before(two):
     a, b = two
     campaign(a, ["x"], (["1"], [1.0]))
-    campaign(b, ["x"], (["1"], [1.0]), cycle={"strategy": "diverse", "reserve": 0.0}, train={"closer": 0.0})
+    campaign(
+        b,
+        ["x"],
+        (["1"], [1.0]),
+        cycle={"strategy": "diverse", "reserve": 0.0},
+        train={"closer": 0.0, "iou_with": "nearest", "reach_px": 0.0},
+    )
     assert orders.compare(a.catalog, b.catalog).strategies == ("random", "diverse")
 
 

@@ -252,16 +252,19 @@ def test_fit__closer_windows_go_on_after_a_kill_with_the_same_weights(tmp_path):
     assert same(fit(sam, images(4), config, folder=tmp_path).sam, whole.sam)
 
 
-def test_fit__state_of_before_closer_goes_on(tmp_path):
-    config, path = TOY.replace(closer=0.0), tmp_path / fitting.STATE
+def test_fit__state_of_before_some_settings_goes_on(tmp_path):
+    before = {"closer": 0.0, "iou_with": "nearest", "reach_px": 0.0}
+    config, path = TOY.replace(**before), tmp_path / fitting.STATE
     run = Fit(random_sam(), images(2), config)
     run.train_step()
     run.save(path)
     with safe_open(path, "pt") as file:
         told = json.loads(file.metadata()["fit"])
-    del told["settings"]["closer"]
+    told["settings"] = {name: value for name, value in told["settings"].items() if name not in before}
     save_file(load_file(path), path, {"fit": json.dumps(told)})
     assert Fit(random_sam(), images(2), config).resume(path)
-    assert not Fit(random_sam(), images(2), config.replace(closer=0.5)).resume(path)
+    for name in before:
+        other = config.replace(**{name: getattr(TrainConfig(), name)})
+        assert not Fit(random_sam(), images(2), other).resume(path)
     save_file(load_file(path), path, {"fit": json.dumps({**told, "settings": [1]})})  # damaged
     assert not Fit(random_sam(), images(2), config).resume(path)

@@ -57,6 +57,12 @@ def test_asked_for__the_targets_and_what_holds_them():
     masks = torch.stack([whole, part, other])
     found = asked_for(masks, torch.tensor([[2, 0], [1, 0], [0, 0], [3, 2]]))
     assert found.tolist() == [[True, True, False], [True, False, False], [False] * 3, [True, True, True]]
+    leaf = torch.zeros(32, 32, dtype=torch.bool)
+    leaf[2:4, 2:4] = True
+    assert asked_for(torch.stack([whole, part, leaf]), torch.tensor([[3, 2], [3, 0]])).all()  # three levels
+    jutting = torch.zeros(32, 32, dtype=torch.bool)
+    jutting[0, :10] = True  # 8 of 10 cells within the whole
+    assert asked_for(torch.stack([whole, jutting]), torch.tensor([[2, 0]])).tolist() == [[False, True]]
     assert asked_for(masks[:0], torch.zeros(2, 2, dtype=torch.int64)).shape == (2, 0)
 
 
@@ -90,7 +96,7 @@ def test_view_losses__background_is_taught_by_its_predicted_iou_alone():
 def test_deserved__a_clear_prompt_is_judged_by_what_it_asked_for():
     overlap = torch.tensor([[[0.2, 0.9]] * 4] * 3)
     wanted = deserved(overlap, torch.tensor([[1, 0], [1, 0], [0, 0]]), torch.tensor([True, False, False]))
-    assert torch.allclose(wanted[0], torch.full((4,), 0.9))  # a point: the nearest object
+    assert torch.allclose(wanted[0], torch.full((4,), 0.9))  # a point: the nearest object of those that count
     assert torch.allclose(wanted[1], torch.tensor([0.2, 0.9, 0.9, 0.9]))
     assert torch.allclose(wanted[2], torch.full((4,), 0.9))  # a bad box: whatever it happens to meet
     assert (

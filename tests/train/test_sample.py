@@ -92,6 +92,33 @@ def test_draw_prompts__a_point_beside_an_object_asks_for_it_within_reach(reach_p
     assert bool(away[1]) == (reach_px > 0)
 
 
+def test_draw_prompts__a_point_on_a_whole_close_to_a_part_asks_for_both():
+    view = draw_view(blocks(), 96, 96, None)
+    ys, xs = np.nonzero(view.masks[2])
+    for reach_px in (0.0, 6.0):
+        asked = draw_prompts(view, 600, TrainConfig(reach_px=reach_px), np.random.default_rng(0))
+        near = []
+        for (x, y), targets in zip(asked.points_xy[:, 0], asked.targets.tolist(), strict=False):
+            y, x = int(y) // 2, int(x) // 2
+            if view.masks[1, y, x] and not view.masks[2, y, x]:
+                px = 2 * np.hypot(ys - y, xs - x).min()
+                assert targets == ([3, 2] if px <= reach_px else [2, 0])
+                near.append(px <= reach_px)
+        assert any(near) == (reach_px > 0)
+        assert not all(near)
+
+
+def test_draw_prompts__a_point_on_an_object_does_not_ask_for_its_neighbour():
+    masks = np.zeros((2, 32, 32), bool)
+    masks[0, 8:24, 4:16], masks[1, 8:16, 16:24] = True, True  # they touch, the second is smaller
+    view = View(np.zeros((64, 64, 3), np.uint8), 64, masks)
+    asked = draw_prompts(view, 400, TrainConfig(reach_px=6.0), np.random.default_rng(0))
+    on = [targets for (x, y), targets in zip(asked.points_xy[:, 0], asked.targets.tolist(), strict=False)
+          if masks[0, int(y) // 2, int(x) // 2]]  # fmt: skip
+    assert on
+    assert all(targets == [1, 0] for targets in on)
+
+
 def test_draw_prompts__part_comes_before_its_whole():
     view = draw_view(blocks(), 96, 96, None)
     asked = draw_prompts(view, 400, TrainConfig(), np.random.default_rng(0))
@@ -122,6 +149,10 @@ def test_correct__points_lie_where_the_answer_is_wrong():
     twice = correct(once, torch.full((len(once.targets), 4, 24, 24), 9.0), torch.zeros(len(once.targets), 4), view, rng)
     assert twice.points_xy.shape[1] == 3
     assert (twice.labels[:, -1] == 0).all()  # now too much was taken
+    for (x, y), k in zip(once.points_xy[:, 0], once.targets[:, 0], strict=False):
+        assert view.masks[k - 1, int(y) // 2, int(x) // 2]  # a point beside its object is not asked again
+    beside = asked.targets[: len(asked.points_xy), 0] > 0
+    assert len(once.points_xy) < beside.sum()
 
 
 @pytest.mark.parametrize("bgr", [False, True])

@@ -210,7 +210,7 @@ def failure(checks: Mapping[str, int], least: str, rate: float) -> str:
     words = (
         f"automatic generation proposes {checks['after']} distinct masks on {checks['images']} train images, where the "
         f"parent proposed {checks['before']} and {checks['true']} are true; at least {math.ceil(wanted)} were expected. "
-        f"Train with a lower learning_rate (now {rate:g}), more images, or more prompts that are bad (anywhere, bad)"
+        f"Train with a lower learning_rate (now {rate:g}), or more images"
     )
     if least == "half" and checks["after"] >= max(checks["true"], 1):
         words += (

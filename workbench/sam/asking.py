@@ -87,7 +87,7 @@ def deserved(overlap: Tensor, targets: Tensor, pointed: Tensor) -> Tensor:
 
     Parameters
     ----------
-    overlap : (P, 4, N) IoU with every true mask; targets : (P, 2), numbered from 1; pointed : (P,) bool, ambiguous
+    overlap : (P, 4, N) IoU with every true mask, 0 for those that do not count; targets : (P, 2), numbered from 1; pointed : (P,) bool, ambiguous
     """
     if not overlap.shape[2]:
         return overlap.new_zeros(overlap.shape[:2])

@@ -28,8 +28,9 @@ def view_losses(logits: Tensor, predicted: Tensor, masks: Tensor, questions: Que
     """Return what the answers to a view's prompts deserve.
 
     A prompt on an object is taught its mask: the best of the three hypotheses, and the single answer where the prompt
-    leaves no doubt. Every prompt is taught the IoU that its answers have with what it asked for, 0 where
-    that is nothing: an answer that strays to an object from beside it is not worth keeping, the prompts on it know better.
+    leaves no doubt. Every prompt is taught the IoU that its answers have with what it asked for, 0 where that is nothing:
+    an answer that strays from further away than `reach_px` is left to prompts on the object. By `iou_with="nearest"` it is
+    the IoU with whichever true mask is there.
 
     Parameters
     ----------
@@ -65,11 +66,18 @@ def iou_with_truth(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def asked_for(masks: Tensor, targets: Tensor) -> Tensor:
-    """Return (P, N) bool, whether a prompt may mean a true mask: one of its targets, or one that holds most of a target."""
+    """Return (P, N) bool, whether a prompt may mean a true mask: one of its targets, or one that holds most of a target.
+
+    Parameters
+    ----------
+    masks : (N, H, W) bool; targets : (P, T) int, numbered from 1, 0 for none
+    """
+    if not len(masks):
+        return targets.new_zeros((len(targets), 0), dtype=torch.bool)
     flat = masks.flatten(1).float()
-    within = flat @ flat.T >= WITHIN * flat.sum(dim=1, keepdim=True)  # row i: the masks that hold mask i
-    of_target = torch.cat([within.new_zeros(1, len(masks)), within])  # row 0: no target
-    return of_target[targets].any(dim=1)
+    rows, at = (targets - 1).clamp(min=0).unique(return_inverse=True)
+    within = flat[rows] @ flat.T >= WITHIN * flat[rows].sum(dim=1, keepdim=True)
+    return (within[at] & (targets > 0)[..., None]).any(dim=1)
 
 
 def cells(masks: Tensor, targets: Tensor, side: int) -> Tensor:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import distance_transform_edt
 from segment_anything.modeling import Sam
 from torch import Tensor
 from torch.nn import functional as F
@@ -112,6 +111,7 @@ def to_input(sam: Sam, views: list[View]) -> Tensor:
 def draw_prompts(view: View, count: int, config: TrainConfig, rng: np.random.Generator) -> Questions:
     """Return prompts of a view: points on objects and anywhere, boxes round objects, and boxes round nothing.
 
+    A point within `config.reach_px` of an object asks for it; boxes anywhere ask for nothing, whatever they surround.
     Every batch has points anywhere and bad boxes, since a predicted IoU that only ever saw good prompts keeps nothing,
     or everything (segment-anything issue 628). A view without a mask is asked for these alone.
     """
@@ -151,22 +151,43 @@ def _points_in(masks: NDArray[np.bool_], objects: NDArray[np.int64], rng: np.ran
 
 
 def _objects_at(masks: NDArray[np.bool_], points_xy: NDArray[np.float32], reach_px: float) -> NDArray[np.int64]:
-    """Return (K, 2) the smallest objects at each point, or at the nearest place of any within reach of one beside all.
+    """Return (K, 2) the two smallest objects that each point asks for, numbered from 1, the smallest first; 0 for none.
 
-    They are numbered from 1, the smallest first; 0 for none.
+    They are those it lies on; or, where a smaller one is within reach, those at the nearest place of that: a part, if the
+    point lies on its whole, any object, if it lies on none.
     """
     found = np.zeros((len(points_xy), 2), np.int64)
     if not len(masks):
         return found
     x, y = (points_xy // FINE).astype(np.int64).T
-    away, (to_y, to_x) = distance_transform_edt(~masks.any(axis=0), return_indices=True)
     area = masks.sum(axis=(1, 2)).astype(np.float64)
-    there = masks[:, to_y[y, x], to_x[y, x]] & (away[y, x] * FINE <= reach_px)
-    here = np.where(there, area[:, None], np.inf)
+    if reach_px >= FINE:
+        y, x = _reached(masks, area, y, x, int(reach_px // FINE))
+    here = np.where(masks[:, y, x], area[:, None], np.inf)
     order = np.argsort(here, axis=0, kind="stable")[:2]
     lies = np.isfinite(np.take_along_axis(here, order, axis=0))
     found[:, : len(order)] = np.where(lies, order + 1, 0).T
     return found
+
+
+def _reached(
+    masks: NDArray[np.bool_], area: NDArray[np.float64], y: NDArray[np.int64], x: NDArray[np.int64], reach: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return y and x (K,) of the nearest cells, so many away at most, that show a smaller object; else the same ones."""
+    height, width = masks.shape[1:]
+    smallest = np.full((height, width), np.inf)
+    for k in np.argsort(-area):
+        smallest[masks[k]] = area[k]
+    own = np.where(masks[:, y, x], area[:, None], np.inf).argmin(axis=0)
+    steps = np.stack(np.mgrid[-reach : reach + 1, -reach : reach + 1], axis=-1).reshape(-1, 2)
+    away = np.hypot(*steps.T)
+    steps = steps[np.argsort(away, kind="stable")][: (away <= reach).sum()]  # none first, so it stands for itself
+    ys = np.clip(y[:, None] + steps[:, 0], 0, height - 1)
+    xs = np.clip(x[:, None] + steps[:, 1], 0, width - 1)
+    may = masks[own[:, None], ys, xs] | np.isinf(smallest[y, x])[:, None]
+    first = (may & (smallest[ys, xs] < smallest[y, x][:, None])).argmax(axis=1)
+    at = np.arange(len(first)), first
+    return ys[at], xs[at]
 
 
 def _boxes_round(view: View, objects: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -199,11 +220,16 @@ def correct(
 
     Returns
     -------
-    None where no prompt asks for an object
+    None where no prompt asks for an object; a point beside the one that it asks for is not corrected
 
     Source: Kirillov et al. 2023, Segment Anything, appendix A: training algorithm.
     """
-    asked = np.flatnonzero(questions.targets[:, 0] > 0)
+    lies = questions.targets[:, 0] > 0
+    p = len(questions.points_xy)
+    x, y = (questions.points_xy[:, 0] // FINE).astype(np.int64).T
+    if len(view.masks):
+        lies[:p] &= view.masks[questions.targets[:p, 0] - 1, y, x]
+    asked = np.flatnonzero(lies)
     if not len(asked):
         return None
     first = 1 if questions.earlier is None else 0  # the single answer is for prompts that leave no doubt
@@ -213,7 +239,6 @@ def correct(
     fine = F.interpolate(chosen.float(), (side, side), mode="bilinear", align_corners=False)[:, 0] > 0
     wrong = fine.cpu().numpy() != view.masks[questions.targets[asked, 0] - 1]
     points, labels = _points_of_error(wrong, view.masks[questions.targets[asked, 0] - 1], rng)
-    p = len(questions.points_xy)
     of_points, of_boxes = asked < p, asked >= p
     boxes = None
     box_points, box_labels = questions.box_points_xy, questions.box_labels

@@ -15,6 +15,8 @@ class TrainConfig(Settings):
     squared error weighs 4, since triage, thresholds and certificates stand on the predicted IoU, and a cycle has hundreds
     of steps to teach it where SAM had 90,000; and the hypotheses that are not the best are taught by 0.03 of their loss,
     since on few images one that is never the best would be forgotten. Both are how the bundled SAM was trained as well.
+    Two more are new to both: prompts that ask for nothing, whose answers are taught a predicted IoU of 0, and points close
+    beside an object that ask for it.
     """
 
     parts: Literal["decoder", "decoder+encoder"] = setting(
@@ -42,15 +44,16 @@ class TrainConfig(Settings):
     iou_weight: float = setting(default=4.0, low=0, doc="weight of the squared error of predicted IoU")
     iou_with: Literal["asked", "nearest"] = setting(
         default="asked",
-        doc="true mask whose IoU an answer is taught to predict; asked: one that the prompt asks for, 0 where it asks for "
-        "nothing, as SAM; nearest: whichever it overlaps most, as the bundled SAM was trained",
+        doc="true mask whose IoU an answer is taught to predict; asked: one that the prompt asks for, or a whole that holds "
+        "it, 0 where it asks for nothing; nearest: whichever it overlaps most, as the bundled SAM was trained",
         before="nearest",
     )
     reach_px: float = setting(
         default=6.0,
         low=0,
-        high=1024,
-        doc="a point so far beside all objects still asks for the nearest, px of the input frame",
+        high=256,
+        doc="a point so far beside an object still asks for it, since grids miss small ones; px of what the model is shown, "
+        "in steps of 2",
         before=0.0,
     )
     anywhere: float = setting(
