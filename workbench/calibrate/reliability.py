@@ -175,7 +175,8 @@ def reliability(
     ----------
     confidence : (n,) p(right); clipped to [0, 1], NaN is left out and said so
     right : (n,) bool; image : (n,) which image each is of
-    predicted_iou, true_iou : (n,) for `iou_calibration_error`; None leaves it out
+    predicted_iou, true_iou : (n,) for `iou_calibration_error`; None leaves it out. A model fine-tuned by
+        `TrainConfig(iou_with="asked")` predicts little on purpose for masks that their prompt did not ask for
     draws : of the bootstrap over images, and of the simulated perfect model
 
     Returns
