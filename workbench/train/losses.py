@@ -75,9 +75,9 @@ def asked_for(masks: Tensor, targets: Tensor) -> Tensor:
     if not len(masks):
         return targets.new_zeros((len(targets), 0), dtype=torch.bool)
     flat = masks.flatten(1).float()
-    rows, at = (targets - 1).clamp(min=0).unique(return_inverse=True)
-    within = flat[rows] @ flat.T >= WITHIN * flat[rows].sum(dim=1, keepdim=True)
-    return (within[at] & (targets > 0)[..., None]).any(dim=1)
+    asked = flat[(targets - 1).clamp(min=0)]  # (P, T, H·W)
+    within = asked @ flat.T >= WITHIN * asked.sum(dim=2, keepdim=True)
+    return (within & (targets > 0)[..., None]).any(dim=1)
 
 
 def cells(masks: Tensor, targets: Tensor, side: int) -> Tensor:

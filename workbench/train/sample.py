@@ -179,7 +179,7 @@ def _reached(
     for k in np.argsort(-area):
         smallest[masks[k]] = area[k]
     own = np.where(masks[:, y, x], area[:, None], np.inf).argmin(axis=0)
-    steps = np.stack(np.mgrid[-reach : reach + 1, -reach : reach + 1], axis=-1).reshape(-1, 2)
+    steps = np.argwhere(np.ones((2 * reach + 1, 2 * reach + 1))) - reach
     away = np.hypot(*steps.T)
     steps = steps[np.argsort(away, kind="stable")][: (away <= reach).sum()]  # none first, so it stands for itself
     ys = np.clip(y[:, None] + steps[:, 0], 0, height - 1)
