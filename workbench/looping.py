@@ -96,7 +96,7 @@ class Looping(Adopting):
             "cycle": chosen,
             "floors": grid,
             "triage": cycle.first_triage(given, grid, first.model_id),
-            "train": resolved(train or TrainConfig(), first.model),
+            "train": resolved(train or TrainConfig(), first.model, chosen.exhaustive),
         }
         asked: dict[str, Any] = {name: part.to_dict() for name, part in parts.items()}
         by_role = {"test": held_out, **(roles or {})}

@@ -88,7 +88,7 @@ def test_compare__a_setting_that_came_later_is_what_was_done_before(two):
         ["x"],
         (["1"], [1.0]),
         cycle={"strategy": "diverse", "reserve": 0.0},
-        train={"closer": 0.0, "iou_with": "nearest", "reach_px": 0.0},
+        train={"closer": 0.0, "iou_with": "nearest", "reach_px": 0.0, "robust": False},
     )
     assert orders.compare(a.catalog, b.catalog).strategies == ("random", "diverse")
 

@@ -219,10 +219,12 @@ def test_split__held_out_and_learned_from_are_apart():
 
 def test_resolved__what_the_settings_leave_open():
     few = TrainConfig(steps=4)
-    assert resolved(few, random_sam()) == few.replace(learning_rate=fitting.OTHER_RATE, check_every=1)
+    assert resolved(few, random_sam()) == few.replace(learning_rate=fitting.OTHER_RATE, check_every=1, exhaustive=True)
+    assert resolved(few, random_sam(), exhaustive=False).exhaustive is False
+    assert resolved(few.replace(exhaustive=True), random_sam(), exhaustive=False).exhaustive is True  # as it was said
     assert resolved(TrainConfig(), build_bundled()).learning_rate == fitting.BUNDLED_RATE
     assert resolved(TrainConfig(steps=2000), random_sam()).check_every == 250  # patience reaches as far of any length
-    given = TrainConfig(learning_rate=1e-5, check_every=7)
+    given = TrainConfig(learning_rate=1e-5, check_every=7, exhaustive=False)
     assert resolved(given, build_bundled()) == given
     assert Fit(random_sam(), images(2), few).config == resolved(few, random_sam())
 
@@ -253,7 +255,7 @@ def test_fit__closer_windows_go_on_after_a_kill_with_the_same_weights(tmp_path):
 
 
 def test_fit__state_of_before_some_settings_goes_on(tmp_path):
-    before = {"closer": 0.0, "iou_with": "nearest", "reach_px": 0.0}
+    before = {"closer": 0.0, "iou_with": "nearest", "reach_px": 0.0, "robust": False}
     config, path = TOY.replace(**before), tmp_path / fitting.STATE
     run = Fit(random_sam(), images(2), config)
     run.train_step()

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from workbench.sam.asking import deserved, focal_and_dice
 from workbench.sam.questions import Questions
-from workbench.train.losses import asked_for, cells, iou_with_truth, view_losses
+from workbench.train.losses import asked_for, cells, closest, iou_with_truth, view_losses
 from workbench.train.settings import TrainConfig
 
 
@@ -77,6 +77,45 @@ def test_view_losses__an_answer_that_strays_to_an_object_from_beside_it(iou_with
     predicted = torch.tensor([[1.0], [beside], [on_another]]).expand(3, 4)
     losses = view_losses(answer.expand(3, 4, 16, 16), predicted, masks, questions, TrainConfig(iou_with=iou_with))
     assert losses.iou.item() == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize(("exhaustive", "taught"), [(None, 12), (True, 12), (False, 3)])
+def test_view_losses__where_truth_leaves_things_out_only_the_closest_answers_are_taught_their_iou(exhaustive, taught):
+    """A point on the object whose third hypothesis shows it, one on nothing, and a box whose single answer shows it."""
+    masks = torch.stack([square(4)])
+    good = torch.where(F.avg_pool2d(masks[:, None].float(), 2)[0, 0] > 0.5, 8.0, -8.0)
+    logits = torch.full((3, 4, 16, 16), -8.0)
+    logits[0, 3] = logits[2, 0] = logits[2, 1] = good
+    questions = asking([[1, 0], [0, 0], [1, 0]], [True, True, False])
+    predicted = torch.full((3, 4), 0.5, requires_grad=True)
+    view_losses(logits, predicted, masks, questions, TrainConfig(exhaustive=exhaustive)).total.backward()
+    moved = predicted.grad != 0
+    assert moved[0, 3]
+    assert moved[2, 0]
+    assert int(moved.sum()) == taught  # of a box its best hypothesis as well
+    assert bool(moved[1].any()) is (exhaustive is not False)
+
+
+def test_closest__the_best_hypothesis_for_each_target_and_the_clear_single_answer():
+    losses = torch.tensor([[[0.0, 0], [3, 1], [1, 3], [2, 2]]] * 3)
+    found = closest(losses, torch.tensor([[1, 2], [1, 0], [2, 1]]), torch.tensor([True, True, False]))
+    assert found.tolist() == [[False, True, True, False], [False, False, True, False], [True, True, True, False]]
+
+
+def test_view_losses__robust_is_the_log_of_what_sam_teaches():
+    """One object that no answer shows and one that all show: a sum, the log of each."""
+    masks = torch.stack([square(0), torch.ones(32, 32, dtype=torch.bool)])
+    logits = torch.full((2, 4, 16, 16), -20.0)
+    plain, robust = (
+        [
+            float(view_losses(logits[:1], torch.zeros(1, 4), masks, asking([[k, 0]], [False]), config).mask)
+            for k in (1, 2)
+        ]
+        for config in (TrainConfig(robust=False), TrainConfig(robust=True))
+    )
+    others = 1 + 0.03  # the best hypothesis and a little of all three; then the single answer
+    assert plain == pytest.approx([(others + 1) * (20 * 20 * k + 1) for k in (64 / 1024, 1)], rel=0.02)
+    assert robust == pytest.approx([(others + 1) * np.log1p(20 * 20 * k + 1) for k in (64 / 1024, 1)], rel=0.02)
 
 
 def test_view_losses__background_is_taught_by_its_predicted_iou_alone():

@@ -53,12 +53,16 @@ class Fitted:
     seconds: float
 
 
-def resolved(config: TrainConfig, sam: Sam) -> TrainConfig:
-    """Return the settings with what they leave open: the learning rate that fits a model, and when to check."""
+def resolved(config: TrainConfig, sam: Sam, exhaustive: bool = True) -> TrainConfig:
+    """Return the settings with what they leave open: the learning rate that fits a model, and when to check.
+
+    exhaustive : whether final masks leave nothing out, where the settings do not say
+    """
     rate = BUNDLED_RATE if isinstance(sam.image_encoder, BundledEncoder) else OTHER_RATE
     return config.replace(
         learning_rate=rate if config.learning_rate is None else config.learning_rate,
         check_every=max(1, config.steps // CHECKED) if config.check_every is None else config.check_every,
+        exhaustive=exhaustive if config.exhaustive is None else config.exhaustive,
     )
 
 

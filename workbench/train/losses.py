@@ -30,7 +30,8 @@ def view_losses(logits: Tensor, predicted: Tensor, masks: Tensor, questions: Que
     A prompt on an object is taught its mask: the best of the three hypotheses, and the single answer where the prompt
     leaves no doubt. Every prompt is taught the IoU that its answers have with what it asked for, 0 where that is nothing:
     an answer that strays from further away than `reach_px` is left to prompts on the object. By `iou_with="nearest"` it is
-    the IoU with whichever true mask is there.
+    the IoU with whichever true mask is there. Where truth is not exhaustive, only the answers that come closest to what was
+    asked for are taught an IoU.
 
     Parameters
     ----------
@@ -42,16 +43,33 @@ def view_losses(logits: Tensor, predicted: Tensor, masks: Tensor, questions: Que
     overlap = iou_with_truth(logits, masks)
     some = targets[:, 0] > 0
     mask, best_iou = logits.new_zeros(()), logits.new_full((), torch.nan)
+    known = torch.full_like(predicted, config.exhaustive is not False, dtype=torch.bool)
     if bool(some.any()):
         truth = cells(masks, targets[some], logits.shape[-1])
         focal, dice = focal_and_dice(logits[some], truth)
         losses = config.focal_weight * focal / logits[0, 0].numel() + config.dice_weight * dice
+        if config.robust:
+            losses = losses.log1p()
         mask = best_of_three(losses, targets[some], pointed[some])
+        known[some] |= closest(losses, targets[some], pointed[some])
         rows = torch.arange(len(losses), device=logits.device)
         best_iou = overlap[some][rows, 1:, targets[some, 0] - 1].amax(dim=1).mean()
     meant = overlap if config.iou_with == "nearest" else overlap * asked_for(masks, targets)[:, None]
-    iou = F.mse_loss(predicted, deserved(meant, targets, pointed))
+    iou = ((predicted - deserved(meant, targets, pointed)).square() * known).mean()
     return Losses(mask + config.iou_weight * iou, mask, iou, best_iou)
+
+
+def closest(losses: Tensor, targets: Tensor, pointed: Tensor) -> Tensor:
+    """Return (P, 4) bool, which answers to prompts on objects come closest to what was asked for.
+
+    The best of the three hypotheses for each target, and the single answer where the prompt leaves no doubt.
+
+    Parameters
+    ----------
+    losses : (P, 4, T) of every answer, the single one first; targets : (P, T), 0 for none; pointed : (P,) ambiguous
+    """
+    best = F.one_hot(losses[:, 1:].argmin(dim=1), 3).bool() & (targets > 0)[..., None]
+    return torch.cat([~pointed[:, None], best.any(dim=1)], dim=1)
 
 
 @torch.no_grad()

@@ -15,8 +15,8 @@ class TrainConfig(Settings):
     squared error weighs 4, since triage, thresholds and certificates stand on the predicted IoU, and a cycle has hundreds
     of steps to teach it where SAM had 90,000; and the hypotheses that are not the best are taught by 0.03 of their loss,
     since on few images one that is never the best would be forgotten. Both are how the bundled SAM was trained as well.
-    Two more are new to both: prompts that ask for nothing, whose answers are taught a predicted IoU of 0, and points close
-    beside an object that ask for it.
+    Three more are new to both: prompts that ask for nothing, whose answers are taught a predicted IoU of 0, points close
+    beside an object that ask for it, and a loss of masks that grows ever slower (`robust`).
     """
 
     parts: Literal["decoder", "decoder+encoder"] = setting(
@@ -41,12 +41,25 @@ class TrainConfig(Settings):
     average: float = setting(default=0.98, low=0, high=0.99999, doc="decay of the moving average that is kept")
     focal_weight: float = setting(default=20.0, low=0, doc="weight of the focal loss, a mean over the mask's cells")
     dice_weight: float = setting(default=1.0, low=0, doc="weight of the dice loss")
+    robust: bool = setting(
+        default=True,
+        doc="the loss of a mask, focal and dice together, counts as log(1 + loss), so that an answer far off, a wall with "
+        "all its windows, does not outweigh all others",
+        before=False,
+    )
     iou_weight: float = setting(default=4.0, low=0, doc="weight of the squared error of predicted IoU")
     iou_with: Literal["asked", "nearest"] = setting(
         default="asked",
         doc="true mask whose IoU an answer is taught to predict; asked: one that the prompt asks for, or a whole that holds "
         "it, 0 where it asks for nothing; nearest: whichever it overlaps most, as the bundled SAM was trained",
         before="nearest",
+    )
+    exhaustive: bool | None = setting(
+        default=None,
+        doc="final masks leave nothing out; if false, only answers that come closest to what was asked for are taught their "
+        "IoU, since others may well show what nobody was asked to annotate. None (off in TOML): as the cycles are told, "
+        "true in a training by itself",
+        before=True,
     )
     reach_px: float = setting(
         default=6.0,
