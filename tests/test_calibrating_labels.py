@@ -113,6 +113,33 @@ def test_calibrate__nobody_looked_at_any_accepted_mask_is_undefined(project):
     assert "60 of 60 images left out" in found.note
 
 
+def test_calibrate__masks_rejected_in_bulk_are_no_labels(project):
+    ids = project.images()["image_id"].tolist()
+    review_flagged(project, ids[:50], auto="reject")
+    whole = project.calibrate(share=1.0, draws=5)
+    project.add_annotator("a")
+    for image in ids[50:]:
+        review = project.image_review(image)
+        shown = review.masks.mask_id[review.outcome != Outcome.discarded].tolist()
+        project.record([event("verdict", image, masks=shown, verdict="reject", bulk=True), event("complete", image)])
+    rows = label(project, ids[50:])
+    assert not rows.known[rows.auto].any()
+    assert not rows.whole.any()
+    found = project.calibrate(share=1.0, draws=5)
+    assert (found.images, found.before.n) == (whole.images, whole.before.n)
+    assert "10 of 60 images left out" in found.note
+
+
+def test_calibrate__a_project_with_a_seed_below_zero(tmp_path, monkeypatch):
+    with judged.make(tmp_path, monkeypatch, n=30, roles=(0, 0.6, 0.4)) as project:
+        project.seed = -3
+        project.calibrate(draws=5)
+        project.certify(labels=5)
+        assert not project.gate().open
+        project.recall_auto()
+        project.annotate_automatically(override="a trial", sample=5)
+
+
 def test_truths__final_masks_of_complete_images_come_before_imported_truth_where_asked(project):
     ids = project.images()["image_id"].tolist()[:3]
     project.import_truth(Proposals.concat([judged.truth_of(project.image(i), i) for i in ids[:2]]), images=ids[:2])

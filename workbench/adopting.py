@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from workbench.calibrating import Calibrating
-from workbench.config import TriageConfig, preset_for
-from workbench.store import calibrations, records
+from workbench.annotating import Annotating
+from workbench.config import TriageConfig
+from workbench.store import calibrations
 from workbench.store.calibrations import Record
 from workbench.store.catalog import Catalog
 from workbench.store.errors import StoreError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from workbench.tables.proposals import Proposals
 
 
-class Adopting(Calibrating):
+class Adopting(Annotating):
     """The part of `Project` that has triage use what calibration found, when it is asked to and never by itself."""
 
     def __init__(self, path: Path, catalog: Catalog) -> None:
@@ -56,11 +56,11 @@ class Adopting(Calibrating):
         chosen, certificate = adoption.choose_certificate(kept.result, promise)
         made_of = calibrations.find(self.catalog, kept.settings["calibration"], "calibration")
         values = made_of.result["recalibration"] if made_of else None
-        if not values:
+        if made_of is None or not values:
             raise StoreError(
                 f"adopt: the calibration of certificate {kept.id} is not there; calibrate and certify again"
             )
-        base = self._thresholds_of(kept)
+        base = self._base_of(made_of)
         if chosen == "pool":
             now = sum(int(own.within.sum()) for own in certification.each_candidate(self, config=base))
             if now != certificate.pool:
@@ -99,7 +99,7 @@ class Adopting(Calibrating):
         StoreError : before the first calibration, where the verifier does not beat predicted IoU, or without the model
             whose embedding it looks at
         """
-        from workbench.loop import adoption, embedding
+        from workbench.loop import adoption, embedding, labelling
 
         kept = calibrations.latest(self.catalog, "calibration", self._run_id())
         found = self.calibration()
@@ -109,10 +109,10 @@ class Adopting(Calibrating):
         if verifier.embeds:
             embedding.expect_model(self, sam)
         reduction = found.reduction if verifier.embeds else None
-        model = adoption.Adopted(verifier, self._thresholds_of(kept), reduction, kept.model_id)
+        model = adoption.Adopted(verifier, found.base, reduction, kept.model_id)
         use = "" if found.good.useful else ", adopted although it does not beat it"
         words = f"verifier of calibration {kept.id}: AUROC {found.good.gain:+.3f} beside predicted IoU{use}"
-        base = adoption.without_confidence(self.triage_config())
+        base = labelling.without_confidence(self.triage_config())
         before = functools.partial(self._measure, sam, model, progress)
         return self._adopt(model, below, "doubts", base, kept, author, note or words, before)
 
@@ -175,14 +175,6 @@ class Adopting(Calibrating):
         return model.predict(features)
 
     # ---- what the above share -------------------------------------------------------------------------------------
-
-    def _thresholds_of(self, kept: Record) -> TriageConfig:
-        """Return the thresholds that a record was made with."""
-        from workbench.loop import adoption
-
-        version = None if kept.triage_id is None else records.find_triage(self.catalog, kept.triage_id)
-        config = TriageConfig.from_dict(version.settings) if version else preset_for(kept.model_id).triage
-        return adoption.without_confidence(config)
 
     def _adopt(
         self,

@@ -1,4 +1,4 @@
-"""Calibration of a project: recalibration, certificates, the gate, and fully automatic annotation behind it."""
+"""Calibration of a project: recalibration, certificates, and the gate to fully automatic annotation."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import workbench
+from workbench.config import TriageConfig, preset_for
 from workbench.reviewing import Reviewing
 from workbench.store import calibrations, campaigns, records, versions
 from workbench.store.calibrations import Record
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from workbench.loop.certification import Accepted, Certificates, Pool, Verdict
     from workbench.loop.gate import GateConfig, GateReport
     from workbench.loop.labelling import Source
-    from workbench.loop.stage3 import Annotation, Verified
     from workbench.sam.segmenter import Segmenter
     from workbench.tables.figures import Interval
 
@@ -67,19 +67,24 @@ class Calibrating(Reviewing):
         run_id, model_id = self._measured_run("calibrate")
         unseen = self.unseen_images("calibration")
         images = [i for i in unseen if calibration.is_for_fitting(i, self.seed, share)]
-        rows = labelling.label(self, images, source="final" if exhaustive else "final only")
+        base = self._base_now()
+        rows = labelling.label(self, images, source="final" if exhaustive else "final only", base=base)
         embedded = embedding.of_labelled(self, sam, rows) if sam is not None else None
-        found = calibration.calibrate(rows, run_id, model_id, self.seed, draws, embedded)
+        found = calibration.calibrate(rows, run_id, model_id, base, abs(self.seed), draws, embedded)
         if not images:
             found = calibration.without_images(found, len(unseen), share)
-        settings = {"share": share, "draws": draws, "exhaustive": exhaustive}
-        number = self._keep("calibration", settings, found.images, found.to_dict())
-        return self._calibration_of(found.to_dict(), found.images, number)
+        settings = {"share": share, "draws": draws, "exhaustive": exhaustive, "base": base.to_dict()}
+        return dataclasses.replace(found, id=self._keep("calibration", settings, found.images, found.to_dict()))
 
     def calibration(self) -> Calibration | None:
         """Return the latest calibration of the latest run; None before the first."""
-        kept = calibrations.latest(self.catalog, "calibration", self._run_id())
-        return self._calibration_of(kept.result, kept.images, kept.id) if kept else None
+        from workbench.loop.calibration import Calibration
+
+        run_id, model_id = self._run_id(), self.model_id or ""
+        kept = calibrations.latest(self.catalog, "calibration", run_id)
+        if kept is None or run_id is None:
+            return None
+        return Calibration.from_dict(kept.result, run_id, model_id, kept.images, kept.id, self._base_of(kept))
 
     def completeness(self, image: str) -> float | None:
         """Return the chance that the auto-accepted masks of an image are all there are, by the calibration's verifier.
@@ -87,11 +92,13 @@ class Calibrating(Reviewing):
         None before a calibration of the latest run, where the verifier does not beat coverage, or without proposals.
         """
         from workbench.loop import calibration
+        from workbench.shown import Version
 
-        found = self.calibration()
-        if found is None:
+        kept, found = calibrations.latest(self.catalog, "calibration", self._run_id()), self.calibration()
+        if kept is None or found is None:
             return None
-        rows, triaged = self._shown.triaged(self._shown.latest(), self._chosen([image], None)[0].image_id or "")
+        as_then = self._shown.latest() if kept.triage_id is None else Version(kept.run_id, kept.triage_id)
+        rows, triaged = self._shown.triaged(as_then, self._chosen([image], None)[0].image_id or "")
         return calibration.completeness(found, rows, triaged) if len(rows) else None
 
     def certify(self, alpha: float = 0.05, delta: float = 0.05, *, labels: int | None = None) -> Certificates:
@@ -121,17 +128,17 @@ class Calibrating(Reviewing):
             raise StoreError(f"certify: expected a calibration of the latest run; {why}")
         if labels is not None and labels < 1:
             raise ValueError(f"labels: expected 1 or more, got {labels}")
-        pool = certification.pool_of(self, kept.recalibration)
-        drawn = self._drawn(pool, labels, kept.id)
-        source = self.label_source()
-        looked_up = certification.Drawn.of(self, pool.image[drawn].tolist(), pool.mask_id[drawn].tolist(), source)
+        pool = certification.pool_of(self, kept.recalibration, kept.base)
+        drawn = self._drawn(pool, labels, kept)
+        source, names = self.label_source(), (pool.image[drawn].tolist(), pool.mask_id[drawn].tolist())
+        looked_up = certification.Drawn.of(self, *names, source, kept.base)
         of_pool, unlabelled = certification.of_pool(pool, drawn, looked_up, kept.recalibration, alpha, delta)
         others = [i for i in self.unseen_images("calibration") if i not in set(kept.images)]
         share = self._calibration_share()
         others = [i for i in others if not calibration.is_for_fitting(i, self.seed, share)]
         found = certification.Certificates(
             of_pool,
-            certification.of_images(self, kept.recalibration, others, alpha, delta, self.seed, source),
+            certification.of_images(self, kept.recalibration, kept.base, others, alpha, delta, abs(self.seed), source),
             len(drawn),
             unlabelled,
         )
@@ -147,8 +154,8 @@ class Calibrating(Reviewing):
 
         kept = calibrations.latest(self.catalog, "sample", self._run_id())
         rows = kept.result["masks"] if kept else []
-        accepted = self._accepting(kept.settings if kept else {}, GRID[-1])
-        return self._verdicts_frame(rows, self._labels_of(rows, accepted))
+        made_of = calibrations.find(self.catalog, kept.settings["calibration"], "calibration") if kept else None
+        return self._verdicts_frame(rows, self._labels_of(rows, *self._accepting(made_of, GRID[-1])))
 
     def gate(self, config: GateConfig | None = None, *, declared: Mapping[str, str] | None = None) -> GateReport:
         """Hold the project's figures on its test images against the bounds of the gate to Stage 3.
@@ -168,71 +175,6 @@ class Calibrating(Reviewing):
         report = readiness.gate(self, self.calibration(), images, config, words)
         self._keep("gate", {"config": config.to_dict(), "declared": words}, images, report.to_dict())
         return report
-
-    def annotate_automatically(
-        self,
-        images: Iterable[str] | None = None,
-        *,
-        override: str | None = None,
-        sam: Segmenter | None = None,
-        sample: int = 200,
-        delta: float = 0.05,
-    ) -> Annotation:
-        """Accept masks without a person (Stage 3), and draw a sample of them by which they are verified.
-
-        Masks with a confidence above the certified threshold are accepted; without a certificate, what triage accepts.
-
-        Parameters
-        ----------
-        images : ids or paths; None for all that have proposals
-        override : a reason to go on while the gate is shut; it is kept in the record
-        sam : proposes on images that have no proposals yet
-        sample : masks drawn with equal probability for verification; delta : of the bound that they give
-
-        Raises
-        ------
-        GateShutError : while the gate is shut, naming the checks; StoreError : for images without proposals
-        ValueError : for a sample below 1, or delta outside (0, 1)
-        """
-        from workbench.loop import stage3
-
-        stage3.check_sampling(sample, delta)
-        report = self.gate()
-        stage3.refuse_shut(report, override)
-        judged = calibrations.latest(self.catalog, "gate", self._run_id())
-        gate_id = judged.id if judged else 0
-        chosen = None if images is None else [str(name) for name in images]
-        if sam is not None:
-            self.propose(sam, images=chosen, progress=False)
-        run_id, _ = self._measured_run("annotate")
-        names = self._proposed(chosen, run_id)
-        threshold, rule, calibrated = self._rule(names, run_id)
-        accepted = stage3.accepting(calibrated.recalibration if calibrated else None, threshold)
-        masks = stage3.accept(self, names, accepted)
-        rows = np.sort(np.random.default_rng(self.seed).choice(len(masks), min(sample, len(masks)), replace=False))
-        verdicts = self._labels_of(stage3.sample_rows(masks, rows), accepted)
-        verified = stage3.verify_by(verdicts, len(masks), delta)
-        reason = "" if report.open else override or ""
-        found = stage3.Annotation(masks, tuple(names), rows, rule, gate_id, report.shut_by, reason, verified)
-        settings = {"override": override, "threshold": threshold, "sample": sample, "delta": delta, "gate": gate_id}
-        settings["calibration"] = calibrated.id if calibrated else None
-        return dataclasses.replace(found, id=self._keep("annotation", settings, names, found.to_dict()))
-
-    def verify_annotation(self) -> Verified:
-        """Return what the sample of the latest automatic annotation says by the labels that there are now.
-
-        Raises
-        ------
-        StoreError : before the first automatic annotation
-        """
-        from workbench.loop import stage3
-
-        kept = calibrations.latest(self.catalog, "annotation", self._run_id())
-        if kept is None:
-            raise StoreError("verify: nothing was annotated automatically yet; see project.annotate_automatically")
-        accepted = self._accepting(kept.settings, kept.settings["threshold"])
-        verdicts = self._labels_of(kept.result["sample"], accepted)
-        return stage3.verify_by(verdicts, kept.result["masks"], kept.settings["delta"])
 
     def recall_auto(self) -> Interval:
         """Return the share of true masks that an auto-accepted one matches at IoU 0.5, on all images with truth.
@@ -270,17 +212,6 @@ class Calibrating(Reviewing):
 
     # ---- what the above share -------------------------------------------------------------------------------------
 
-    def _rule(self, images: list[str], run_id: int) -> tuple[float | None, str, Calibration | None]:
-        """Return the certified threshold for images, the rule in words, and the calibration they are by."""
-        from workbench.loop import certification, stage3
-
-        kept, calibrated = calibrations.latest(self.catalog, "certificate", run_id), self.calibration()
-        recalibration = calibrated.recalibration if calibrated else None
-        if kept is None or calibrated is None or recalibration is None or kept.settings["calibration"] != calibrated.id:
-            return *stage3.rule_of(None, same_pool=False), calibrated
-        pool = certification.pool_of(self, recalibration, images).digest
-        return *stage3.rule_of(kept.result, same_pool=kept.settings.get("pool") == pool), calibrated
-
     def _measured_run(self, what: str) -> tuple[int, str]:
         run = self._find_run(None)
         if run is None:
@@ -289,65 +220,88 @@ class Calibrating(Reviewing):
             )
         return run.id, run.model_id
 
-    def _proposed(self, names: list[str] | None, run_id: int) -> list[str]:
-        files = self._chosen(names, run_id)
-        missing = [file.path for file in files if file.status != "done"]
-        if names is not None and missing:
-            raise StoreError(
-                f"annotate: {len(missing)} of the images have no proposals by the latest run ({missing[0]} ...); "
-                "give sam=..., or run `workbench propose` first"
-            )
-        return [str(file.image_id) for file in files if file.status == "done"]
-
     def _keep(self, kind: calibrations.Kind, settings: dict[str, Any], images: Iterable[str], result: Any) -> int:
         run_id, model_id = self._run_id(), self.model_id or ""
         triage = records.latest_triage(self.catalog, run_id) if run_id is not None else None
         record = Record(kind, run_id, model_id, settings, list(images), result, triage.id if triage else None)
         return calibrations.keep(self.catalog, record, workbench.__version__)
 
-    def _calibration_of(self, values: Mapping[str, Any], images: Iterable[str], number: int) -> Calibration:
-        from workbench.loop.calibration import Calibration
-
-        run_id, model_id = self._measured_run("calibrate")
-        return Calibration.from_dict(values, run_id, model_id, list(images), number)
-
     def _calibration_share(self) -> float:
         kept = calibrations.latest(self.catalog, "calibration", self._run_id())
         return float(kept.settings["share"]) if kept else 1.0
 
-    def _drawn(self, pool: Pool, labels: int | None, calibration_id: int) -> NDArray[np.int64]:
+    def _base_now(self) -> TriageConfig:
+        """Return the thresholds whose reasons a confidence made now looks at.
+
+        Those of triage; where cycles read them off labels of calibration images, those that the campaign began with: what
+        is certified by these images must not have been chosen by them.
+        """
+        from workbench.loop import cycle
+        from workbench.loop.labelling import without_confidence
+
+        config, last = self.triage_config(), campaigns.find(self.catalog)
+        by_cycles = campaigns.of_campaign(self.catalog, last.id) if last else []
+        read_off = [
+            c.state.get("thresholds", {}).get("settings") for c in by_cycles if c.state.get("run_id") == self._run_id()
+        ]
+        if last is not None and config.to_dict() in read_off:
+            config = cycle.Plan.from_dict(dict(last.settings)).pooled
+        return without_confidence(config)
+
+    def _base_of(self, kept: Record) -> TriageConfig:
+        """Return the thresholds whose reasons the confidence of a calibration looks at."""
+        from workbench.loop.labelling import without_confidence
+
+        if "base" in kept.settings:
+            return TriageConfig.from_dict(kept.settings["base"])
+        version = None if kept.triage_id is None else records.find_triage(self.catalog, kept.triage_id)
+        config = TriageConfig.from_dict(version.settings) if version else preset_for(kept.model_id).triage
+        return without_confidence(config)
+
+    def _drawn(self, pool: Pool, labels: int | None, calibration: Calibration) -> NDArray[np.int64]:
         """Positions in the pool of the masks drawn for this calibration; drawn at its first certificate, added to later."""
         from workbench.loop import certification
 
         kept = calibrations.latest(self.catalog, "sample", self._run_id())
+        key = {"calibration": calibration.id, "pool": pool.digest, "thresholds": calibration.base.digest}
         rows = np.zeros(0, np.int64)
-        if kept is not None and kept.settings["calibration"] == calibration_id and kept.settings["pool"] == pool.digest:
+        if kept is not None and {"thresholds": self._base_of(kept).digest, **kept.settings}.items() >= key.items():
             places = {key: k for k, key in enumerate(zip(pool.image, pool.mask_id, strict=True))}
             rows = np.array([places[image, mask] for image, mask in kept.result["masks"]], np.int64)
         wanted = labels or len(rows) or certification.LABELS
         if wanted <= len(rows):
             return rows
-        drawn = certification.draw(pool, wanted, self.seed, rows)
+        drawn = certification.draw(pool, wanted, (abs(self.seed), calibration.digest), rows)
         if len(drawn) > len(rows) or not len(rows):
             masks = [[str(pool.image[k]), str(pool.mask_id[k])] for k in drawn]
-            settings = {"calibration": calibration_id, "pool": pool.digest, "labels": wanted, "seed": self.seed}
+            settings = {**key, "labels": wanted, "seed": self.seed}
             self._keep("sample", settings, dict.fromkeys(image for image, _ in masks), {"masks": masks})
         return drawn
 
-    def _accepting(self, settings: Mapping[str, Any], threshold: float | None) -> Accepted:
-        """Return what accepts by the calibration of a record, else by triage."""
+    def _accepting(
+        self, made_of: Record | None, threshold: float | None, triage_id: int | None = None
+    ) -> tuple[Accepted, TriageConfig]:
+        """Return what accepts, and the thresholds under which it looks at a mask.
+
+        Confidence above a threshold, by a calibration and the thresholds it was made with; else triage, by the version that
+        is given or the one used last.
+        """
         from workbench.calibrate.recalibrate import Recalibration
         from workbench.loop import stage3
 
-        kept = calibrations.find(self.catalog, settings.get("calibration") or 0, "calibration")
-        made = kept.result["recalibration"] if kept else None
-        return stage3.accepting(Recalibration.from_dict(made) if made else None, threshold)
+        made = made_of.result["recalibration"] if made_of and threshold is not None else None
+        if made_of and made:
+            return stage3.accepting(Recalibration.from_dict(made), threshold), self._base_of(made_of)
+        version = None if triage_id is None else records.find_triage(self.catalog, triage_id)
+        config = TriageConfig.from_dict(version.settings) if version else self.triage_config()
+        return stage3.accepting(None, None), config
 
-    def _labels_of(self, rows: list[list[str]], accepted: Accepted) -> list[Verdict]:
+    def _labels_of(self, rows: list[list[str]], accepted: Accepted, config: TriageConfig) -> list[Verdict]:
         """Return the label of masks by image and id when what is accepted is matched alone."""
         from workbench.loop.certification import Drawn
 
-        return Drawn.of(self, [r[0] for r in rows], [r[1] for r in rows], self.label_source()).verdicts(accepted)
+        names = [r[0] for r in rows], [r[1] for r in rows]
+        return Drawn.of(self, *names, self.label_source(), config).verdicts(accepted)
 
     def _verdicts_frame(self, rows: list[list[str]], verdicts: Iterable[str]) -> pd.DataFrame:
         import pandas as pd

@@ -348,6 +348,39 @@ def test_run_cycles__only_recall_of_truth_that_leaves_masks_out(tmp_path, sam):
         assert not any(name.startswith(("fp_rate", "ece", "smooth_ece")) for row in table.rows for name in row.figures)
         assert "rejection_rate" not in table.rows[0].work
         assert {"recall_auto", "recall_auto_small_coco"} <= set(table.rows[-1].figures)
+        assert campaigns.find(project.catalog).settings["train"]["exhaustive"] is False  # nor are they taught as wrong
+
+
+def test_run_cycles__another_campaign_counts_no_work_of_the_first(tmp_path, sam):
+    with made(tmp_path) as project:
+        first = run(project, sam)
+        gestures = len(project.journal())
+        again = run(project, sam, config=TOY["config"].replace(seed=3))
+        new = len(project.journal()) - gestures
+        works = [row.work for row in again.rows[:2]]
+        assert sum(work["images"] for work in works) == 7 - sum(row.work["images"] for row in first.rows[:2])
+        assert new > 0
+        counted = sum(work["active_hours"] for work in works)
+        total = project.reviewed()["seconds"].sum() / 3600
+        assert counted == pytest.approx(total - sum(row.work["active_hours"] for row in first.rows[:2]))
+        notes = " ".join(note for row in again.rows for note in row.notes)
+        assert "of its 3 images were reviewed before it began: that work is not counted again" in notes
+        assert str(again)  # of a cycle without any work too
+
+
+def test_run_cycles__accepted_masks_that_nobody_looked_at_leave_their_image_out_of_thresholds(tmp_path, sam):
+    """As people review: the oracle's verdicts on what triage accepted by itself are taken away."""
+    with made(tmp_path) as project:
+        project.add_annotator("a")
+        changes = {"annotator": "people", "triage": ACCEPT_ALL}
+        for image in run(project, sam, 1, **changes).awaited:
+            project.record([event("complete", image)])
+        table = run(project, sam, 1, **changes)
+        closing = table.rows[-1]
+        assert closing.thresholds["kind"] == "preset"
+        assert closing.thresholds["labels"] == 0
+        assert "1 of 1 calibration images left out" in " ".join(closing.notes)
+        assert "not looked at one by one" in " ".join(closing.notes)
 
 
 def test_run_cycles__a_test_image_that_fails_is_no_image_without_proposals(tmp_path, sam):
@@ -413,7 +446,12 @@ def test_run_cycles__wrong_use_is_said(tmp_path, sam, changes, message):
         project.run_cycles(**{"cycles": 1, "annotator": "oracle", "model": sam, "roles": SPLIT, **TOY, **changes})
 
 
-BEFORE = {"closer": 0.0, "iou_with": "nearest", "reach_px": 0.0}  # what settings that came later mean, left out
+BEFORE = {
+    "closer": 0.0,
+    "iou_with": "nearest",
+    "reach_px": 0.0,
+    "robust": False,
+}  # what settings that came later mean, left out
 
 
 def test_name_of__settings_that_came_later_rename_no_campaign():
@@ -433,7 +471,7 @@ def test_name_of__stays_what_it_is():
 
 def test_run_cycles__a_campaign_of_before_goes_on_as_it_was(tmp_path, sam):
     """One whose plan was written before there were some of the settings, called again in the words that fit it."""
-    later = {"cycle": {"reserve"}, "train": set(BEFORE)}
+    later = {"cycle": {"reserve"}, "train": {*BEFORE, "exhaustive"}}
     words = {"config": TOY["config"], "train": TOY["train"].replace(**BEFORE)}
     with made(tmp_path) as project:
         awaited = run(project, sam, 1, annotator="people", **words).awaited
@@ -449,7 +487,7 @@ def test_run_cycles__a_campaign_of_before_goes_on_as_it_was(tmp_path, sam):
         assert run(project, sam, 1, annotator="people", **words).awaited == awaited
         assert campaigns.find(project.catalog).id == campaign.id
         read = Plan.from_dict(plan)
-        assert (read.cycle, read.train) == (words["config"], words["train"])
+        assert (read.cycle, read.train) == (words["config"], words["train"].replace(exhaustive=True))
 
 
 def test_run_cycles__what_training_settings_leave_open_is_fixed_when_it_begins(tmp_path, sam):

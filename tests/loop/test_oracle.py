@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from disc_project import SIZE_HW, disc_masks, disc_project, truth_of
@@ -13,6 +15,7 @@ from workbench.loop.oracle import Oracle, OracleConfig, People, shaken
 from workbench.masks import rle
 from workbench.review.state import fold
 from workbench.store.errors import StoreError
+from workbench.tables.events import ReviewEvent
 from workbench.tables.outcomes import Outcome, Triage
 from workbench.tables.proposals import Proposals
 
@@ -123,6 +126,56 @@ def test_annotate__completes_images_once(tmp_path):
         assert len(project.final_masks(ids[:2])) == 3  # the first image is empty
         assert len(project.journal()) == 5
         assert project.reviewed()["seconds"].tolist() == [5.0, 47.0]
+
+
+def test_annotate__what_somebody_began_stands_and_is_not_drawn_again(tmp_path):
+    with disc_project(tmp_path, images=1) as project:
+        image = project.images()["image_id"][0]
+        project.add_annotator("a")
+        near = np.roll(disc_masks(0)[1], 1, axis=1)
+        payload = {"rle": rle.encode(near[None])[0].decode(), "size_hw": list(SIZE_HW)}
+        project.record([ReviewEvent("g", image, "draw", annotator="a", payload=payload)])
+        assert Oracle().annotate(project, [image], 1) == []
+        final = project.final_masks(image)
+        assert len(final) == 3
+        assert np.isin(rle.encode(near[None]), final.rles).all()
+
+
+def test_gestures__an_object_that_somebody_drew_takes_no_automatic_mask_as_well():
+    discs = disc_masks(0)
+    review = review_of(discs[:2], [Outcome.auto_accepted, Outcome.flagged])
+    drawn = dataclasses.replace(
+        review,
+        verdict=np.array([0, 1], np.uint8),  # accepted by somebody
+        masks=review.masks.replace(source=np.array(["manual", "automatic"], object)),
+    )
+    events = Oracle().gestures(drawn, truth_of("i", 0), np.zeros(3, bool))
+    assert told(events) == [("draw", ""), ("complete", "")]
+
+
+def test_annotate__an_image_that_was_opened_again_is_completed_again(tmp_path):
+    with disc_project(tmp_path, images=1) as project:
+        image = project.images()["image_id"][0]
+        Oracle().annotate(project, [image], 1)
+        done = project.journal()["gesture_id"].iloc[-1]
+        project.record([ReviewEvent("u", image, "undo", annotator="oracle", payload={"gesture": done})])
+        assert project.image_review(image).status == "open"
+        assert Oracle().annotate(project, [image], 1) == []
+        assert project.image_review(image).status == "complete"
+        assert len(project.final_masks(image)) == 3
+
+
+def test_annotate__says_which_images_are_still_open(tmp_path, monkeypatch):
+    with disc_project(tmp_path, images=2) as project:
+        ids = project.images()["image_id"].tolist()
+        monkeypatch.setattr(Oracle, "gestures", lambda self, review, *_: [])
+        assert Oracle().annotate(project, ids, 1) == ids
+
+
+@pytest.mark.parametrize("seconds", [{"verdict_s": 61}, {"draw_s": 301}, {"complete_s": 301}])
+def test_config__seconds_that_would_not_be_counted_are_refused(seconds):
+    with pytest.raises(ValueError, match="expected"):
+        OracleConfig(**seconds)
 
 
 def test_annotate__image_without_truth(tmp_path):

@@ -91,11 +91,6 @@ class Adopted:
         return cls(Verifier.from_dict(values["verifier"]), base, found, values["model_id"])
 
 
-def without_confidence(config: TriageConfig) -> TriageConfig:
-    """Return thresholds that ask for no confidence."""
-    return config.replace(confidence=None, confidence_rule="doubts", confidence_model=None)
-
-
 def choose_certificate(certificates: Mapping[str, Any], promise: Promise | None) -> tuple[Promise, Certificate]:
     """Return the certificate that was asked for; the one for images to come goes first.
 

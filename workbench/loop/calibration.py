@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +15,7 @@ from workbench.calibrate.recalibrate import Recalibration, Tried, choose
 from workbench.calibrate.reduction import Reduction
 from workbench.calibrate.reliability import ReliabilityTable, reliability
 from workbench.calibrate.verifier import COMPLETE, GOOD, Verification, verify
+from workbench.config import TriageConfig
 from workbench.images import assign_role
 from workbench.loop.embedding import OF_IMAGES, OF_MASKS, Embedded
 from workbench.loop.labelling import Labelled
@@ -32,6 +35,7 @@ class Calibration(Plotted):
     tried : the methods compared by cross-validation over images; recalibration : the chosen one, None where undefined
     good, complete : the verifier of masks and of images, beside predicted IoU and beside coverage
     reduction : of SAM's embedding pooled over masks, fitted on these images; None where it was left out
+    base : the thresholds whose reasons confidence looks at, whatever triage goes by since
     images : it was made from; note : what is undefined or left out
     """
 
@@ -46,6 +50,7 @@ class Calibration(Plotted):
     good: Verification
     complete: Verification
     images: tuple[str, ...]
+    base: TriageConfig
     note: str = ""
     id: int = 0
     reduction: Reduction | None = None
@@ -62,6 +67,13 @@ class Calibration(Plotted):
 
     __repr__ = __str__
 
+    @property
+    def digest(self) -> int:
+        """A number that is equal for equal recalibrations over equal thresholds."""
+        made = self.recalibration.to_dict() if self.recalibration else None
+        text = json.dumps([made, self.base.to_dict()], sort_keys=True)
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values for JSON; recalibration and verifiers as arrays, to the bit."""
         return {
@@ -76,7 +88,13 @@ class Calibration(Plotted):
 
     @classmethod
     def from_dict(
-        cls, values: Mapping[str, Any], run_id: int, model_id: str, images: Sequence[str], number: int
+        cls,
+        values: Mapping[str, Any],
+        run_id: int,
+        model_id: str,
+        images: Sequence[str],
+        number: int,
+        base: TriageConfig,
     ) -> Calibration:
         """Build it from what `to_dict` gave and its record."""
         tables = {name: ReliabilityTable.from_dict(values[name]) for name in TABLES}
@@ -90,6 +108,7 @@ class Calibration(Plotted):
             good=Verification.from_dict(values["good"]),
             complete=Verification.from_dict(values["complete"]),
             images=tuple(images),
+            base=base,
             note=values["note"],
             id=number,
             reduction=Reduction.from_dict(reduction) if reduction else None,
@@ -134,7 +153,13 @@ def is_for_fitting(image_id: str, seed: int, share: float) -> bool:
 
 
 def calibrate(
-    rows: Labelled, run_id: int, model_id: str, seed: int, draws: int = 500, embedded: Embedded | None = None
+    rows: Labelled,
+    run_id: int,
+    model_id: str,
+    base: TriageConfig,
+    seed: int,
+    draws: int = 500,
+    embedded: Embedded | None = None,
 ) -> Calibration:
     """Judge and recalibrate the confidence of labelled proposals; the verifier may look at SAM's embedding too.
 
@@ -183,6 +208,7 @@ def calibrate(
         good,
         _of_images(rows, rng, draws, seed, embedded),
         tuple(np.array(rows.images, object)[whole].tolist()),
+        base,
         "; ".join(notes),
         reduction=reduction,
     )

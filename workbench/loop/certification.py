@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-import workbench
 from workbench.calibrate.bounds import images_needed
 from workbench.calibrate.certify import GRID, Certificate, certify_images, certify_pool
 from workbench.calibrate.recalibrate import Recalibration
@@ -75,7 +74,7 @@ def each_candidate(
     """Yield the distinct proposals of each image that a run has done, by the triage used last or another."""
     config = config or project.triage_config(run)
     for image_id, rows in project.each(images, run, config=config):
-        yield candidates(image_id, rows, workbench.triage(rows, config))
+        yield candidates(image_id, rows, config)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -99,27 +98,33 @@ class Pool:
         return hashlib.sha256(json.dumps(keys).encode()).hexdigest()[:16]
 
 
-def pool_of(project: Reviewing, recalibration: Recalibration, images: Sequence[str] | None = None) -> Pool:
-    """Return the pool of the latest run."""
+def pool_of(
+    project: Reviewing, recalibration: Recalibration, base: TriageConfig, images: Sequence[str] | None = None
+) -> Pool:
+    """Return the pool of the latest run, by the thresholds that the recalibration was made with.
+
+    Whatever triage goes by since: confidence is that of the same masks, for the same reasons.
+    """
     nothing = np.zeros(0, object)
     image, mask_id, confidence = [nothing], [nothing], [np.zeros(0)]
-    for own in each_candidate(project, images):
+    for own in each_candidate(project, images, config=base):
         image.append(own.rows.image_id[own.within])
         mask_id.append(own.rows.mask_id[own.within])
         confidence.append(recalibration.predict(own.features)[own.within])
     return Pool(np.concatenate(image), np.concatenate(mask_id), np.concatenate(confidence))
 
 
-def draw(pool: Pool, labels: int, seed: int, kept: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+def draw(pool: Pool, labels: int, seed: Sequence[int], kept: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
     """Draw masks of the pool above the loosest threshold with equal probability; positions, ascending.
 
     Parameters
     ----------
     labels : how many, those that were drawn before among them; kept : positions of these, all of which stay
+    seed : words of it; one that is the same for another recalibration would draw masks that this one may have learned from
     """
     before = np.zeros(0, np.int64) if kept is None else kept
     left = np.setdiff1d(np.flatnonzero(pool.confidence > GRID[-1]), before)
-    rng = np.random.default_rng([seed, len(before)] if len(before) else seed)
+    rng = np.random.default_rng([*seed, len(before)])
     further = rng.choice(left, min(max(labels - len(before), 0), len(left)), replace=False)
     return np.sort(np.concatenate([before, further]))
 
@@ -139,9 +144,16 @@ class Drawn(NamedTuple):
     place: NDArray[np.int64]
 
     @classmethod
-    def of(cls, project: Reviewing, image: Sequence[str], mask_id: Sequence[str], source: Source) -> Drawn:
-        """Look masks up by the ids of their images and their own."""
-        rows = label(project, list(dict.fromkeys(image)), source=source)
+    def of(
+        cls,
+        project: Reviewing,
+        image: Sequence[str],
+        mask_id: Sequence[str],
+        source: Source,
+        config: TriageConfig | None = None,
+    ) -> Drawn:
+        """Look masks up by the ids of their images and their own, by the triage used last or another."""
+        rows = label(project, list(dict.fromkeys(image)), source=source, config=config)
         place = {key: k for k, key in enumerate(zip(rows.image, rows.mask_id, strict=True))}
         return cls(rows, np.array([place.get(key, -1) for key in zip(image, mask_id, strict=True)], np.int64))
 
@@ -196,6 +208,7 @@ def of_pool(
 def of_images(
     project: Reviewing,
     recalibration: Recalibration,
+    base: TriageConfig,
     images: Sequence[str],
     alpha: float,
     delta: float,
@@ -204,10 +217,11 @@ def of_images(
 ) -> Certificate:
     """Certify images to come, from labelled images that had no part in the recalibration.
 
-    Every mask that a threshold can accept counts. One that nobody looked at counts as wrong until somebody does: images
-    cannot be left out for it, since what is looked at is chosen by what triage doubts.
+    Every mask that a threshold can accept counts, by the thresholds that the recalibration was made with (`base`). One
+    that nobody looked at counts as wrong until somebody does: images cannot be left out for it, since what is looked at
+    is chosen by what triage doubts.
     """
-    rows = label(project, images, source=source)
+    rows = label(project, images, source=source, config=base)
     use = rows.within & (rows.known | rows.unlabelled)
     p, image = recalibration.predict(rows.features)[use], rows.image[use].astype(str)
     right = _right_above(rows, recalibration, use)

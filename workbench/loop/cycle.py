@@ -237,14 +237,13 @@ class Campaigning:
             why = {"rule": config.confidence_rule, "confidence": config.confidence, "cycle": cycle.number}
             config = config.replace(confidence_model=self.project.keep_confidence(model, why, self._calibration(cycle)))
         self.project.triage(config, note=f"cycle {cycle.number}: {found.kind}", author="cycles")
-        told = {
-            "settings": config.to_dict(),
-            "kind": found.kind,
-            "note": found.note,
-            "off": list(found.switched_off),
-            "labels": found.labels,
-        }
-        return campaigns.advance(self.catalog, cycle, "evaluate" if cycle.closing else "review", thresholds=told)
+        told = {"settings": config.to_dict(), "kind": found.kind, "note": found.note, "labels": found.labels}
+        told["off"] = list(found.switched_off)
+        reviewed = self.project.reviewed()
+        left = set(reviewed.loc[reviewed["status"] != "open", "image_id"])
+        before = [image for image in (*cycle.train, *cycle.calibration) if image in left]
+        step = "evaluate" if cycle.closing else "review"
+        return campaigns.advance(self.catalog, cycle, step, thresholds=told, reviewed_before=before)
 
     def _thresholds(self, cycle: Cycle) -> thresholds.Calibrated:
         base = fitted(self.plan.triage, self.plan.floors)
@@ -254,12 +253,9 @@ class Campaigning:
         labelled = self._judged(cycle, self._calibration(cycle), final=True)
         if labelled is None:
             return thresholds.Calibrated(base, "preset", "no labelled calibration images yet")
-        judge = labelled.comparison.verdicts
-        found = thresholds.calibrated(base, labelled.rows, judge, allowed, self.plan.floors, labelled.features)
-        if not labelled.unseen:
-            return found
-        unseen = f"{labelled.unseen:,} final masks that nobody looked at one by one are no labels"
-        return found._replace(note="; ".join(filter(None, (found.note, unseen))))
+        judge, features = labelled.verdicts, labelled.features
+        found = thresholds.calibrated(base, labelled.rows, judge, allowed, self.plan.floors, features)
+        return found._replace(note="; ".join(filter(None, (found.note, labelled.left_out))))
 
     def _calibration(self, cycle: Cycle) -> list[str]:
         """Return the calibration images of the cycles before."""
@@ -318,7 +314,8 @@ class Campaigning:
         if not cycle.closing:
             reviewed = self.project.reviewed()
             seconds = dict(zip(reviewed["image_id"].tolist(), reviewed["seconds"].tolist(), strict=True))
-            batch = [*cycle.train, *cycle.calibration]
+            before = set(cycle.state.get("reviewed_before", ()))  # by another campaign, or before there was one
+            batch = [image for image in (*cycle.train, *cycle.calibration) if image not in before]
             journal = self.project.journal()
             sources = sorted(set(journal.loc[journal["image_id"].isin(batch), "seconds_source"]))
             reviews = [self.project.image_review(image) for image in batch]
@@ -379,6 +376,9 @@ def _row(cycle: Cycle, changes: dict[str, Any], held_out: int) -> CycleRow:
     used, test = cycle.state["thresholds"], cycle.state.get("test", 0)
     said = {"thresholds": used.get("note", ""), "calibration": cycle.state.get("calibration_note", "")}
     notes = [f"{what}: {note}" for what, note in said.items() if note]
+    if before := len(cycle.state.get("reviewed_before", ())):
+        count = len(cycle.train) + len(cycle.calibration)
+        notes.append(f"{before} of its {count} images were reviewed before it began: that work is not counted again")
     if test < held_out:
         notes.append(f"measured on {test} of {held_out} test images: the others have no truth or no proposals")
     thresholds = {

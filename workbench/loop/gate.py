@@ -39,7 +39,9 @@ class GateConfig(Settings):
     reading: Literal["worse end", "point"] = setting(
         default="worse end", doc="bounds hold at the worse end of the interval, or at the measured value only"
     )
-    least_images: int = setting(default=10, low=1, doc="test images below which every figure of them is insufficient")
+    least_images: int = setting(
+        default=10, low=1, doc="test, and calibration, images below which every figure of them is insufficient"
+    )
     least_instances: int = setting(default=20, low=1, doc="true masks that a category counts from")
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import workbench
 from workbench.calibrate.recalibrate import Features
-from workbench.config import ProposeConfig
+from workbench.config import ProposeConfig, TriageConfig
 from workbench.loop.comparison import WRONG_IOU, ComparedImage, Comparison, TrueImage, compare_image
 from workbench.loop.context import NAMES, context
 from workbench.masks import rle
@@ -43,7 +43,7 @@ Source = Literal["truth", "final", "final only"]
 class Truths(dict[str, TrueImage]):
     """What is known of images: their imported truth, or their final masks where they are complete."""
 
-    unseen = 0  # final masks that are no labels, since nobody looked at them
+    unseen = 0  # masks that are no labels: final ones that nobody looked at, and those decided in bulk
     labels: dict[str, NDArray[np.object_]]
 
 
@@ -82,14 +82,14 @@ def _add_truth(project: Reviewing, found: Truths, images: Sequence[str]) -> None
 
 
 def _add_final(project: Reviewing, found: Truths, images: Sequence[str]) -> None:
-    masks, words = project.final_masks(images), project.final_labels(images)
-    seen = (words["by"].astype(str).to_numpy() != "") & ~words["bulk"].to_numpy(bool)
-    labels, rows, nothing = words["label"].to_numpy(object), dict(masks.by_image()), np.zeros(0, np.int64)
+    """Add the final masks of images; those that nobody looked at, and those rejected in bulk, are to be ignored."""
     for name in images:
-        own = rows.get(name, nothing)
-        found[name] = TrueImage.of(masks.select(own), ignore=~seen[own])
-        found.labels[name] = labels[own]
-        found.unseen += int((~seen[own]).sum())
+        review = project.image_review(name)
+        decided = np.flatnonzero(review.final | (review.bulk & ~review.superseded))
+        seen = (review.by[decided].astype(str) != "") & ~review.bulk[decided]
+        found[name] = TrueImage.of(review.masks.select(decided), ignore=~seen)
+        found.labels[name] = review.label[decided]
+        found.unseen += int((~seen).sum())
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -123,18 +123,31 @@ class Labelled:
     @property
     def unlabelled(self) -> NDArray[np.bool_]:
         """(n,) matched with a final mask that nobody looked at one by one; what lies in a crowd is not among them."""
-        return np.asarray(~self.known & (self.comparison.crowd_share < WRONG_IOU))
+        return unlabelled(self.comparison, self.known)
 
     @property
     def whole(self) -> NDArray[np.bool_]:
         """(images,) without an unlabelled proposal: the labels of the others are of the masks that were doubted."""
-        of = self.comparison.image_of_row
-        return np.asarray(np.bincount(of, self.unlabelled, len(self.images)) == 0)
+        return whole(self.comparison, self.known)
 
     @property
     def usable(self) -> NDArray[np.bool_]:
         """(n,) with a label, of images that are whole."""
         return self.known & self.whole[self.comparison.image_of_row]
+
+
+def unlabelled(comparison: Comparison, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return (n,) which rows are matched with a mask to be ignored, so are neither right nor wrong, and in no crowd."""
+    return np.asarray(~known & (comparison.crowd_share < WRONG_IOU))
+
+
+def whole(comparison: Comparison, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return (images,) which have no unlabelled row.
+
+    Labels of the others are of the masks that were doubted, and say nothing of those that were not.
+    """
+    of = comparison.image_of_row
+    return np.asarray(np.bincount(of, unlabelled(comparison, known), len(comparison.image_ids)) == 0)
 
 
 def features_of(proposals: Proposals, triage: Triage) -> Features:
@@ -171,30 +184,52 @@ class Candidates:
     within: NDArray[np.bool_]
 
 
-def candidates(image_id: str, rows: Proposals, triage: Triage) -> Candidates:
-    """Return the distinct proposals of an image."""
+def without_confidence(config: TriageConfig) -> TriageConfig:
+    """Return thresholds that ask for no confidence."""
+    return config.replace(confidence=None, confidence_rule="doubts", confidence_model=None)
+
+
+def candidates(image_id: str, rows: Proposals, config: TriageConfig, base: TriageConfig | None = None) -> Candidates:
+    """Return the distinct proposals of an image.
+
+    Parameters
+    ----------
+    config : decides their outcome and their area limits
+    base : whose reasons recalibration looks at; None for those of `config`, never its confidence, which would look at itself
+    """
+    base = base or without_confidence(config)
+    triage = workbench.triage(rows, config)
     distinct = triage.distinct
     within = (triage.reasons & np.uint32(_TOO)) == 0
-    features = features_of(rows, triage).select(distinct)
+    features = features_of(rows, triage if base == config else workbench.triage(rows, base)).select(distinct)
     return Candidates(image_id, rows.select(distinct), features, triage.outcome[distinct], within[distinct])
 
 
-def label(project: Reviewing, images: Sequence[str], run: int | None = None, source: Source = "truth") -> Labelled:
+def label(
+    project: Reviewing,
+    images: Sequence[str],
+    run: int | None = None,
+    source: Source = "truth",
+    config: TriageConfig | None = None,
+    base: TriageConfig | None = None,
+) -> Labelled:
     """Return the distinct proposals of images whose truth is known, with their labels.
 
     Parameters
     ----------
     images : ids; those without proposals or truth are left out. run : its number; None for the one worked on last
     source : of the labels, as for `truths`
+    config, base : as for `candidates`; None for the triage used last
     """
-    known, config = truths(project, images, source), project.triage_config(run)
+    known, config = truths(project, images, source), config or project.triage_config(run)
     found_run = runs.find(project.catalog, run)
     floors = ProposeConfig.from_dict(found_run.settings) if found_run else None
     parts: list[Candidates] = []
     compared: list[ComparedImage] = []
     best = [np.zeros(0)]
-    for image_id, rows in project.each([name for name in images if name in known], run) if known else []:
-        own = candidates(image_id, rows, workbench.triage(rows, config))
+    chosen = [name for name in images if name in known]
+    for image_id, rows in project.each(chosen, run, config=config) if known else []:
+        own = candidates(image_id, rows, config, base)
         parts.append(own)
         compared.append(compare_image(image_id, own.rows, known[image_id], floors))
         best.append(_best_iou(own.rows, known[image_id]))

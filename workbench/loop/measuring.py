@@ -13,7 +13,7 @@ from workbench.calibrate.recalibrate import Choice, Features, choose
 from workbench.calibrate.reliability import Measured as Reliable
 from workbench.calibrate.reliability import reliability
 from workbench.config import ProposeConfig, TriageConfig, preset
-from workbench.loop.labelling import Truths, candidates
+from workbench.loop.labelling import Truths, candidates, whole
 from workbench.loop.metrics import METRICS, Comparison, Point, compare_image, measure
 from workbench.review.state import ImageReview
 from workbench.tables.figures import Interval
@@ -37,7 +37,7 @@ class Judged(NamedTuple):
 
     rows, features : N; comparison : over the images that have proposals and are known
     right, wrong : (N,) matched one to one at IoU 0.75, or not; neither where unknown
-    unseen : final masks that are no labels, since nobody looked at them, or only in bulk
+    unseen : masks that are no labels, since nobody looked at them, or only in bulk
     """
 
     rows: Proposals
@@ -46,6 +46,28 @@ class Judged(NamedTuple):
     right: NDArray[np.bool_]
     wrong: NDArray[np.bool_]
     unseen: int
+
+    @property
+    def whole(self) -> NDArray[np.bool_]:
+        """(images,) which have a label for every row: of the others only what triage doubted was looked at."""
+        return whole(self.comparison, self.right | self.wrong)
+
+    @property
+    def left_out(self) -> str:
+        """How many images are not whole, in words; "" for none."""
+        some = int((~self.whole).sum())
+        if not some:
+            return ""
+        return (
+            f"{some:,} of {len(self.whole):,} calibration images left out: {self.unseen:,} of their masks were not looked at one "
+            "by one, so their labels are of the masks that were doubted"
+        )
+
+    def verdicts(self, taking_part: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return which of chosen rows are right and which wrong, matched alone, of the images that are whole; (N,) each."""
+        use = self.whole[self.comparison.image_of_row]
+        right, wrong = self.comparison.verdicts(taking_part & use)
+        return right & use, wrong & use
 
 
 def judge(
@@ -59,9 +81,9 @@ def judge(
     config : thresholds whose reasons are features, with the NMS that says what is distinct
     floors : how the proposals were made, for the grid that the ceiling asks for
     """
-    parts = [candidates(image, rows, triage(rows, config)) for image, rows in proposals]
+    parts = [candidates(image, rows, config) for image, rows in proposals]
     comparison = Comparison.of(compare_image(part.image_id, part.rows, known[part.image_id], floors) for part in parts)
-    nothing = candidates("", Proposals.empty(), triage(Proposals.empty(), config)).features
+    nothing = candidates("", Proposals.empty(), config).features
     values = np.concatenate([nothing.values, *(part.features.values for part in parts)])
     return Judged(
         Proposals.concat([part.rows for part in parts]),
@@ -76,7 +98,7 @@ def recalibration(labelled: Judged | None) -> Choice | None:
     """Return the recalibration that calibration images give, or None before there are any."""
     if labelled is None:
         return None
-    known = labelled.right | labelled.wrong
+    known = (labelled.right | labelled.wrong) & labelled.whole[labelled.comparison.image_of_row]
     return choose(labelled.features.select(known), labelled.right[known], labelled.rows.image_id[known])
 
 

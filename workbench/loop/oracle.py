@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from workbench.loop.metrics import WRONG_IOU, Comparison, TrueImage, compare_image
 from workbench.masks import rle
+from workbench.review.state import ACCEPT, NONE
 from workbench.settings import Settings, setting, settings
 from workbench.store.errors import StoreError
 from workbench.tables.events import Recorded, ReviewEvent
@@ -32,11 +33,18 @@ class OracleConfig(Settings):
     boundary_px: float = setting(default=0.0, low=0, high=50, doc="standard deviation by which drawn outlines are off")
     missed_small: float = setting(default=0.0, low=0, high=1, doc="share of missed small objects that it overlooks too")
     small_px: int = setting(default=100, low=0, doc="an object of this area or less is small")
-    verdict_s: float = setting(default=1.5, low=0, high=3600, doc="seconds a verdict on an automatic mask")
-    draw_s: float = setting(
-        default=14.0, low=0, high=3600, doc="seconds a drawn mask (Stage 1 of Segment Anything ended at 14)"
+    verdict_s: float = setting(
+        default=1.5, low=0, high=60, doc="seconds a verdict on an automatic mask; more is a pause"
     )
-    complete_s: float = setting(default=5.0, low=0, high=3600, doc="seconds to look whether anything is missing")
+    draw_s: float = setting(
+        default=14.0,
+        low=0,
+        high=300,
+        doc="seconds a drawn mask (Stage 1 of Segment Anything ended at 14); no more are counted",
+    )
+    complete_s: float = setting(
+        default=5.0, low=0, high=300, doc="seconds to look whether anything is missing; no more are counted"
+    )
 
 
 class Reviewable(Protocol):
@@ -53,6 +61,9 @@ class Reviewable(Protocol):
 
     def image_review(self, image: str) -> ImageReview:
         """Return how an image stands."""
+
+    def reviewed(self) -> pd.DataFrame:
+        """Return a row for each image that was left or worked on."""
 
     def record(self, events: Sequence[ReviewEvent]) -> list[Recorded]:
         """Append events to the journal."""
@@ -83,14 +94,15 @@ class Oracle:
 
     It looks at auto-accepted and flagged masks: those matched one to one with a true mask at IoU 0.75 it accepts, the
     others it rejects. What no mask that was shown matches, it draws; what it rejected by error it does not draw anew, as
-    it took it for nothing. Then it completes the image. What lies in a crowd it leaves as it is, and draws no crowd.
+    it took it for nothing. Then it completes the image. What lies in a crowd it leaves as it is, and draws no crowd. On an
+    image that somebody began, what was decided and drawn stands, and what that matches is neither accepted nor drawn again.
     """
 
     def __init__(self, config: OracleConfig | None = None, name: str = "oracle") -> None:
         self.config, self.name = config or OracleConfig(), name
 
     def annotate(self, project: Reviewable, images: Sequence[str], cycle: int) -> list[str]:
-        """Review images, each in one transaction; those that are left already are passed over. Returns none.
+        """Review images, each in one transaction; those that are left already are passed over. Returns those still open.
 
         Raises
         ------
@@ -103,7 +115,9 @@ class Oracle:
             if review.status == "open":
                 crowd = np.asarray(project.truth_labels(image_id)["crowd"], dtype=bool)
                 project.record(self.gestures(review, project.truth(image_id), crowd, cycle))
-        return []
+        reviewed = project.reviewed()
+        done = set(reviewed.loc[reviewed["status"] != "open", "image_id"])
+        return [image_id for image_id in images if image_id not in done]
 
     def expect_truth(self, project: Reviewable, images: Sequence[str]) -> None:
         """Refuse images without ground truth, as before hours of proposing on them. Raises StoreError."""
@@ -125,9 +139,15 @@ class Oracle:
         truth : T masks, none included; crowd : (T,) which are regions of many things
         """
         rng = _rng(self.config.seed, review.image_id)
-        shown = np.flatnonzero(
-            np.isin(review.outcome, (Outcome.auto_accepted, Outcome.flagged)) & ~review.drawn & ~review.superseded
-        )
+        undecided = ~review.drawn & ~review.superseded & (review.verdict == NONE)
+        shown = np.flatnonzero(np.isin(review.outcome, (Outcome.auto_accepted, Outcome.flagged)) & undecided)
+        decided = review.masks.select(review.final & (review.drawn | (review.verdict == ACCEPT)))
+        if len(decided):
+            begun = Comparison.of([compare_image(review.image_id, decided, TrueImage.of(truth, crowd))])
+            right = begun.verdicts(np.ones(len(decided), bool), WRONG_IOU).right
+            left = np.ones(len(truth), bool)
+            left[np.flatnonzero(~crowd)[begun.found(right, WRONG_IOU)]] = False
+            truth, crowd = truth.select(left), crowd[left]
         rows = review.masks.select(shown)
         compared = Comparison.of([compare_image(review.image_id, rows, TrueImage.of(truth, crowd))])
         every = np.ones(len(rows), bool)
@@ -172,7 +192,8 @@ class Oracle:
         payload: dict[str, Any] | None = None,
     ) -> ReviewEvent:
         return ReviewEvent(
-            gesture_id=f"{self.name}-{review.image_id}-{review.run_id}-{review.triage_id}-{k}",
+            # by how much was done before, so that it answers anew on an image that was opened again
+            gesture_id=f"{self.name}-{review.image_id}-{review.run_id}-{review.triage_id}-{len(review.history)}-{k}",
             image_id=review.image_id,
             kind=kind,
             mask_id=mask_id,

@@ -13,6 +13,7 @@ from workbench.loop.labelling import Labelled, label
 from workbench.loop.metrics import METRICS, Point, measure
 from workbench.store import campaigns, runs, versions
 from workbench.tables.figures import Interval
+from workbench.tables.intervals import FEW_EVENTS, exact_binomial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +35,7 @@ def gate(
     figures: dict[str, Interval] = {}
     notes: dict[str, str] = {}
     undecided: dict[str, str] = {}
-    _calibration_error(calibration, figures, notes, undecided)
+    _calibration_error(project, calibration, config, figures, notes, undecided)
     rows = label(project, test)
     if len(rows.images) < config.least_images:
         said = (
@@ -50,13 +51,31 @@ def gate(
 
 
 def _calibration_error(
-    calibration: Calibration | None, figures: dict[str, Interval], notes: dict[str, str], undecided: dict[str, str]
+    project: Reviewing,
+    calibration: Calibration | None,
+    config: GateConfig,
+    figures: dict[str, Interval],
+    notes: dict[str, str],
+    undecided: dict[str, str],
 ) -> None:
     """Smooth ECE after recalibration; undecided where a perfectly calibrated model would show as much on as few labels."""
     if calibration is None:
         notes["calibration_error"] = "run project.calibrate() (workbench calibrate) first"
         return
-    m = calibration.after["smooth_ece"]
+    now, then = project.triage_config(), calibration.base
+    if (now.nms, now.nms_iou) != (then.nms, then.nms_iou):
+        notes["calibration_error"] = (
+            f"the latest calibration is of the masks that {then.nms} NMS at {then.nms_iou:g} leaves, triage goes by {now.nms} "
+            f"NMS at {now.nms_iou:g}: calibrate again"
+        )
+        return
+    m, images = calibration.after["smooth_ece"], len(calibration.images)
+    if not np.isnan(m.value) and images < config.least_images:
+        notes["calibration_error"] = (
+            f"{images} labelled calibration images, at least {config.least_images} are needed: complete the review of more, "
+            "and calibrate again"
+        )
+        return
     if np.isnan(m.value):
         notes["calibration_error"] = calibration.note or m.note
         return
@@ -71,7 +90,7 @@ def _calibration_error(
 def _of_test_images(
     project: Reviewing, rows: Labelled, config: GateConfig, figures: dict[str, Interval], notes: dict[str, str]
 ) -> None:
-    rng = np.random.default_rng(project.seed)
+    rng = np.random.default_rng(abs(project.seed))
     names = {
         "auto_accept_rate": "auto_accept_rate",
         "recall": "recall_auto",
@@ -113,6 +132,12 @@ def _domains(
         return
     spread = np.nanmax(drawn, axis=0) - np.nanmin(drawn, axis=0)
     low, high = np.quantile(spread, [0.025, 0.975])
+    hits, per = (np.array([c[domains == name].sum() for name in names]) for c in (counts.values, counts.per))
+    few = np.minimum(hits, per - hits) < FEW_EVENTS
+    if few.any():  # of these the exact intervals, and the widest spread that the intervals allow
+        ends = np.where(few, exact_binomial(hits, per), np.quantile(drawn, [0.025, 0.975], axis=1))
+        apart = ends[1][:, None] - ends[0]
+        high = max(high, apart[~np.eye(len(names), dtype=bool)].max())
     value = float(np.max(recalls) - np.min(recalls))
     figures["domains"] = Interval(value, min(float(low), value), max(float(high), value), len(names), "bootstrap")
 
@@ -167,7 +192,9 @@ def recall_auto(project: Reviewing) -> Interval:
     """Return the share of true masks that an auto-accepted one matches, over all images of the latest run with truth."""
     frame = project.images()
     rows = label(project, frame["image_id"][frame["status"] == "done"].tolist())
-    return measure(rows.comparison, rows.outcome, ["recall_auto"], np.random.default_rng(project.seed))["recall_auto"]
+    return measure(rows.comparison, rows.outcome, ["recall_auto"], np.random.default_rng(abs(project.seed)))[
+        "recall_auto"
+    ]
 
 
 def _runs_before(project: Reviewing) -> list[int]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from workbench.calibrate.bounds import check_shares, hypergeometric_upper
 from workbench.calibrate.recalibrate import Recalibration
+from workbench.config import TriageConfig
 from workbench.loop.certification import Accepted, Verdict, above, each_candidate
 from workbench.loop.gate import GateReport
 from workbench.tables.outcomes import Outcome
@@ -85,6 +86,7 @@ class Annotation:
     masks : accepted; images : that were annotated, those without masks too; sample : positions among `masks`
     rule : what was accepted; gate_id : of the gate's record; shut_by : the checks that kept it shut, in words
     override : the reason to go on with the gate shut, "" where it was open; id : of the record
+    passed_over : images that people had left, complete or skipped
     """
 
     masks: Proposals
@@ -95,6 +97,7 @@ class Annotation:
     shut_by: tuple[str, ...]
     override: str
     verified: Verified
+    passed_over: int = 0
     id: int = 0
 
     @property
@@ -106,6 +109,7 @@ class Annotation:
         gate = "gate open" if self.gate_open else f"gate shut, overridden: {self.override}"
         return (
             f"{len(self.masks):,} masks accepted on {len(self.images):,} images ({self.rule}; {gate}). {self.verified}."
+            + (f" {self.passed_over:,} images that people had left were passed over." if self.passed_over else "")
         )
 
     __repr__ = __str__
@@ -115,6 +119,7 @@ class Annotation:
         return {
             "masks": len(self.masks),
             "images": len(self.images),
+            "passed_over": self.passed_over,
             "rule": self.rule,
             "gate": self.gate_id,
             "gate_open": self.gate_open,
@@ -138,9 +143,9 @@ def accepting(recalibration: Recalibration | None, threshold: float | None) -> A
     return lambda rows: np.asarray(rows.outcome == Outcome.auto_accepted)
 
 
-def accept(project: Reviewing, images: Sequence[str], accepted: Accepted) -> Proposals:
-    """Return the masks that are accepted on images."""
-    return Proposals.concat([own.rows.select(accepted(own)) for own in each_candidate(project, images)])
+def accept(project: Reviewing, images: Sequence[str], accepted: Accepted, config: TriageConfig) -> Proposals:
+    """Return the masks that are accepted on images, under the thresholds by which they are looked at."""
+    return Proposals.concat([own.rows.select(accepted(own)) for own in each_candidate(project, images, config=config)])
 
 
 def verify_by(verdicts: Sequence[Verdict], accepted: int, delta: float) -> Verified:
@@ -152,19 +157,23 @@ def verify_by(verdicts: Sequence[Verdict], accepted: int, delta: float) -> Verif
     return Verified(drawn, labelled, wrong, bound, 1 - delta)
 
 
-def rule_of(certificates: Mapping[str, Any] | None, *, same_pool: bool) -> tuple[float | None, str]:
+def rule_of(
+    certificates: Mapping[str, Any] | None, *, same_pool: bool, passed_over: int = 0
+) -> tuple[float | None, str]:
     """Return the threshold of a certificate that was granted, and the rule in words.
 
     Parameters
     ----------
     same_pool : whether the masks to choose from are those of the pool that was certified: its certificate says nothing of
         a part of them, nor of others
+    passed_over : images of the pool that people had left, whose masks are theirs
     """
     known = certificates or {}
+    pool = f"this pool, of which people had left {passed_over:,} images" if passed_over else "this pool"
     none = (
         "no certificate was granted when last asked" if known else "no certificate was asked for since the calibration"
     )
-    for kind, whose in (("images", "images to come"), ("pool", "this pool")):
+    for kind, whose in (("images", "images to come"), ("pool", pool)):
         if kind in known and known[kind]["granted"] and (kind == "images" or same_pool):
             threshold = known[kind]["threshold"]
             return threshold, f"confidence above {threshold:g}, certified for {whose}"

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from workbench.calibrate.reliability import ReliabilityTable, reliability
-from workbench.loop.calibration import Calibration
 
 if TYPE_CHECKING:
     from workbench.project import Project
@@ -24,11 +23,10 @@ def by_cycle(project: Project, when: str = "after") -> dict[str, ReliabilityTabl
     found: dict[int, tuple[str, ReliabilityTable]] = {}
     records = project.calibration_records()
     for row in records[records["kind"] == "calibration"].to_dict("records"):
-        kept = Calibration.from_dict(row["result"], row["run_id"], row["model_id"], [], row["id"])
-        if kept.recalibration is not None:
+        if row["result"]["recalibration"] is not None:
             known = row["model_id"] in cycles
             name = f"cycle {cycles[row['model_id']]}" if known else f"run {row['run_id']}"
-            found[int(row["run_id"])] = name, getattr(kept, when)
+            found[int(row["run_id"])] = name, ReliabilityTable.from_dict(row["result"][when])
     return {name: table for _, (name, table) in sorted(found.items())}
 
 
@@ -58,9 +56,9 @@ def by_domain(project: Project, most: int = MOST_IMAGES) -> Domains:
     domain_of = dict(zip(frame["image_id"], frame["domain"], strict=True))
     if len(set(domain_of.values())) < 2:
         return Domains({}, {}, 0)
-    rng = np.random.default_rng(project.seed)
+    rng = np.random.default_rng(abs(project.seed))
     chosen = sorted(rng.permutation(sorted(domain_of))[:most].tolist())
-    rows = labelling.label(project, chosen, source=project.label_source())
+    rows = labelling.label(project, chosen, source=project.label_source(), base=kept.base)
     domain = np.array([domain_of[i] for i in rows.image], dtype=object)
     found: list[dict[str, ReliabilityTable]] = []
     for p in (rows.features.score, kept.recalibration.predict(rows.features)):

@@ -1,0 +1,152 @@
+"""Stage 3 of a project: fully automatic annotation behind the gate, and its verification by a sample."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.calibrating import Calibrating
+from workbench.config import ProposeConfig
+from workbench.review.state import REJECT
+from workbench.store import calibrations, runs
+from workbench.store.calibrations import Record
+from workbench.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from workbench.loop.stage3 import Annotation, Verified
+    from workbench.sam.segmenter import Segmenter
+
+
+class Annotating(Calibrating):
+    """The part of `Project` that accepts masks without a person, once the gate is open or overridden."""
+
+    def annotate_automatically(
+        self,
+        images: Iterable[str] | None = None,
+        *,
+        override: str | None = None,
+        sam: Segmenter | None = None,
+        sample: int = 200,
+        delta: float = 0.05,
+    ) -> Annotation:
+        """Accept masks without a person (Stage 3), and draw a sample of them by which they are verified.
+
+        Masks with a confidence above the certified threshold are accepted, by the thresholds that the certificate was made
+        with; without a certificate, what triage accepts. Images that people left, complete or skipped, are passed over, and
+        what they rejected on others stays out.
+
+        Parameters
+        ----------
+        images : ids or paths; None for all that have proposals
+        override : a reason to go on while the gate is shut; it is kept in the record
+        sam : the model of the run that the gate judged: it proposes, as that run did, on images that have no proposals yet
+        sample : masks drawn with equal probability for verification; delta : of the bound that they give
+
+        Raises
+        ------
+        GateShutError : while the gate is shut, naming the checks
+        StoreError : for images without proposals, for another model than the gate judged, or when people left all images
+        ValueError : for a sample below 1, or delta outside (0, 1)
+        """
+        from workbench.loop import stage3
+
+        stage3.check_sampling(sample, delta)
+        report = self.gate()
+        stage3.refuse_shut(report, override)
+        judged = calibrations.latest(self.catalog, "gate", self._run_id())
+        gate_id = judged.id if judged else 0
+        chosen = None if images is None else [str(name) for name in images]
+        if sam is not None:
+            self._propose_alike(sam, chosen)
+        run_id, _ = self._measured_run("annotate")
+        every = self._proposed(chosen, run_id)
+        names = self._left_to_do(every)
+        threshold, rule, made_of = self._rule(every, run_id, len(every) - len(names))
+        accepted, config = self._accepting(made_of, threshold)
+        masks = stage3.accept(self, names, accepted, config)
+        masks = masks.select(~np.isin(masks.mask_id.astype(str), self._rejected(names)))
+        rng = np.random.default_rng(abs(self.seed))
+        rows = np.sort(rng.choice(len(masks), min(sample, len(masks)), replace=False))
+        verdicts = self._labels_of(stage3.sample_rows(masks, rows), accepted, config)
+        verified = stage3.verify_by(verdicts, len(masks), delta)
+        reason = "" if report.open else override or ""
+        found = stage3.Annotation(
+            masks, tuple(names), rows, rule, gate_id, report.shut_by, reason, verified, len(every) - len(names)
+        )
+        settings = {"override": override, "threshold": threshold, "sample": sample, "delta": delta, "gate": gate_id}
+        settings["calibration"] = made_of.id if made_of else None
+        return dataclasses.replace(found, id=self._keep("annotation", settings, names, found.to_dict()))
+
+    def verify_annotation(self) -> Verified:
+        """Return what the sample of the latest automatic annotation says by the labels that there are now.
+
+        Raises
+        ------
+        StoreError : before the first automatic annotation
+        """
+        from workbench.loop import stage3
+
+        kept = calibrations.latest(self.catalog, "annotation", self._run_id())
+        if kept is None:
+            raise StoreError("verify: nothing was annotated automatically yet; see project.annotate_automatically")
+        made_of = calibrations.find(self.catalog, kept.settings["calibration"] or 0, "calibration")
+        by = self._accepting(made_of, kept.settings["threshold"], kept.triage_id)
+        verdicts = self._labels_of(kept.result["sample"], *by)
+        return stage3.verify_by(verdicts, kept.result["masks"], kept.settings["delta"])
+
+    # ---- what the above share -------------------------------------------------------------------------------------
+
+    def _propose_alike(self, sam: Segmenter, images: list[str] | None) -> None:
+        """Propose on images as the run did that the gate judged. Raises StoreError for another model."""
+        judged = runs.find(self.catalog, None)
+        if judged is not None and sam.model_id != judged.model_id:
+            raise StoreError(
+                f"annotate: the gate judged run {judged.id} of {judged.model_id}, and says nothing of {sam.model_id}; give that "
+                "model, or let the other one propose (project.propose), then calibrate it and ask the gate again"
+            )
+        config = ProposeConfig.from_dict(judged.settings) if judged is not None else None
+        self.propose(sam, config, images=images, progress=False)
+
+    def _left_to_do(self, images: list[str]) -> list[str]:
+        """Return the images that people have not left. Raises StoreError where there are none."""
+        reviewed = self.reviewed()
+        left = set(reviewed.loc[reviewed["status"] != "open", "image_id"])
+        names = [image for image in images if image not in left]
+        if images and not names:
+            raise StoreError(
+                f"annotate: people left all {len(images):,} images, complete or skipped, and what they decided stands "
+                '(project.proposals(outcome="final"), workbench export); add or name other images'
+            )
+        return names
+
+    def _rejected(self, images: list[str]) -> list[str]:
+        """Return the ids of masks that people rejected on images they have not left."""
+        begun = set(self.reviewed()["image_id"]) & set(images)
+        reviews = [self.image_review(image) for image in sorted(begun)]
+        return [str(mask) for review in reviews for mask in review.masks.mask_id[review.verdict == REJECT]]
+
+    def _rule(self, images: list[str], run_id: int, passed_over: int) -> tuple[float | None, str, Record | None]:
+        """Return the certified threshold for images, the rule in words, and the calibration they are by."""
+        from workbench.loop import certification, stage3
+
+        kept, calibrated = calibrations.latest(self.catalog, "certificate", run_id), self.calibration()
+        made_of = calibrations.latest(self.catalog, "calibration", run_id)
+        recalibration = calibrated.recalibration if calibrated else None
+        if kept is None or calibrated is None or recalibration is None or kept.settings["calibration"] != calibrated.id:
+            return *stage3.rule_of(None, same_pool=False), made_of
+        pool = certification.pool_of(self, recalibration, calibrated.base, images).digest
+        same_pool = kept.settings.get("pool") == pool
+        return *stage3.rule_of(kept.result, same_pool=same_pool, passed_over=passed_over), made_of
+
+    def _proposed(self, names: list[str] | None, run_id: int) -> list[str]:
+        files = self._chosen(names, run_id)
+        missing = [file.path for file in files if file.status != "done"]
+        if names is not None and missing:
+            raise StoreError(
+                f"annotate: {len(missing)} of the images have no proposals by the latest run ({missing[0]} ...); "
+                "give sam=..., or run `workbench propose` first"
+            )
+        return [str(file.image_id) for file in files if file.status == "done"]
