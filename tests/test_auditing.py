@@ -57,6 +57,21 @@ def test_draw_audit__of_what_is_all_audited_is_answered_at_once(reviewed):
     assert reviewed.quality_report().audits["2"]["wrong"] == 8
 
 
+def test_disagreements__a_mask_of_two_audits_is_listed_once(reviewed):
+    reviewed.draw_audit()
+    assert answer(reviewed, verdict="reject") == 8
+    for seed, again in ((3, False), (4, True)):
+        reviewed.draw_audit(seed=seed, again=again)
+        answer(reviewed, verdict="reject")
+        assert len(reviewed.audit_results()) == 8 * reviewed.audits()["audit_id"].max()  # a row for each audit
+        found = reviewed.disagreements()
+        assert len(found) == found["mask_id"].nunique() == 8
+        assert set(found["audit_id"]) == {reviewed.audits()["audit_id"].max()}
+        decided = found["decided_by"].iloc[0]
+        assert decided
+        assert reviewed.disagreements(decided)["mask_id"].is_unique
+
+
 def test_draw_audit__one_answer_counts_for_two_open_audits(reviewed):
     reviewed.draw_audit()
     reviewed.draw_audit(seed=1)

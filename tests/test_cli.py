@@ -115,6 +115,84 @@ def test_import__a_file_that_is_not_there(tmp_path, project):
     assert said == f"{tmp_path / 'none.json'}: no such file or directory"
 
 
+def truth_file(path, *names, segmentation=((10, 10, 40, 10, 40, 40),), size=(64, 96), masks=1):
+    """Write a COCO file of images with so many masks each; return its path."""
+    images = [{"id": k, "file_name": name, "height": size[0], "width": size[1]} for k, name in enumerate(names)]
+    one = {"category_id": 1, "segmentation": [list(ring) for ring in segmentation]}
+    annotations = [{"id": n * len(names) + k, "image_id": k, **one} for n in range(masks) for k in range(len(names))]
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "c"}]}))
+    return path
+
+
+def test_import__names_that_lead_to_no_image_fail_and_the_project_s_are_told(tmp_path, project):
+    found = answer("import", project, truth_file(tmp_path / "t.json", "x.png", "y.png"), status=1)
+    assert (found["images"], found["unmatched"]) == (0, ["x.png", "y.png"])
+    assert "2 names lead to no image, the first 'x.png'" in found["error"]
+    assert "the project has a.png, b.png" in found["error"]
+    assert "nothing was imported" in run("import", project, tmp_path / "t.json", status=1).stderr
+
+
+def test_import__names_that_several_images_share_are_told(tmp_path):
+    for part in ("left", "right"):
+        (tmp_path / "cells" / part).mkdir(parents=True)
+        Image.fromarray(np.full((64, 96, 3), len(part), np.uint8)).save(tmp_path / "cells" / part / "a.png")
+    run("init", tmp_path / "p.wb", "--images", tmp_path / "cells" / "**" / "*.png")
+    found = answer("import", tmp_path / "p.wb", truth_file(tmp_path / "t.json", "a.png"), status=1)
+    assert "2 images end in 'a.png' (left/a.png, right/a.png)" in found["error"]
+    assert "write the folders that tell them apart into file_name" in found["error"]
+
+
+@pytest.mark.parametrize("how", [{"segmentation": [[900, 900, 990, 900, 990, 990]]}, {"size": (64, 95)}])
+def test_import__masks_that_are_all_refused_fail_with_the_first_reason(tmp_path, project, how):
+    found = answer("import", project, truth_file(tmp_path / "t.json", "a.png", "b.png", **how), status=1)
+    assert (found["images"], found["masks"]) == (0, 0)
+    assert found["error"].startswith(
+        "import: expected masks or images that can be used, nothing was imported; all were"
+    )
+    assert "px (h×w)" in found["error"]
+
+
+def test_import__of_masks_for_other_ids_leaves_the_truth_that_is_there(tmp_path, project):
+    answer("import", project, truth_file(tmp_path / "t.json", "a.png", "b.png"))
+    document = json.loads((tmp_path / "t.json").read_text())
+    for annotation in document["annotations"]:
+        annotation["image_id"] = f"{annotation['image_id']}"  # text, where the images have numbers
+    (tmp_path / "u.json").write_text(json.dumps(document))
+    found = answer("import", project, tmp_path / "u.json", status=1)
+    assert (found["images"], found["replaced"]) == (0, 0)
+    assert any("all 2 masks of the file were refused" in line for line in found["problems"])
+    with wb.Project.open(project) as opened:
+        assert len(opened.truth()) == 2
+
+
+def test_import__of_no_images_fails(tmp_path, project):
+    (tmp_path / "t.json").write_text('{"images": []}')
+    assert "the file has no images" in answer("import", project, tmp_path / "t.json", status=1)["error"]
+    found = answer("import", project, truth_file(tmp_path / "t.json", "a.png", masks=0))
+    assert (found["images"], found["masks"], "error" in found) == (1, 0, False)  # an image without objects is truth
+
+
+def test_import__again_says_that_it_replaces(tmp_path, project):
+    file = truth_file(tmp_path / "t.json", "a.png", "b.png", masks=2)
+    assert "note" not in answer("import", project, file)
+    again = answer("import", project, truth_file(tmp_path / "u.json", "a.png"))
+    assert again["note"] == "an import replaces the truth of its images: 2 masks that they had are gone"
+    assert "replaces the truth" in run("import", project, file).stdout
+    assert "replaces the truth" in " ".join(run("import", "--help").output.replace("│", "").split())
+
+
+def test_import__truth_with_gaps_is_told_first(tmp_path, project):
+    file = truth_file(tmp_path / "t.json", "a.png", "b.png", "gone.png")
+    document = json.loads(file.read_text())
+    document["annotations"] += [{"id": 100 + k, "image_id": k, "category_id": 1, "segmentation": []} for k in range(3)]
+    file.write_text(json.dumps(document))
+    found = answer("import", project, file)
+    assert (found["images"], found["masks"], len(found["problems"])) == (2, 2, 4)
+    assert found["problems"][0].startswith("2 images (first a.png) have truth with gaps")
+    assert "count what is missing there as wrong; mend the file" in found["problems"][0]
+    assert "truth with gaps" not in run("import", project, truth_file(tmp_path / "u.json", "a.png")).stdout
+
+
 def test_propose__again_goes_on(project):
     assert answer("propose", project, "--limit", "1", *FEW)["done"] == 1
     again = answer("propose", project, *FEW)
@@ -166,6 +244,35 @@ def test_triage__keeps_one_version_by_the_preset_that_fits_the_model(project):
         assert opened.triage_config() == wb.preset("bundled").triage.replace(overlap=0.4)
 
 
+def test_triage__goes_on_from_the_thresholds_in_force(project):
+    def force():
+        with wb.Project.open(project) as opened:
+            return opened.triage_config()
+
+    run("propose", project, *FEW)
+    run("triage", project, "--set", "predicted_iou=0.9")
+    run("triage", project, "--set", "min_area_px=5")
+    config = force()
+    assert (config.predicted_iou, config.min_area_px) == (0.9, 5)
+    run("triage", project, "--note", "again")
+    assert force() == config
+    with wb.Project.open(project) as opened:
+        opened.triage()
+    assert force() == config
+    run("triage", project, "--preset", "bundled", "--set", "min_area_px=5")
+    assert force() == wb.preset("bundled").triage.replace(min_area_px=5)
+
+
+def test_triage__thresholds_fit_the_floors_of_the_run(project):
+    """Floors above the margin of the preset: what Python moves there by itself, the command line moves too."""
+    run("propose", project, *FEW, "--set", "predicted_iou_floor=0.85")
+    run("triage", project, "--set", "border_px=1")
+    with wb.Project.open(project) as opened:
+        told = opened.triage_config()
+    assert told.predicted_iou - told.predicted_iou_margin >= 0.85 - 1e-9
+    assert told.border_px == 1
+
+
 def test_report__before_any_triage_goes_by_the_preset_that_fits_the_model(project):
     run("propose", project, *FEW)
     settings = answer("report", project)["settings"]["triage"]
@@ -182,12 +289,12 @@ def test_tables__cut_long_lists_and_no_name(tmp_path, project):
     names = [f"{'long-' * 30}{i}.png" for i in range(30)]
     images = [{"id": i, "file_name": name, "height": 4, "width": 4} for i, name in enumerate(names)]
     (tmp_path / "t.json").write_text(json.dumps({"images": images, "annotations": []}))
-    text = "".join(run("import", project, tmp_path / "t.json").stdout.split())
+    text = "".join(run("import", project, tmp_path / "t.json", status=1).stdout.split())
     assert names[0] in text
     assert names[19] in text
     assert names[20] not in text
     assert "and10more" in text
-    assert answer("import", project, tmp_path / "t.json")["unmatched"] == names
+    assert answer("import", project, tmp_path / "t.json", status=1)["unmatched"] == names
 
 
 @pytest.mark.parametrize(
@@ -250,6 +357,21 @@ def test_doctor__finds_a_lost_shard(project):
     shutil.rmtree(project / "shards")
     found = answer("doctor", project, status=1)
     assert found["problems"]
+
+
+def test_doctor__counts_image_files_that_are_gone_or_of_another_size(project, cells):
+    (cells / "a.png").unlink()
+    found = answer("doctor", project, status=1)
+    assert len(found["problems"]) == 1
+    assert found["problems"][0].startswith(f"1 image file is missing: {cells / 'a.png'}; put them back")
+    (cells / "b.png").write_bytes((cells / "b.png").read_bytes() + b"more")
+    (cells / "c.png").unlink()  # no whole picture, and yet recorded
+    gone, changed = answer("doctor", project, status=1)["problems"]
+    assert gone.startswith("2 image files are missing: ")
+    assert changed.startswith(f"1 image file is of another size than when recorded: {cells / 'b.png'}; restore")
+    cells.rename(cells.with_name("moved"))  # one line for all of them
+    (problem,) = answer("doctor", project, status=1)["problems"]
+    assert problem == f"{cells}: the folder of images is missing; put it back"
 
 
 def test_notebooks__are_copied_once(tmp_path):

@@ -237,3 +237,56 @@ def test_write__two_writers_in_turn(project, image):
         assert other.image_review(image).by.tolist() == project.image_review(image).by.tolist()
     assert project.journal()["sequence"].is_monotonic_increasing
     assert project.check() == []
+
+
+def some_only(seen):
+    """Propose as ever, but on the first image alone by the second model."""
+
+    def propose(image, segmenter, config=None, *, image_id=None):
+        if segmenter.model_id.endswith("2"):
+            seen.append(image_id)
+        return desk.propose(image, segmenter, config, image_id=image_id)
+
+    return propose
+
+
+def test_review__another_run_on_some_images_takes_nothing_from_the_others(project):
+    ids = project.images()["image_id"].tolist()
+    flagged = {image: masks(project, image)[2] for image in ids}
+    for image in ids:
+        project.record(event("verdict", image, flagged[image], verdict="accept"))
+    before = {image: len(project.final_masks(image)) for image in ids}
+    exported = len(project.proposals(outcome="final"))
+    project.propose(stub_sam.StubSam("trial-2"), stub_sam.PLAIN, limit=1, progress=False)
+    project.triage(desk.OPEN)
+    assert project.images()["status"].tolist().count("done") == 1
+    for image in ids[1:]:
+        review = project.image_review(image)
+        assert (review.run_id, int(review.final.sum())) == (1, 3)
+        assert flagged[image] in review.masks.mask_id[review.final]
+    assert len(project.proposals(outcome="final")) == exported == 9
+    project.record(event("complete", ids[1]))
+    assert len(project.final_masks(ids[1])) == 3
+    assert before == dict.fromkeys(ids, 0)  # none was complete
+
+
+def test_review__what_somebody_accepted_stays_when_nms_would_drop_it(tmp_path, monkeypatch):
+    twins = (*desk.BLOCKS[:3], (2, 0, 8, 6))  # the last overlaps the first by half
+
+    def propose(image, segmenter, config=None, *, image_id=None):
+        return desk.table(image_id, segmenter.model_id, (0.95, 0.93, 0.85, 0.84), twins)
+
+    desk.install(monkeypatch, propose)
+    with desk.make(tmp_path) as project:
+        project.propose(stub_sam.StubSam(), stub_sam.PLAIN.replace(pool="exact"), progress=False)
+        project.triage(desk.OPEN.replace(pool="exact"))
+        image = project.images()["image_id"][0]
+        review = project.image_review(image)
+        flagged = str(review.masks.mask_id[3])
+        project.record(event("verdict", image, flagged, verdict="accept"))
+        project.triage(desk.OPEN.replace(pool="exact", nms_iou=0.3))
+        now = project.image_review(image)
+        assert flagged in now.masks.mask_id[now.final]
+        assert len(now) == 4
+        untouched = project.image_review(project.images()["image_id"][1])
+        assert len(untouched) == 3

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from workbench import exchange, outputs
 from workbench.config import preset
 from workbench.gallery import Picture, picture, write_gallery
 from workbench.images import ImageError
@@ -45,10 +46,15 @@ def run_demo(folder: Path) -> dict[str, Any]:
     Returns
     -------
     the report as a mapping, with recall of the drawn truth at IoU 0.5, the path of the gallery, and a line a cycle
+
+    Raises
+    ------
+    OutputError : for a folder that is a project's, or lies in one
     """
     from workbench.project import Project
     from workbench.sam.load import load_sam
 
+    outputs.expect_folder(folder)
     settings = preset("bundled")
     home, truth = folder / "project", folder / "truth.json"
     made = (home / "project.toml").exists()
@@ -198,7 +204,7 @@ def write_project_gallery(project: Project, folder: Path) -> Path:
                 continue
             yield picture(path, image, rows, triaged)
 
-    return write_gallery(folder, f"Proposals of {project.name}", pictures(), summary)
+    return write_gallery(folder, f"Proposals of {project.name}", pictures(), summary, exchange.originals(project))
 
 
 def _short(value: object) -> str:

@@ -11,12 +11,12 @@ import numpy as np
 import sqlalchemy as sa
 
 import workbench
-from workbench import proposing, recording
+from workbench import outputs, proposing, recording
 from workbench.config import ProposeConfig, TriageConfig, preset_for
 from workbench.images import ImageError
 from workbench.report import TruthSummary
 from workbench.shown import Shown
-from workbench.store import runs, truth
+from workbench.store import intake, runs, truth
 from workbench.store.errors import StoreError
 from workbench.store.runs import Run
 from workbench.store.schema import images
@@ -56,11 +56,16 @@ def import_truth(
     names: Sequence[str] = (),
     origin: str = "",
     problems: Sequence[str] = (),
+    incomplete: Collection[str] = (),
 ) -> TruthSummary:
-    """Keep masks as the ground truth of their images, in place of what these had; see `Project.import_truth`."""
+    """Keep masks as the ground truth of their images, in place of what these had; see `Project.import_truth`.
+
+    `incomplete` are names of images of which masks were refused before: how many of them have truth now is told.
+    """
     found = truth.Names(project.catalog, project.path)
     by_id, rows_of = found.by_id(), dict(masks.by_image())
     unmatched: list[str] = []
+    gaps: list[str] = []
     told = list(problems)
     columns = TrueMasks(masks, _labels(labels, len(masks)), _flags(crowd, len(masks)))
 
@@ -79,12 +84,24 @@ def import_truth(
                 told.append(f"{name}: {problem}")
                 continue
             seen.add(image.key)
+            gaps.extend([name] if name in incomplete else [])
             yield image.key, _of_image(columns, rows, image.image_id)
         counted.append(len(seen))
 
     counted: list[int] = []
     total, replaced = truth.store(project.catalog, project.path, matched(), origin)
-    return TruthSummary(counted[0], total, replaced, tuple(unmatched), tuple(told))
+    return TruthSummary(counted[0], total, replaced, tuple(unmatched), (*_gaps(gaps), *told))
+
+
+def _gaps(names: Sequence[str]) -> list[str]:
+    """Return a line on images that have truth without all its masks, first so that no long list hides it."""
+    if not names:
+        return []
+    which = f"{names[0]} has" if len(names) == 1 else f"{len(names)} images (first {names[0]}) have"
+    return [
+        f"{which} truth with gaps, since some masks were refused: figures of wrong masks count what is missing there as "
+        "wrong; mend the file and import it again, or leave such images out of what is measured"
+    ]
 
 
 def _misfit(project: ProjectFolder, image: Recorded, masks: Proposals) -> str:
@@ -132,12 +149,66 @@ def import_coco(project: ProjectFolder, path: str | Path) -> TruthSummary:
 
     file = coco.read(path)
     some = set(file.masks.image_id.tolist())
+    names = [e.file_name for e in file.images if e.file_name in some or e.file_name not in file.incomplete]
     unknown = [e.file_name for e in file.images if e.file_name in file.incomplete and e.file_name not in some]
-    names = [entry.file_name for entry in file.images if entry.file_name not in set(unknown)]
     told = [
         f"{name}: all its masks were refused, so it has no truth: that is not the same as no object" for name in unknown
     ]
-    return import_truth(project, file.masks, file.labels, file.crowd, names, Path(path).name, [*file.problems, *told])
+    if file.refused and not some:  # nothing that it says of objects could be read: no image of it is known to be empty
+        names = []
+        told = [
+            f"all {file.refused:,} masks of the file were refused, so none of its {len(file.images):,} images gets truth: "
+            "that is not the same as no object"
+        ]
+    found, origin, problems = (file.labels, file.crowd), Path(path).name, [*file.problems, *told]
+    return import_truth(project, file.masks, *found, names, origin, problems, file.incomplete)
+
+
+def nothing_imported(project: ProjectFolder, summary: TruthSummary) -> str:
+    """Return why an import gave no image truth, what was expected and what to do; "" when one has truth now."""
+    if summary.images:
+        return ""
+    expected = "import: expected masks or images that can be used, nothing was imported"
+    if not summary.unmatched:
+        first = (
+            f"; all were refused, the first: {summary.problems[0]}" if summary.problems else "; the file has no images"
+        )
+        return expected + first
+    name = summary.unmatched[0]
+    known = [file.path for file in runs.image_files(project.catalog, None) if file.image_id]
+    last = name.rpartition("/")[2]
+    alike = [path for path in known if path.rpartition("/")[2] == last]
+    if len(alike) > 1:
+        why = (
+            f"{len(alike)} images end in {last!r} ({', '.join(alike[:3])}); write the folders that tell them apart into "
+            "file_name"
+        )
+    else:
+        shown = f"; the project has {', '.join(known[:3])}" if known else "; the project has no image"
+        why = f"no image of the project is called so{shown}: file_name is compared with these paths"
+    return f"{expected}: {len(summary.unmatched):,} names lead to no image, the first {name!r}: {why}"
+
+
+def replaced_truth(summary: TruthSummary) -> str:
+    """Return a line on the truth that an import took the place of, "" where its images had no masks."""
+    if not summary.replaced:
+        return ""
+    return f"an import replaces the truth of its images: {summary.replaced:,} masks that they had are gone"
+
+
+def originals(project: ProjectFolder) -> frozenset[str]:
+    """Return the real paths of files that nothing is written over: images of the project, the file of its catalogue."""
+    database = project.catalog.engine.url.database if project.catalog.is_sqlite else None
+    own = [os.path.abspath(f"{database}{end}") for end in ("", "-wal", "-shm")] if database else []  # noqa: PTH100
+    folders: dict[str, str] = {}
+    found: set[str] = set()
+    for path in [*own, *intake.known_files(project.catalog, project.path)]:
+        folder, _, name = path.rpartition("/")
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        real = f"{folders[folder]}/{name}"
+        found.add(os.path.realpath(real) if os.path.islink(real) else real)  # noqa: PTH114 - of very many files
+    return frozenset(found)
 
 
 def fitting(run: Run) -> TriageConfig:
@@ -165,13 +236,15 @@ def export_coco(
     """Write the latest run's masks of an outcome as a COCO file; see `Project.export_coco`."""
     from workbench.formats import coco
 
+    kept_files = originals(project)
+    outputs.expect_target(Path(path), kept_files)
     run = runs.find(project.catalog)
     if run is None:
         raise StoreError(
             "export: expected proposals, there are none yet; run `workbench propose` (project.propose) first"
         )
     if outcome == "final":
-        return _export_final(project, path, shown or Shown(project), run.id)
+        return _export_final(project, path, shown or Shown(project), run.id, kept_files)
     parts, outcomes = [], []
     for _, rows in project.each(config=config):
         triaged = workbench.triage(rows, config)
@@ -180,7 +253,7 @@ def export_coco(
         outcomes.append((triaged.outcome[kept], triaged.reasons[kept]))
     masks = Proposals.concat(parts)
     codes, reasons = (np.concatenate([o[k] for o in outcomes]) if outcomes else np.zeros(0, int) for k in (0, 1))
-    coco.write(path, masks, _entries(project, run.id), Triage(codes, reasons, config))
+    coco.write(path, masks, _entries(project, run.id), Triage(codes, reasons, config), originals=kept_files)
     return len(masks)
 
 
@@ -190,7 +263,9 @@ def final_masks(shown: Shown, image_ids: Sequence[str] | None, run_id: int | Non
     return Proposals.concat([review.masks.select(review.final) for review in found])
 
 
-def _export_final(project: ProjectFolder, path: str | Path, shown: Shown, run_id: int) -> int:
+def _export_final(
+    project: ProjectFolder, path: str | Path, shown: Shown, run_id: int, kept_files: Collection[str]
+) -> int:
     """Write the final masks of all images but the skipped ones, their labels as categories."""
     from workbench.formats import coco
 
@@ -202,7 +277,7 @@ def _export_final(project: ProjectFolder, path: str | Path, shown: Shown, run_id
     masks = Proposals.concat(parts)
     outcomes, reasons, labels = (np.concatenate([c[k] for c in columns]) for k in range(3))
     entries = _entries(project, run_id, set(masks.image_id.tolist()))
-    coco.write(path, masks, entries, Triage(outcomes, reasons), labels=labels)
+    coco.write(path, masks, entries, Triage(outcomes, reasons), labels=labels, originals=kept_files)
     return len(masks)
 
 

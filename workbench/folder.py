@@ -224,7 +224,8 @@ class ProjectFolder(Catalogued):
 
         Parameters
         ----------
-        config : thresholds, a preset or its name; None for the preset that fits the model, within the run's floors
+        config : thresholds, a preset or its name; None for those used last, before the first triage of a run for the
+            preset that fits its model, within the run's floors
         note, author : kept with the version; equal settings on the same run are the same version
 
         Returns
@@ -243,7 +244,7 @@ class ProjectFolder(Catalogued):
             raise StoreError(
                 "triage: expected proposals, there are none yet; run `workbench propose` (project.propose) first"
             )
-        config = triage_config(config) if config is not None else exchange.fitting(run)
+        config = triage_config(config) if config is not None else self.triage_config(run.id)
         refuse_below(config, ProposeConfig.from_dict(run.settings))
         whole = exchange.sorted_out(self, config)
         done = records.totals(self.catalog, run.id)["done"]
@@ -303,7 +304,10 @@ class ProjectFolder(Catalogued):
         return truth_masks.load(self.catalog, self._shards, names)
 
     def import_coco(self, path: str | Path) -> TruthSummary:
-        """Keep the masks of a COCO file as ground truth; its file names are compared with paths, never opened.
+        """Keep the masks of a COCO file as the ground truth of its images, in place of what these had.
+
+        Its file names are compared with paths, never opened. Images of which some masks were refused are told first among
+        `problems`; where all of an image were, it has no truth.
 
         Raises
         ------
@@ -316,7 +320,8 @@ class ProjectFolder(Catalogued):
 
         Raises
         ------
-        StoreError : when there are no proposals; OSError : when the file cannot be written
+        StoreError : when there are no proposals; OutputError : for a place in a project's folder, an image of the project,
+            a folder; OSError : when the file cannot be written
         """
         return exchange.export_coco(self, path, outcome, self.triage_config())
 

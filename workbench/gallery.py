@@ -6,12 +6,13 @@ import base64
 import dataclasses
 import html
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from workbench import outputs
 from workbench.images import safe_name
 from workbench.masks import rle
 from workbench.tables.outcomes import Triage
@@ -108,18 +109,26 @@ def picture(name: str, image: np.ndarray, proposals: Proposals, triage: Triage) 
     return Picture(name, overlay(image, _layers(proposals, triage)), plain, triage.counts())
 
 
-def write_gallery(folder: Path, title: str, pictures: Iterable[Picture], summary: Mapping[str, object]) -> Path:
+def write_gallery(
+    folder: Path,
+    title: str,
+    pictures: Iterable[Picture],
+    summary: Mapping[str, object],
+    originals: Collection[str] = (),
+) -> Path:
     """Write one PNG for each picture and `gallery.html`, which holds everything it shows; return its path.
 
     Pictures are taken one at a time, and `summary` is read after the last.
 
-    Nothing in the page asks another host, and names are shown as text whatever they hold.
+    Nothing in the page asks another host, and names are shown as text whatever they hold. Raises OutputError for a folder
+    that is a project or one of its own, and where a picture would be written over one of `originals` (real paths).
     """
+    outputs.expect_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     cards = []
     for number, shown in enumerate(pictures, start=1):
         file = folder / f"{number:03d}-{safe_name(Path(shown.name).stem)}.png"
-        file.write_bytes(_png(shown.overlay))
+        outputs.write_whole(file, [_png(shown.overlay)], originals)
         cards.append(_card(shown))
     rows = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(str(v))}</td></tr>" for k, v in summary.items())
     legend = "".join(
@@ -127,7 +136,8 @@ def write_gallery(folder: Path, title: str, pictures: Iterable[Picture], summary
         for name in ("auto_accepted", "flagged")
     )
     page = folder / "gallery.html"
-    page.write_text(_PAGE.format(title=html.escape(title), rows=rows, legend=legend, cards="".join(cards)), "utf-8")
+    text = _PAGE.format(title=html.escape(title), rows=rows, legend=legend, cards="".join(cards))
+    outputs.write_whole(page, [text.encode("utf-8")], originals)
     return page
 
 

@@ -50,10 +50,18 @@ def of_events(
     purpose: str = "review",
     by: str | None = None,
 ) -> ImageReview:
-    """Return how an image stands by its events: a complete one as it was shown then, an open one as `now`."""
+    """Return how an image stands by its events: a complete one as it was shown then, an open one as `now`.
+
+    One of which `now` has no proposals is shown with the run that its last verdict was of: another run, tried on some
+    images or under way, takes nothing from the others.
+    """
     last = state.standing(events)
     version = now if latest or last is None or last.kind == "skip" else Version(last.run_id, last.triage_id)
     rows, triaged = shown.triaged(version, place.image_id)
+    judged = [e.run_id for e in state.counting(events, purpose) if e.kind == "verdict" and e.run_id is not None]
+    if not len(rows) and judged and judged[-1] != version.run_id:
+        version = shown.latest(judged[-1])
+        rows, triaged = shown.triaged(version, place.image_id)
     older = dict.fromkeys(e.run_id for e in events if e.kind == "verdict" and e.run_id not in (None, version.run_id))
     others = [shown.proposals(run_id, place.image_id) for run_id in older]
     return state.fold(

@@ -247,7 +247,9 @@ class Reviewing(ProjectFolder):
         return auditing.results_frame(self._shown, self.review_config, audit)
 
     def disagreements(self, annotator: str | None = None) -> pd.DataFrame:
-        """Return the audited masks that were found wrong, with their images, to be opened again.
+        """Return the audited masks that were found wrong, each once, with their images, to be opened again.
+
+        Of several audits that found a mask wrong the last one is told.
 
         Parameters
         ----------
@@ -262,9 +264,9 @@ class Reviewing(ProjectFolder):
                 annotator = journal.person(connection, annotator).name
         frame = self.audit_results()
         chosen = frame["result"] == "wrong"
-        return frame[chosen if annotator is None else chosen & (frame["decided_by"] == annotator)].reset_index(
-            drop=True
-        )
+        if annotator is not None:
+            chosen &= frame["decided_by"] == annotator
+        return frame[chosen].drop_duplicates(["image_id", "mask_id"], keep="last").reset_index(drop=True)
 
     def agreement(self) -> Agreement:
         """Return how far annotators agree: alpha and kappa on verdicts, IoU of masks, by person and by day."""

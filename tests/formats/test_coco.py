@@ -72,6 +72,25 @@ def test_read__polygon_and_run_lengths(tmp_path):
     assert file.crowd.tolist() == [False, True, False]
 
 
+@pytest.mark.parametrize(
+    ("given", "crowd"),
+    [(0, False), (1, True), (False, False), (True, True), ("0", False), ("1", True), (None, False), (1.0, True)],
+)
+def test_read__iscrowd_as_a_number_a_truth_value_or_text(tmp_path, given, crowd):
+    file = read(tmp_path, document({"segmentation": [SQUARE], "iscrowd": given}))
+    assert file.problems == []
+    assert file.crowd.tolist() == [crowd]
+
+
+def test_read__an_image_with_a_mask_that_covers_no_pixel_is_incomplete(tmp_path):
+    sliver = {"segmentation": [[2.1, 1.0, 2.2, 1.0, 2.2, 4.0]]}
+    lost = {"segmentation": [SQUARE], "image_id": 99}
+    file = read(tmp_path, document({"segmentation": [SQUARE]}, sliver, lost))
+    assert file.masks.area_px.tolist() == [6]
+    assert file.incomplete == {"a.png"}
+    assert file.refused == 2
+
+
 def test_read__masks_of_one_image_under_its_content_id(tmp_path):
     images = [IMAGE, {"id": 8, "file_name": "b.png", "height": 9, "width": 9}, {**IMAGE, "id": 9, "file_name": "c.png"}]
     annotations = [{"segmentation": [SQUARE], "image_id": k} for k in (8, 7, 8)]
@@ -128,6 +147,19 @@ NUMBER = "9" * 300
         ({"segmentation": [SQUARE], "image_id": float("nan")}, "image_id: expected a whole number"),
         ({"segmentation": [SQUARE], "id": 1}, "used before"),
         ({"segmentation": [SQUARE], "id": {}}, "id: expected a whole number"),
+        ({"segmentation": [[90, 90, 99, 90, 99, 99]]}, "1 px or more in the image of 5×6 px (h×w), it covers none"),
+        ({"segmentation": [[-9, -9, -2, -9, -2, -2]]}, "it covers none"),
+        ({"segmentation": [[2.1, 1.0, 2.2, 1.0, 2.2, 4.0]]}, "it covers none"),
+        ({"segmentation": {"size": [5, 6], "counts": [30]}}, "it covers none"),
+        (
+            {"segmentation": {"size": [5, 6], "counts": rle.encode(np.zeros((1, 5, 6), bool))[0].decode()}},
+            "covers none",
+        ),
+        ({"segmentation": [SQUARE], "iscrowd": "yes"}, "iscrowd: expected 0 or 1, got 'yes'"),
+        ({"segmentation": [SQUARE], "iscrowd": "true"}, "iscrowd: expected 0 or 1"),
+        ({"segmentation": [SQUARE], "iscrowd": 2}, "iscrowd: expected 0 or 1, got 2"),
+        ({"segmentation": [SQUARE], "iscrowd": [1]}, "iscrowd: expected 0 or 1"),
+        ({"segmentation": [SQUARE], "iscrowd": float("nan")}, "iscrowd: expected 0 or 1"),
         ("a mask", "at place 1: expected an object, got 'a mask'"),
     ],
 )
@@ -303,10 +335,11 @@ def test_write_read__same_masks(tmp_path, masks):
     proposals = table(masks)
     coco.write(path, proposals, [ENTRY])
     file = coco.read(path)
-    assert file.problems == []
+    some = masks.any(axis=(1, 2))  # empty ones are written, and refused when they are read
+    assert (len(file.problems), file.refused) == ((~some).sum(), (~some).sum())
     assert file.images == (ImageEntry("a.png", (5, 6)),)
-    assert file.masks.rles.tolist() == proposals.rles.tolist()
-    assert file.of_image(file.images[0], "content a").mask_id.tolist() == proposals.mask_id.tolist()
+    assert file.masks.rles.tolist() == proposals.rles[some].tolist()
+    assert file.of_image(file.images[0], "content a").mask_id.tolist() == proposals.mask_id[some].tolist()
     oracle = pycocotools_coco(path)
     for mask, annotation in zip(masks, oracle.loadAnns(oracle.getAnnIds()), strict=True):
         assert (oracle.annToMask(annotation) == mask).all()

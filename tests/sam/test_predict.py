@@ -316,10 +316,13 @@ def test_cache__stays_below_its_size_and_drops_the_oldest(tmp_path: Path) -> Non
         cache.put(name, "m", embedding(age))
         os.utime(cache.path(name, "m"), (1000 + age, 1000 + age))
     assert cache.get("a", "m") is not None  # used: now the youngest
-    (tmp_path / "notes.txt").write_text("not ours")
+    others = [tmp_path / name for name in ("notes.txt", "weights.safetensors", ".weights.tmp")]
+    for k, other in enumerate(others):
+        other.write_bytes(b"not ours" * size)
+        os.utime(other, (k, k))  # older than all
     cache.put("d", "m", embedding(9))
     assert {name for name in "abcd" if cache.get(name, "m")} == {"a", "c", "d"}
-    assert (tmp_path / "notes.txt").exists()
+    assert all(other.exists() for other in others)
     EmbeddingCache(tmp_path, max_bytes=10).put("e", "m", embedding(1))
     assert cache.get("e", "m") is None
 

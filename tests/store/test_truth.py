@@ -185,7 +185,8 @@ def test_import_coco__bad_entries_are_told_and_the_rest_is_kept(project, tmp_pat
     (tmp_path / "truth.json").write_text(json.dumps(document))
     summary = project.import_coco(tmp_path / "truth.json")
     assert (summary.images, summary.masks, summary.unmatched) == (1, 1, ("gone.png",))
-    assert len(summary.problems) == 3
+    assert len(summary.problems) == 4
+    assert summary.problems[0].startswith("a/image0.png has truth with gaps, since some masks were refused")
     assert any("inside the folder of images" in line for line in summary.problems)
     assert project.truth_labels()["label"].tolist() == ["cell"]
 

@@ -141,6 +141,7 @@ def annotate(
     as_json: AsJson = False,
 ) -> None:
     """Annotate fully automatically, if the gate is open, and draw masks by which that is verified."""
+    from workbench import exchange, outputs
     from workbench.project import Project
 
     with answering(as_json), Project.open(folder) as project:
@@ -150,6 +151,9 @@ def annotate(
             verified = project.verify_annotation()
             show({"verification": str(verified), **verified.to_dict()}, as_json, f"annotated {folder}")
             return
+        kept = exchange.originals(project) if output is not None else frozenset()
+        if output is not None:  # before the work, not after it
+            outputs.expect_target(output.expanduser(), kept)
         found = project.annotate_automatically(override=override, sample=sample)
         values = found.to_dict()
         if output is not None:
@@ -158,7 +162,7 @@ def annotate(
 
             sizes = project.images().set_index("image_id")
             entries = [ImageEntry(sizes["path"][i], (sizes["height"][i], sizes["width"][i]), i) for i in found.images]
-            coco.write(output.expanduser(), found.masks, entries)
+            coco.write(output.expanduser(), found.masks, entries, originals=kept)
             values["file"] = str(output)
         if not as_json:
             left_out = (

@@ -68,6 +68,7 @@ def cycle(
     as_json: AsJson = False,
 ) -> None:
     """Run cycles of propose, triage, review, train and evaluate; the same command again goes on where it stopped."""
+    from workbench.exchange import nothing_imported
     from workbench.project import Project
 
     with answering(as_json):
@@ -87,7 +88,9 @@ def cycle(
         )
         config = _with(config, parts["cycle"])
         if ground_truth is not None:
-            project.import_coco(ground_truth)
+            why = nothing_imported(project, project.import_coco(ground_truth))
+            if why:
+                raise ValueError(why)
         first = load_sam(model, checkpoint=checkpoint, device=device)
         table = project.run_cycles(
             cycles,

@@ -105,13 +105,16 @@ def triage(
     author: Annotated[str, typer.Option(help="who chose them")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Sort the proposals of the latest run by thresholds and reasons; no model is run."""
+    """Sort the proposals of the latest run by thresholds and reasons; no model is run.
+
+    --set changes the thresholds used last, before the first triage of a run those of the preset that fits its model;
+    --preset begins with a preset.
+    """
     from workbench.project import Project
 
     with answering(as_json), Project.open(folder) as project:
-        pair = preset(preset_name) if preset_name else preset_for(project.model_id or "")
-        config = changed(pair.triage, changes)
-        project.triage(config, note=note, author=author)
+        base = preset(preset_name).triage if preset_name else project.triage_config()
+        project.triage(changed(base, changes), note=note, author=author)
         report = project.report().to_dict()
         report["recall_auto"] = _recall_auto(project, as_json)
         names = ("distinct", "auto_accepted", "flagged", "discarded", "auto_accept_rate", "recall_auto", "reasons")
@@ -193,8 +196,18 @@ def import_(
     file_format: Annotated[FileFormat, typer.Option("--format")] = FileFormat.coco,
     as_json: AsJson = False,
 ) -> None:
-    """Read ground truth for the images of a project; what cannot be used is listed with its reason."""
+    """Read ground truth for the images of a project, which replaces the truth that they have.
+
+    What cannot be used is listed with its reason; an import of nothing at all fails.
+    """
+    from workbench.exchange import nothing_imported, replaced_truth
     from workbench.project import Project
 
     with answering(as_json), Project.open(folder) as project:
-        show(project.import_coco(file).to_dict(), as_json, f"imported {file}")
+        summary = project.import_coco(file)
+        replaced, nothing = replaced_truth(summary), nothing_imported(project, summary)
+        said = {"note": replaced, "error": nothing if as_json else ""}
+        show({**summary.to_dict(), **{k: v for k, v in said.items() if v}}, as_json, f"imported {file}")
+        if nothing:
+            typer.echo(f"workbench: {nothing}", err=True)
+            raise typer.Exit(1)

@@ -9,14 +9,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.formats.entry import FormatError, ImageEntry, check_file_name, short, write_whole
+from workbench import outputs
+from workbench.formats.entry import FormatError, ImageEntry, check_file_name, short
 from workbench.masks import polygons, rle
 from workbench.masks.boxes import to_xywh
 from workbench.tables.outcomes import Outcome, Triage
@@ -39,7 +40,7 @@ class CocoFile:
     labels : (N,) str beside the masks, "" for none
     crowd : (N,) bool beside the masks: a region of many things that are not told apart
     problems : one line for each entry that was refused, with the reason
-    incomplete : file names of images of which masks were refused
+    incomplete : file names of images of which masks were refused; refused : annotations, those of no image too
     """
 
     images: tuple[ImageEntry, ...]
@@ -49,6 +50,7 @@ class CocoFile:
     crowd: NDArray[np.bool_]
     problems: list[str]
     incomplete: frozenset[str] = frozenset()
+    refused: int = 0
 
     @functools.cached_property
     def _rows(self) -> dict[str, np.ndarray]:
@@ -68,7 +70,8 @@ def read(path: str | Path, *, max_bytes: int = MAX_BYTES) -> CocoFile:
 
     Compressed and plain run lengths and polygons are read; polygons become the pixels that pycocotools gives them.
     Refused, with a line in `problems`: annotations without a mask, of an unknown image, with a used id, of another size
-    than their image, or damaged; images without a size, with a used id or name, or whose name leaves their folder.
+    than their image, without a pixel in it, with an `iscrowd` other than 0 or 1, or damaged; images without a size, with
+    a used id or name, or whose name leaves their folder.
 
     Parameters
     ----------
@@ -105,6 +108,7 @@ def write(
     *,
     labels: Sequence[str] | NDArray[np.object_] | None = None,
     categories: Mapping[int, str] | None = None,
+    originals: Collection[str] = (),
 ) -> None:
     """Write masks as a COCO instance file that pycocotools loads; the same input gives the same bytes.
 
@@ -119,11 +123,12 @@ def write(
     triage : outcomes, row by row beside the proposals
     labels : (N,) str beside the proposals, "" for none
     categories : names of category ids; labels that it lacks are added. Without it, ids count from 1 by name
+    originals : real paths of files that are not written over, see `outputs.expect_target`
 
     Raises
     ------
     ValueError : if an image of the proposals is not among `images` or has another size, an image is given twice, or a
-        column has another length
+        column has another length; OutputError where no file must be written
     OSError : if the file cannot be written
     """
     n = len(proposals)
@@ -142,7 +147,7 @@ def write(
         "annotations": _annotation_records(proposals, number, [category[name] for name in names], triage),
         "categories": ({"id": k, "name": name} for k, name in sorted(all_categories.items())),
     }
-    write_whole(Path(path), _json_lines(parts))
+    outputs.write_whole(Path(path), (line.encode("ascii") for line in _json_lines(parts)), originals)
 
 
 class _Refusal:
@@ -249,16 +254,16 @@ def _masks_read(
             image = _image_of(entry, images)
             if "id" in entry:
                 used.add(_new_id(entry, used))
-            counts = _mask(entry, image.size_hw)
-            label = _label(entry, categories, problems)
-            found.append((image, counts, label, entry.get("iscrowd") in (1, True)))
+            counts, crowded = _mask(entry, image.size_hw), _crowd(entry)
+            found.append((image, counts, _label(entry, categories, problems), crowded))
             continue
         if image is not None and len(problems) > told:
             incomplete.add(image.file_name)
     labels = np.array([label for *_, label, _ in found], dtype=object)
     crowd = np.array([crowd for *_, crowd in found], dtype=bool)
     masks = _table([image for image, *_ in found], [counts for _, counts, *_ in found])
-    return CocoFile(tuple(images.values()), categories, masks, labels, crowd, problems, frozenset(incomplete))
+    told_of, refused = frozenset(incomplete), len(entries) - len(found)
+    return CocoFile(tuple(images.values()), categories, masks, labels, crowd, problems, told_of, refused)
 
 
 def _image_of(entry: Mapping[str, Any], images: Mapping[Id, ImageEntry]) -> ImageEntry:
@@ -273,11 +278,25 @@ def _mask(entry: Mapping[str, Any], size_hw: tuple[int, int]) -> bytes:
     if given is None or given in ([], {}):
         raise ValueError("segmentation: expected run lengths or polygons, got none; a box alone is no mask")
     if isinstance(given, list):
-        return polygons.from_coco_polygons(given, size_hw)
-    counts, size = rle.from_coco(given)
+        counts, size = polygons.from_coco_polygons(given, size_hw), size_hw
+    else:
+        counts, size = rle.from_coco(given)
     if size != size_hw:
         raise ValueError(f"segmentation: expected the image's size {size_hw} (h, w), got {size}")
+    if not rle.area([counts], size)[0]:
+        h, w = size
+        raise ValueError(
+            f"segmentation: expected a mask of 1 px or more in the image of {h}×{w} px (h×w), it covers none"
+        )
     return counts
+
+
+def _crowd(entry: Mapping[str, Any]) -> bool:
+    """Return whether a region of many things is meant; 0 and 1 may be text, since a file may quote its numbers."""
+    given = entry.get("iscrowd")
+    if given not in (None, 0, 1, "0", "1"):
+        raise ValueError(f"iscrowd: expected 0 or 1, got {short(given)}")
+    return given in (1, "1")
 
 
 def _label(entry: Mapping[str, Any], categories: Mapping[int, str], problems: list[str]) -> str:

@@ -1,12 +1,10 @@
-"""What all formats share: an image as an annotation file names it, safe file names, files that appear whole."""
+"""What all formats share: an image as an annotation file names it, safe file names."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
 import unicodedata
-from collections.abc import Iterable
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 
@@ -43,22 +41,6 @@ def check_file_name(name: Any) -> None:
         raise ValueError(f"file_name: expected a path inside the folder of images, got {short(name)}")
     if any(unicodedata.category(sign) in ("Cc", "Cs") for sign in name):
         raise ValueError(f"file_name: expected no control characters or surrogates, got {short(name)}")
-
-
-def write_whole(path: Path, pieces: Iterable[str]) -> None:
-    """Write beside the file and rename, so that a full disk or a kill leaves what was there before."""
-    if path.is_dir() or not path.parent.is_dir():
-        wrong = "that is a folder" if path.is_dir() else f"there is no folder {path.parent}"
-        raise FormatError(f"{path}: expected the name of a file to write, {wrong}")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with unfinished.open("w", encoding="ascii", newline="\n") as file:
-            file.writelines(pieces)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def short(value: object) -> str:

@@ -277,8 +277,8 @@ def load_model(home: Catalog, folder: Path, model_id: str, into: Sam | None = No
         found = load_sam(version.architecture, checkpoint=path, **settings)
     elif into is None:
         raise StoreError(
-            f"load_model: {model_id} is of an architecture that load_sam cannot build by name; "
-            "give into=, a segment_anything Sam of the same shape"
+            f"load_model: {model_id} is of an architecture that load_sam cannot build by name; give into=, a segment_anything "
+            f'Sam of the same shape (to train it further, parent=project.load_model("{model_id}", into=sam))'
         )
     else:
         try:

@@ -166,14 +166,17 @@ def fold(
 
     Parameters
     ----------
-    automatic, triaged : proposals of the run that is shown with their outcomes; the distinct ones are kept
+    automatic, triaged : proposals of the run that is shown with their outcomes; the distinct ones are kept, and those that
+        somebody judged while they were
     events : of this image, in order
     run_id, triage_id : of what is shown
     purpose, by : count only events of this purpose, and of this annotator (None: of all)
     others : proposals of other runs of this image, to carry verdicts over from
     """
-    chosen = _first_of_each(automatic, triaged.distinct)
     counted = [e for e in counting(events, purpose) if by is None or e.annotator == by]
+    judged = [target for e in counted if e.kind == "verdict" for target in e.targets]
+    kept = triaged.distinct | np.isin(automatic.mask_id.astype(str), judged) if judged else triaged.distinct
+    chosen = _first_of_each(automatic, kept)
     state = {str(mask): _Mask() for mask in automatic.mask_id[chosen]}
     elsewhere: dict[str, int] = {}
     for event in counted:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import secrets
 import threading
 import zlib
@@ -21,6 +22,8 @@ from safetensors.torch import save
 from workbench.sam.segmenter import Embedding
 
 log = logging.getLogger(__name__)
+
+_OURS = re.compile(r"[0-9a-f]{32}\.safetensors|\.[0-9a-f]{32}\.[0-9a-f]{8}\.tmp")  # files of a cache
 
 
 class RecentEmbeddings:
@@ -117,7 +120,9 @@ class EmbeddingCache:
     def _evict(self, newest: Path) -> None:
         """Delete the files unused longest until the folder fits; leftovers of killed writers count as files."""
         files = []
-        for path in [*self.folder.glob("*.safetensors"), *self.folder.glob(".*.tmp")]:
+        for path in self.folder.iterdir():
+            if not _OURS.fullmatch(path.name):  # somebody's weights, a project's models
+                continue
             with contextlib.suppress(FileNotFoundError):  # another process was faster
                 stat = path.stat()
                 files.append((path == newest, stat.st_mtime_ns, stat.st_size, path))

@@ -19,11 +19,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event, exc
 
+from workbench import outputs
 from workbench.store import schema
 from workbench.store.errors import StoreError
 from workbench.store.files import locked
 
-FILE = "project.sqlite"
+FILE = outputs.CATALOGUE
 BUSY_TIMEOUT_MS = 30_000
 CHECKPOINT_BYTES = 4 << 20  # size of the write-ahead log above which it is folded into the database
 _WRITERS_TURN = 5_701_324_117  # the number of our advisory lock on PostgreSQL

@@ -11,11 +11,12 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+from workbench import outputs
 from workbench.store import catalog, files
 from workbench.store.catalog import Catalog
 from workbench.store.errors import StoreError
 
-MARK = "project.toml"
+MARK = outputs.MARK
 FORMAT = 1
 DATABASE = (
     "WORKBENCH_DATABASE"  # in the environment: the URL of a catalogue elsewhere, which no command line has to show

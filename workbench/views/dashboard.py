@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench import exchange, outputs
 from workbench.views import apps, saving
 from workbench.views.campaign import Campaign
 from workbench.views.view import View
@@ -53,7 +54,14 @@ class Dashboard:
         Parameters
         ----------
         pages : their names; None for all that can be written (a review is no report)
+
+        Raises
+        ------
+        OutputError : for a place in a project's folder, an image of the project, a folder; OSError : where it cannot be
+            written
         """
+        file, kept = Path(path).expanduser(), exchange.originals(self.campaign.project)
+        outputs.expect_target(file, kept)
         names = list(pages) if pages is not None else [name for name in apps.PAGES if name != "review"]
         views: dict[str, Any] = {name: self.page(name) for name in names}
-        return saving.write(Path(path).expanduser(), self.campaign.project.name, views)
+        return saving.write(file, self.campaign.project.name, views, kept)

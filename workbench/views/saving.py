@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,18 @@ from bokeh.embed import components
 from bokeh.models import BoxSelectTool, LassoSelectTool, TapTool, Toolbar
 from bokeh.resources import Resources
 
+from workbench import outputs
 from workbench.views import layout
 from workbench.views.view import View
 
 MOST_ROWS = 1_000  # of a table; the buttons of the page give all
 
 
-def write(path: Path, name: str, views: Mapping[str, View]) -> Path:
-    """Write pages into a file; return its path. Raises OSError where it cannot be written."""
+def write(path: Path, name: str, views: Mapping[str, View], originals: Collection[str] = ()) -> Path:
+    """Write pages into a file, not one of `originals` (real paths); return its path.
+
+    Raises OutputError where no file must be written, OSError where none can be.
+    """
     parts: list[str] = []
     figures: dict[str, Any] = {}
     for page, view in views.items():
@@ -41,7 +45,7 @@ def write(path: Path, name: str, views: Mapping[str, View]) -> Path:
         f"{_library()}<style>{_STYLE}{layout.WORDS}</style></head><body>"
         f"<header><b>{title}</b><nav>{links}</nav><span>{when}</span></header>{body}{script}</body></html>"
     )
-    path.write_text(text, "utf-8")
+    outputs.write_whole(path, [text.encode("utf-8")], originals)
     return path
 
 
