@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 
 import judged
@@ -110,15 +111,22 @@ def test_gate__few_calibration_images_are_insufficient(tmp_path, monkeypatch):
 def test_gate__two_masks_of_a_domain_say_little_of_it():
     """Thirty images of one domain, 19 of 20 found, and two of another with one mask each, both found."""
     images = [one_domain(f"a{k}", 20, missed=1) for k in range(30)] + [one_domain(f"b{k}", 1, missed=0) for k in (0, 1)]
+    images += [
+        one_domain(f"c{k}", 20 * (k < 2), missed=k < 2) for k in range(10)
+    ]  # some draws have no true mask at all
     compared = Comparison.of(images)
     rows = SimpleNamespace(comparison=compared, outcome=np.full(len(compared), Outcome.auto_accepted, np.uint8))
-    frame = pd.DataFrame({"image_id": compared.image_ids, "domain": ["a"] * 30 + ["b"] * 2})
+    frame = pd.DataFrame({"image_id": compared.image_ids, "domain": ["a"] * 30 + ["b"] * 2 + ["c"] * 10})
     figures, notes = {}, {}
     readiness._domains(SimpleNamespace(images=lambda: frame), rows, np.random.default_rng(0), figures, notes)
     found = figures["domains"]
     assert found.value == pytest.approx(0.05)
-    assert found.high == pytest.approx(0.95 - exact_binomial(2, 2)[0])
+    assert found.high >= 0.95 - exact_binomial(2, 2)[0] > 0.79
     assert gate.evaluate(figures)["domains"].verdict == "insufficient"
+    frame["domain"] = ["a"] * 40 + ["b"] * 2  # both without a true mask
+    figures.clear()
+    readiness._domains(SimpleNamespace(images=lambda: frame), rows, np.random.default_rng(0), figures, notes)
+    assert "fewer than two test images with true masks" in notes["domains"]
 
 
 def one_domain(name, true, missed):
@@ -181,6 +189,23 @@ def test_annotate__what_people_decided_stands(bordered):
     assert set(found.masks.mask_id[found.masks.image_id == ids[1]]) == set(shown.mask_id[of_image[ids[1]]]) - {no}
     with pytest.raises(StoreError, match="people left all 2 images"):
         bordered.annotate_automatically([ids[0], ids[2]], override="a trial")
+
+
+def test_annotate__the_certificate_of_a_pool_says_less_of_the_rest_of_it(bordered, monkeypatch):
+    refused = certification.of_images
+    monkeypatch.setattr(
+        certification, "of_images", lambda *given: dataclasses.replace(refused(*given), granted=False, note="none")
+    )
+    assert bordered.certify(alpha=0.1, labels=200).pool.granted
+    every = bordered.annotate_automatically(override="a trial")
+    assert every.rule == "confidence above 0.5, certified for this pool"
+    bordered.add_annotator("a")
+    ids = bordered.images()["image_id"].tolist()
+    bordered.record([event("complete", image) for image in ids[:50]])
+    rest = bordered.annotate_automatically(override="a trial")
+    most = 0.1 * len(every.masks) / len(rest.masks)
+    assert rest.rule.startswith(every.rule)
+    assert f"{len(every.masks):,} masks, of which these are the rest: at most {most:.1%} of them wrong" in rest.rule
 
 
 def test_verify__is_of_what_was_accepted_when_triage_has_moved(bordered):

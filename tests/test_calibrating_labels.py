@@ -130,6 +130,39 @@ def test_calibrate__masks_rejected_in_bulk_are_no_labels(project):
     assert "10 of 60 images left out" in found.note
 
 
+def test_label__a_bulk_verdict_that_was_taken_back_is_none(project):
+    image = project.images()["image_id"][0]
+    review_flagged(project, [image], auto="reject")
+    review = project.image_review(image)
+    left = [str(m) for m in review.masks.mask_id[review.outcome == Outcome.discarded]]
+    before = label(project, [image]).known.sum()
+    for verdict in ("reject", "none"):
+        project.record(event("verdict", image, masks=left, verdict=verdict, bulk=True))
+    rows = label(project, [image])
+    assert rows.whole.all()
+    assert rows.known.sum() == before
+
+
+def test_label__what_lies_in_a_crowd_leaves_no_image_out(project):
+    """An accepted mask in a crowd of the imported truth: nobody is asked about it, an oracle neither."""
+    image = project.images()["image_id"][0]
+    review = project.image_review(image)
+    accepted = np.flatnonzero(review.outcome == Outcome.auto_accepted)
+    project.import_truth(review.masks.select(accepted[:1]), crowd=[True], images=[image])
+    project.add_annotator("a")
+    said = [event("verdict", image, str(review.masks.mask_id[k]), verdict="reject") for k in accepted[1:]]
+    said += [
+        event("verdict", image, str(review.masks.mask_id[k]), verdict="accept")
+        for k in np.flatnonzero(review.outcome == Outcome.flagged)
+    ]
+    project.record([*said, event("complete", image)])
+    rows = label(project, [image], source="final only")
+    assert rows.whole.all()
+    assert rows.known.sum() == len(rows.known) - 1
+    assert not rows.known[rows.mask_id == review.masks.mask_id[accepted[0]]].any()
+    assert len(rows.truth_labels) == len(rows.comparison.ignore) == 3  # the crowd is no object
+
+
 def test_calibrate__a_project_with_a_seed_below_zero(tmp_path, monkeypatch):
     with judged.make(tmp_path, monkeypatch, n=30, roles=(0, 0.6, 0.4)) as project:
         project.seed = -3

@@ -111,6 +111,15 @@ def test_export__follows_a_link_and_keeps_it(project, tmp_path):
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["masks.json"]
 
 
+def test_write_whole__keeps_the_mode_of_what_was_there_and_takes_long_names(tmp_path):
+    file = tmp_path / ("x" * 250 + ".json")
+    outputs.write_whole(file, [b"a"])
+    file.chmod(0o640)
+    outputs.write_whole(file, [b"b"])
+    assert (file.read_bytes(), file.stat().st_mode & 0o777) == (b"b", 0o640)
+    assert len(list(tmp_path.glob(".*"))) == 0
+
+
 def test_export__into_a_pipe_writes_and_leaves_it(project, tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

@@ -12,8 +12,11 @@ from desk import event
 from PIL import Image
 
 import workbench as wb
+from workbench.review import state
 from workbench.store.errors import StoreError
 from workbench.tables.events import EventError
+from workbench.tables.outcomes import Outcome, Triage
+from workbench.tables.proposals import Proposals
 
 
 @pytest.fixture
@@ -239,17 +242,6 @@ def test_write__two_writers_in_turn(project, image):
     assert project.check() == []
 
 
-def some_only(seen):
-    """Propose as ever, but on the first image alone by the second model."""
-
-    def propose(image, segmenter, config=None, *, image_id=None):
-        if segmenter.model_id.endswith("2"):
-            seen.append(image_id)
-        return desk.propose(image, segmenter, config, image_id=image_id)
-
-    return propose
-
-
 def test_review__another_run_on_some_images_takes_nothing_from_the_others(project):
     ids = project.images()["image_id"].tolist()
     flagged = {image: masks(project, image)[2] for image in ids}
@@ -290,3 +282,58 @@ def test_review__what_somebody_accepted_stays_when_nms_would_drop_it(tmp_path, m
         assert len(now) == 4
         untouched = project.image_review(project.images()["image_id"][1])
         assert len(untouched) == 3
+
+
+def test_review__what_is_recorded_without_a_run_is_of_the_one_shown(project):
+    ids = project.images()["image_id"].tolist()
+    flagged = masks(project, ids[1])[2]
+    project.record(event("label", ids[1], flagged, label="cell"))  # a label is work as well
+    project.propose(stub_sam.StubSam("trial-2"), stub_sam.PLAIN, limit=1, progress=False)
+    project.triage(desk.OPEN)
+    review = project.image_review(ids[1])
+    assert (review.run_id, review.label[2]) == (1, "cell")
+    project.record(event("verdict", ids[1], flagged, verdict="accept"))
+    project.record(event("complete", ids[1]))
+    project.propose(stub_sam.StubSam("trial-2"), stub_sam.PLAIN, progress=False)  # goes on to that image
+    now = project.image_review(ids[1])
+    assert (now.status, now.run_id, int(now.final.sum())) == ("complete", 1, 3)
+
+
+def nothing_by_the_second(image, segmenter, config=None, *, image_id=None):
+    few = {} if segmenter.model_id.endswith("2") else {"scores": desk.SCORES, "blocks": desk.BLOCKS}
+    return desk.table(image_id, segmenter.model_id, **few) if few else Proposals.empty()
+
+
+def test_review__a_run_that_found_nothing_has_got_to_the_image(tmp_path, monkeypatch):
+    desk.install(monkeypatch, nothing_by_the_second)
+    with desk.make(tmp_path) as project:
+        ids = project.images()["image_id"].tolist()
+        project.record(event("verdict", ids[0], masks(project, ids[0])[2], verdict="accept"))
+        project.propose(stub_sam.StubSam("trial-2"), stub_sam.PLAIN, progress=False)
+        project.triage(desk.OPEN)
+        assert len(project.image_review(ids[0])) == 0
+        assert len(project.proposals(ids[0], run=2, outcome="final")) == 0
+        project.record([desk.draw(ids[0], (18, 18, 23, 23)), event("complete", ids[0])])
+        assert len(project.final_masks(ids[0])) == 1
+        project.triage(desk.OPEN.replace(predicted_iou=0.9))
+        now = project.image_review(ids[0])
+        assert (now.run_id, int(now.final.sum())) == (2, 1)
+
+
+def test_review__a_run_asked_for_by_name_is_what_is_given(project):
+    ids = project.images()["image_id"].tolist()
+    project.record(event("verdict", ids[1], masks(project, ids[1])[2], verdict="accept"))
+    project.propose(stub_sam.StubSam("trial-2"), stub_sam.PLAIN, limit=1, progress=False)
+    project.triage(desk.OPEN)
+    assert len(project.proposals(ids[1], outcome="final")) == 3
+    assert len(project.proposals(ids[1], run=2, outcome="final")) == 0
+
+
+def test_fold__a_verdict_does_not_swap_a_mask_for_its_suppressed_twin():
+    rows = desk.table("i", "m", (0.95, 0.94), (desk.BLOCKS[0],) * 2)
+    triaged = Triage(np.array([Outcome.duplicate, Outcome.auto_accepted]), np.zeros(2, int))
+    name = str(rows.mask_id[0])
+    for words in ([], ["accept"], ["reject", "none"]):
+        told = [event("verdict", "i", name, verdict=word, gesture=word) for word in words]
+        review = state.fold("i", desk.SIZE, rows, triaged, told)
+        assert (len(review), review.outcome[0], review.final[0]) == (1, Outcome.auto_accepted, True)

@@ -16,7 +16,7 @@ from workbench.store.calibrations import Record
 from workbench.store.errors import StoreError
 
 if TYPE_CHECKING:
-    from workbench.loop.stage3 import Annotation, Verified
+    from workbench.loop.stage3 import Annotation, Rule, Verified
     from workbench.sam.segmenter import Segmenter
 
 
@@ -64,10 +64,11 @@ class Annotating(Calibrating):
         run_id, _ = self._measured_run("annotate")
         every = self._proposed(chosen, run_id)
         names = self._left_to_do(every)
-        threshold, rule, made_of = self._rule(every, run_id, len(every) - len(names))
-        accepted, config = self._accepting(made_of, threshold)
+        by, made_of = self._rule(every, run_id)
+        threshold, (accepted, config) = by.threshold, self._accepting(made_of, by.threshold)
         masks = stage3.accept(self, names, accepted, config)
         masks = masks.select(~np.isin(masks.mask_id.astype(str), self._rejected(names)))
+        rule = by.of(len(masks))
         rng = np.random.default_rng(abs(self.seed))
         rows = np.sort(rng.choice(len(masks), min(sample, len(masks)), replace=False))
         verdicts = self._labels_of(stage3.sample_rows(masks, rows), accepted, config)
@@ -128,18 +129,18 @@ class Annotating(Calibrating):
         reviews = [self.image_review(image) for image in sorted(begun)]
         return [str(mask) for review in reviews for mask in review.masks.mask_id[review.verdict == REJECT]]
 
-    def _rule(self, images: list[str], run_id: int, passed_over: int) -> tuple[float | None, str, Record | None]:
-        """Return the certified threshold for images, the rule in words, and the calibration they are by."""
+    def _rule(self, images: list[str], run_id: int) -> tuple[Rule, Record | None]:
+        """Return the certified threshold for images, or that there is none, and the calibration it is by."""
         from workbench.loop import certification, stage3
 
         kept, calibrated = calibrations.latest(self.catalog, "certificate", run_id), self.calibration()
         made_of = calibrations.latest(self.catalog, "calibration", run_id)
         recalibration = calibrated.recalibration if calibrated else None
         if kept is None or calibrated is None or recalibration is None or kept.settings["calibration"] != calibrated.id:
-            return *stage3.rule_of(None, same_pool=False), made_of
+            return stage3.rule_of(None, same_pool=False), made_of
         pool = certification.pool_of(self, recalibration, calibrated.base, images).digest
         same_pool = kept.settings.get("pool") == pool
-        return *stage3.rule_of(kept.result, same_pool=same_pool, passed_over=passed_over), made_of
+        return stage3.rule_of(kept.result, same_pool=same_pool), made_of
 
     def _proposed(self, names: list[str] | None, run_id: int) -> list[str]:
         files = self._chosen(names, run_id)

@@ -254,7 +254,7 @@ def _as_they_stood(shown: Shown, run_id: int, image_ids: Sequence[str], wrong_io
                 events = journal.events(connection, [places[image_id].key]).get(image_id, [])
             before = [event for event in events if (event.sequence or 0) <= after]
             version = Version(frame.run_id, frame.triage_id)
-            review = recording.of_events(shown, places[image_id], before, version)
+            review = recording.of_events(shown, places[image_id], before, version, strictly=True)
             if review.run_id == run_id:
                 stood[image_id] = _stood(review, drawn.get(image_id, []), wrong_iou)
     return stood

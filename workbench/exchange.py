@@ -206,7 +206,7 @@ def originals(project: ProjectFolder) -> frozenset[str]:
         folder, _, name = path.rpartition("/")
         if folder not in folders:
             folders[folder] = os.path.realpath(folder)
-        real = f"{folders[folder]}/{name}"
+        real = f"{folders[folder].rstrip('/')}/{name}"
         found.add(os.path.realpath(real) if os.path.islink(real) else real)  # noqa: PTH114 - of very many files
     return frozenset(found)
 

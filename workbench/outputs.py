@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
 import tomllib
 from collections.abc import Collection, Iterable
@@ -40,12 +41,14 @@ def write_whole(path: Path, pieces: Iterable[bytes], originals: Collection[str] 
         with open(target if number is None else os.dup(number), "wb") as file:  # noqa: PTH123 - a number is no path
             file.writelines(pieces)
         return
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    unfinished = target.with_name(f".{target.name[:40]}.{os.getpid()}.tmp")  # a name may be as long as names can be
     try:
         with unfinished.open("wb") as file:
             file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
+        if target.exists():
+            shutil.copymode(target, unfinished)
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -23,6 +23,7 @@ from workbench.tables.proposals import Proposals
 if TYPE_CHECKING:
     from workbench.folder import ProjectFolder
 
+_OF_MASKS = ("verdict", "label", "edit")  # gestures on masks that a run proposed
 _PURPOSE_OF = {"audit": "audit", "second": "second"}  # a claim of any other kind is for review
 
 
@@ -49,19 +50,18 @@ def of_events(
     latest: bool = False,
     purpose: str = "review",
     by: str | None = None,
+    strictly: bool = False,
 ) -> ImageReview:
     """Return how an image stands by its events: a complete one as it was shown then, an open one as `now`.
 
-    One of which `now` has no proposals is shown with the run that its last verdict was of: another run, tried on some
-    images or under way, takes nothing from the others.
+    strictly : with `now`, also an image that its run has not got to; see `_open_version`
     """
     last = state.standing(events)
-    version = now if latest or last is None or last.kind == "skip" else Version(last.run_id, last.triage_id)
+    if last is not None and last.kind == "complete" and not latest:
+        version = Version(last.run_id, last.triage_id)
+    else:
+        version = now if strictly else _open_version(shown, place.image_id, events, now, purpose)
     rows, triaged = shown.triaged(version, place.image_id)
-    judged = [e.run_id for e in state.counting(events, purpose) if e.kind == "verdict" and e.run_id is not None]
-    if not len(rows) and judged and judged[-1] != version.run_id:
-        version = shown.latest(judged[-1])
-        rows, triaged = shown.triaged(version, place.image_id)
     older = dict.fromkeys(e.run_id for e in events if e.kind == "verdict" and e.run_id not in (None, version.run_id))
     others = [shown.proposals(run_id, place.image_id) for run_id in older]
     return state.fold(
@@ -78,6 +78,19 @@ def of_events(
     )
 
 
+def _open_version(
+    shown: Shown, image_id: str, events: Sequence[ReviewEvent], now: Version, purpose: str = "review"
+) -> Version:
+    """Return what an open image is shown with: `now`, or, while its run has not got to the image, what was worked on.
+
+    So that another run, tried on some images or under way, takes nothing from the others.
+    """
+    runs_of = [e.run_id for e in state.counting(events, purpose) if e.kind in _OF_MASKS and e.run_id is not None]
+    if not runs_of or runs_of[-1] == now.run_id or shown.done(now.run_id, image_id):
+        return now
+    return shown.latest(runs_of[-1])
+
+
 def everything(
     shown: Shown, image_ids: Iterable[str] | None = None, run_id: int | None = None
 ) -> Iterator[ImageReview]:
@@ -86,7 +99,7 @@ def everything(
     Parameters
     ----------
     image_ids : None for all
-    run_id : what open images are shown with; None for the run worked on last
+    run_id : what open images are shown with, and nothing else; None for the run worked on last
     """
     wanted, now = None if image_ids is None else set(image_ids), shown.latest(run_id)
     with shown.project.catalog.read() as connection:
@@ -100,7 +113,7 @@ def everything(
         with shown.project.catalog.read() as connection:
             place = journal.places(connection, [file.image_id])[file.image_id]
             events = journal.events(connection, [file.key]).get(file.image_id, []) if file.key in worked_on else []
-        yield of_events(shown, place, events, now)
+        yield of_events(shown, place, events, now, strictly=run_id is not None)
 
 
 def reviews(shown: Shown, image_ids: Iterable[str] | None = None, status: str = "complete") -> Iterator[ImageReview]:
@@ -132,7 +145,12 @@ def record(shown: Shown, events: Sequence[ReviewEvent], claim: Claim | None, cla
         found = records.latest(connection)
     if None in versions.values() and any(event.run_id is None or event.triage_id is None for event in events):
         now = Version(*found) if found else shown.latest()
-        versions = {image: version or now for image, version in versions.items()}
+        with catalog.read() as connection:
+            begun = journal.events(connection, [places[image].key for image, of in versions.items() if of is None])
+        versions = {
+            image: version or _open_version(shown, image, begun.get(image, []), now)
+            for image, version in versions.items()
+        }
     prepared = [_prepared(shown, event, claim, places, versions) for event in events]
     places |= {place.image_id: place for _, place, _ in prepared}
     with catalog.write() as connection:  # looks and writes in one turn; nothing slow is done in it

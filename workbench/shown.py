@@ -64,6 +64,11 @@ class Shown:
             found = _keep(self._proposals, (run_id, image_id), parts[0])
         return found
 
+    def done(self, run_id: int | None, image_id: str) -> bool:
+        """Return whether a run has got to an image, if only to find nothing on it."""
+        self.proposals(run_id, image_id)
+        return (run_id, image_id) in self._proposals
+
     def triaged(self, version: Version, image_id: str) -> tuple[Proposals, Triage]:
         """Return the proposals of an image with their outcomes by a version of triage."""
         rows = self.proposals(version.run_id, image_id)

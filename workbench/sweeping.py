@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench import auditing
 from workbench.config import Preset, ProposeConfig, TriageConfig, triage_config
+from workbench.review.state import NONE
 from workbench.reviewing import Reviewing
 from workbench.store.errors import StoreError
 
@@ -255,7 +256,7 @@ class Sweeping(Reviewing):
         from workbench.loop.comparison import TrueImage
 
         review = self.image_review(image)
-        decided = review.final | (review.bulk & ~review.superseded)
+        decided = review.final | (review.bulk & (review.verdict != NONE) & ~review.superseded)
         return TrueImage.of(review.masks.select(decided), ignore=review.bulk[decided])
 
     def _verdicts(self, ids: Sequence[str]) -> dict[str, dict[str, int]]:

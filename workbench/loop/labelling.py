@@ -7,7 +7,7 @@ label; what matches it is neither right nor wrong.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ from workbench.config import ProposeConfig, TriageConfig
 from workbench.loop.comparison import WRONG_IOU, ComparedImage, Comparison, TrueImage, compare_image
 from workbench.loop.context import NAMES, context
 from workbench.masks import rle
+from workbench.review.state import NONE
 from workbench.store import runs
 from workbench.tables.outcomes import CONFIDENCE, DOUBTS, Reason, Triage
 from workbench.tables.proposals import Proposals
@@ -67,7 +68,7 @@ def truths(project: Reviewing, images: Sequence[str], source: Source = "truth") 
     if imported:
         _add_truth(project, found, imported)
     if left := [name for name in images if name in complete]:
-        _add_final(project, found, left)
+        _add_final(project, found, left, _crowds(project, set(frame.index[frame["truth"].notna()]) & set(left)))
     return found
 
 
@@ -81,13 +82,29 @@ def _add_truth(project: Reviewing, found: Truths, images: Sequence[str]) -> None
         found.labels[name] = labels[own][~crowd[own]]
 
 
-def _add_final(project: Reviewing, found: Truths, images: Sequence[str]) -> None:
-    """Add the final masks of images; those that nobody looked at, and those rejected in bulk, are to be ignored."""
+def _crowds(project: Reviewing, images: Collection[str]) -> dict[str, Proposals]:
+    """Return the regions of many things by image, of those whose imported truth has any."""
+    if not images:
+        return {}
+    names = sorted(images)
+    crowd = project.truth_labels(names)["crowd"].to_numpy(bool)
+    regions = project.truth(names).select(crowd)
+    return {name: regions.select(rows) for name, rows in regions.by_image()}
+
+
+def _add_final(project: Reviewing, found: Truths, images: Sequence[str], crowds: Mapping[str, Proposals]) -> None:
+    """Add the final masks of images; those that nobody looked at, and those rejected in bulk, are to be ignored.
+
+    What lies in a crowd of the imported truth is neither right nor wrong here either: nobody is asked about it.
+    """
     for name in images:
-        review = project.image_review(name)
-        decided = np.flatnonzero(review.final | (review.bulk & ~review.superseded))
+        review, crowd = project.image_review(name), crowds.get(name, Proposals.empty())
+        in_bulk = review.bulk & (review.verdict != NONE) & ~review.superseded
+        decided = np.flatnonzero(review.final | in_bulk)
         seen = (review.by[decided].astype(str) != "") & ~review.bulk[decided]
-        found[name] = TrueImage.of(review.masks.select(decided), ignore=~seen)
+        masks = Proposals.concat([review.masks.select(decided), crowd])
+        ends = np.arange(len(masks)) >= len(decided)
+        found[name] = TrueImage.of(masks, crowd=ends, ignore=np.concatenate([~seen, np.zeros(len(crowd), bool)]))
         found.labels[name] = review.label[decided]
         found.unseen += int((~seen).sum())
 

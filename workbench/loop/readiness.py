@@ -127,7 +127,7 @@ def _domains(
         picks = rng.multinomial(len(hit), np.full(len(hit), 1 / len(hit)), size=DRAWS)
         recalls.append(hit.sum() / per.sum() if per.sum() else np.nan)
         drawn.append((picks @ hit) / np.where(picks @ per > 0, picks @ per, np.nan))
-    if np.isnan(recalls).any() or min(int((domains == name).sum()) for name in names) < 2:
+    if np.isnan(recalls).any() or min(int((counts.per[domains == name] > 0).sum()) for name in names) < 2:
         notes["domains"] = "a domain has fewer than two test images with true masks"
         return
     spread = np.nanmax(drawn, axis=0) - np.nanmin(drawn, axis=0)
@@ -135,7 +135,7 @@ def _domains(
     hits, per = (np.array([c[domains == name].sum() for name in names]) for c in (counts.values, counts.per))
     few = np.minimum(hits, per - hits) < FEW_EVENTS
     if few.any():  # of these the exact intervals, and the widest spread that the intervals allow
-        ends = np.where(few, exact_binomial(hits, per), np.quantile(drawn, [0.025, 0.975], axis=1))
+        ends = np.where(few, exact_binomial(hits, per), np.nanquantile(drawn, [0.025, 0.975], axis=1))
         apart = ends[1][:, None] - ends[0]
         high = max(high, apart[~np.eye(len(names), dtype=bool)].max())
     value = float(np.max(recalls) - np.min(recalls))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,28 +157,41 @@ def verify_by(verdicts: Sequence[Verdict], accepted: int, delta: float) -> Verif
     return Verified(drawn, labelled, wrong, bound, 1 - delta)
 
 
-def rule_of(
-    certificates: Mapping[str, Any] | None, *, same_pool: bool, passed_over: int = 0
-) -> tuple[float | None, str]:
-    """Return the threshold of a certificate that was granted, and the rule in words.
+class Rule(NamedTuple):
+    """What accepts masks: above a certified threshold, or by triage where that is None.
+
+    words : why; pool : masks that the certificate of a pool is of, 0 for another; alpha : share of these that may be wrong
+    """
+
+    threshold: float | None
+    words: str
+    pool: int = 0
+    alpha: float = 0.0
+
+    def of(self, masks: int) -> str:
+        """Return the rule in words for so many masks: of a part of a pool its certificate says less."""
+        if not 0 < masks < self.pool:
+            return self.words
+        most = min(1.0, self.alpha * self.pool / masks)
+        return f"{self.words} of {self.pool:,} masks, of which these are the rest: at most {most:.1%} of them wrong by that"
+
+
+def rule_of(certificates: Mapping[str, Any] | None, *, same_pool: bool) -> Rule:
+    """Return the threshold of a certificate that was granted; the one for images to come goes first.
 
     Parameters
     ----------
     same_pool : whether the masks to choose from are those of the pool that was certified: its certificate says nothing of
-        a part of them, nor of others
-    passed_over : images of the pool that people had left, whose masks are theirs
+        others
     """
     known = certificates or {}
-    pool = f"this pool, of which people had left {passed_over:,} images" if passed_over else "this pool"
     none = (
         "no certificate was granted when last asked" if known else "no certificate was asked for since the calibration"
     )
-    for kind, whose in (("images", "images to come"), ("pool", pool)):
+    for kind, whose in (("images", "images to come"), ("pool", "this pool")):
         if kind in known and known[kind]["granted"] and (kind == "images" or same_pool):
-            threshold = known[kind]["threshold"]
-            return threshold, f"confidence above {threshold:g}, certified for {whose}"
+            threshold, of_pool = known[kind]["threshold"], kind == "pool"
+            said = f"confidence above {threshold:g}, certified for {whose}"
+            return Rule(threshold, said, known[kind]["accepted"] if of_pool else 0, known[kind]["alpha"])
     other = "pool" in known and known["pool"]["granted"]
-    return (
-        None,
-        f"auto-accepted by triage; {'the certificate is of another pool' if other else none}",
-    )
+    return Rule(None, f"auto-accepted by triage; {'the certificate is of another pool' if other else none}")

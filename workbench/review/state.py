@@ -174,9 +174,12 @@ def fold(
     others : proposals of other runs of this image, to carry verdicts over from
     """
     counted = [e for e in counting(events, purpose) if by is None or e.annotator == by]
-    judged = [target for e in counted if e.kind == "verdict" for target in e.targets]
-    kept = triaged.distinct | np.isin(automatic.mask_id.astype(str), judged) if judged else triaged.distinct
-    chosen = _first_of_each(automatic, kept)
+    chosen = _first_of_each(automatic, triaged.distinct)
+    verdicts = {target: e.payload["verdict"] for e in counted if e.kind == "verdict" for target in e.targets}
+    judged = {target for target, verdict in verdicts.items() if verdict != VERDICTS[NONE]}
+    if more := list(judged - set(automatic.mask_id[chosen].tolist())):
+        dropped = _first_of_each(automatic, np.isin(automatic.mask_id.astype(str), more))
+        chosen = np.sort(np.concatenate([chosen, dropped]))
     state = {str(mask): _Mask() for mask in automatic.mask_id[chosen]}
     elsewhere: dict[str, int] = {}
     for event in counted:
@@ -199,9 +202,9 @@ def fold(
     )
 
 
-def _first_of_each(automatic: Proposals, distinct: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Rows of distinct proposals; of two with the same pixels the first, since verdicts attach to the pixels."""
-    rows = np.flatnonzero(distinct)
+def _first_of_each(automatic: Proposals, some: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return which of some rows; of two with the same pixels the first, since verdicts attach to the pixels."""
+    rows = np.flatnonzero(some)
     _, first = np.unique(automatic.mask_id[rows].astype(str), return_index=True)
     return np.asarray(rows[np.sort(first)], dtype=np.int64)
 
