@@ -37,7 +37,7 @@ def test_train__keeps_parent_data_settings_and_curve(project):
     assert version.parent_id.startswith("sam-")
     assert version.parent_id != version.model_id
     assert (version.images, version.masks) == (5, 15)
-    assert version.settings == {**TOY.to_dict(), "learning_rate": 1e-4}  # what they leave open as it was then
+    assert version.settings == {**TOY.to_dict(), "learning_rate": 1e-4, "exhaustive": True}  # as it was then
     assert [row["step"] for row in version.curve] == [0, 1, 2]
     data = project.model_data(version.model_id)
     assert sum(d.held_out for d in data) == 1
