@@ -30,8 +30,8 @@ from workbench.calibrate.certify import certify_images, certify_pool
 from workbench.calibrate.recalibrate import fit
 from workbench.calibrate.reliability import exact_interval, undefined
 from workbench.formats import coco
-from workbench.loop.cycle import first_triage, fitting_floors
 from workbench.loop.labelling import Labelled, label
+from workbench.loop.plan import first_triage, fitting_floors
 from workbench.project import Project
 from workbench.sam.load import load_sam
 

@@ -24,8 +24,8 @@ from benchmarks.watershed import otsu_watershed
 from workbench import images
 from workbench.config import ProposeConfig
 from workbench.formats import coco
-from workbench.loop.cycle import CycleConfig, first_triage, fitting_floors
 from workbench.loop.measuring import counts_of
+from workbench.loop.plan import CycleConfig, first_triage, fitting_floors
 from workbench.masks import matching, rle
 from workbench.project import Project
 from workbench.sam.load import load_sam

@@ -7,7 +7,7 @@ from disc_project import disc_project, draw_all
 from random_sams import random_sam
 
 from workbench.config import ProposeConfig
-from workbench.loop.cycle import CycleConfig
+from workbench.loop.plan import CycleConfig
 from workbench.store import calibrations, versions
 from workbench.store.errors import StoreError
 from workbench.train.settings import TrainConfig

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from workbench.config import TriageConfig as TriageConfig
     from workbench.config import preset as preset
     from workbench.gallery import draw as draw
-    from workbench.loop.cycle import CycleConfig as CycleConfig
     from workbench.loop.oracle import Oracle as Oracle
     from workbench.loop.oracle import OracleConfig as OracleConfig
+    from workbench.loop.plan import CycleConfig as CycleConfig
     from workbench.project import Project as Project
     from workbench.propose.run import propose as propose
     from workbench.quality import combine as combine
@@ -32,7 +32,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Annotator": "workbench.widgets.annotator",
-    "CycleConfig": "workbench.loop.cycle",
+    "CycleConfig": "workbench.loop.plan",
     "Dashboard": "workbench.views.dashboard",
     "Oracle": "workbench.loop.oracle",
     "OracleConfig": "workbench.loop.oracle",

@@ -236,8 +236,8 @@ class Calibrating(Reviewing):
         Those of triage; where cycles read them off labels of calibration images, those that the campaign began with: what
         is certified by these images must not have been chosen by them.
         """
-        from workbench.loop import cycle
         from workbench.loop.labelling import without_confidence
+        from workbench.loop.plan import Plan
 
         config, last = self.triage_config(), campaigns.find(self.catalog)
         by_cycles = campaigns.of_campaign(self.catalog, last.id) if last else []
@@ -245,7 +245,7 @@ class Calibrating(Reviewing):
             c.state.get("thresholds", {}).get("settings") for c in by_cycles if c.state.get("run_id") == self._run_id()
         ]
         if last is not None and config.to_dict() in read_off:
-            config = cycle.Plan.from_dict(dict(last.settings)).pooled
+            config = Plan.from_dict(dict(last.settings)).pooled
         return without_confidence(config)
 
     def _base_of(self, kept: Record) -> TriageConfig:

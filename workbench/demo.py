@@ -74,7 +74,7 @@ def run_demo(folder: Path) -> dict[str, Any]:
 
 def run_demo_cycles(folder: Path) -> CycleTable:
     """Run five short cycles with an oracle on drawn scenes; run again, it goes on."""
-    from workbench.loop.cycle import CycleConfig, fitting_floors
+    from workbench.loop.plan import CycleConfig, fitting_floors
     from workbench.project import Project
     from workbench.sam.load import load_sam
     from workbench.train.settings import TrainConfig

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from segment_anything.modeling import Sam
 
     from workbench.loop.curriculum import Curriculum
-    from workbench.loop.cycle import CycleConfig
     from workbench.loop.efficiency import Efficiency
     from workbench.loop.oracle import Annotator, OracleConfig
     from workbench.loop.orders import Orders
+    from workbench.loop.plan import CycleConfig
     from workbench.loop.varied import DiversityTable
     from workbench.sam.predict import Predictor
     from workbench.sam.segmenter import Segmenter
@@ -83,19 +83,20 @@ class Looping(Adopting):
             or nothing can be written; TrainingError
         PoolError : for thresholds below the floors, or with another NMS than proposals are stored after
         """
-        from workbench.loop import cycle
+        from workbench.loop.cycle import Campaigning
+        from workbench.loop.plan import CycleConfig, first_triage, fitting_floors
         from workbench.train.fit import resolved
 
         if cycles < 1:
             raise ValueError(f"cycles: expected 1 or more, got {cycles}")
         first = self._first_model(model)
-        chosen = config or cycle.CycleConfig()
-        grid = propose_config(floors) if floors is not None else cycle.fitting_floors(first.model_id)
+        chosen = config or CycleConfig()
+        grid = propose_config(floors) if floors is not None else fitting_floors(first.model_id)
         given = triage_config(triage) if triage is not None else None
         parts = {
             "cycle": chosen,
             "floors": grid,
-            "triage": cycle.first_triage(given, grid, first.model_id),
+            "triage": first_triage(given, grid, first.model_id),
             "train": resolved(train or TrainConfig(), first.model, chosen.exhaustive),
         }
         asked: dict[str, Any] = {name: part.to_dict() for name, part in parts.items()}
@@ -112,7 +113,7 @@ class Looping(Adopting):
             self._tell_another(plan)
             campaign = campaigns.begin(self.catalog, digest, plan, first.model_id, pools["test"])
         campaigns.take_up(self.catalog, campaign.id)
-        return cycle.Campaigning(self, campaign, first, progress).run(cycles, _annotator(annotator))
+        return Campaigning(self, campaign, first, progress).run(cycles, _annotator(annotator))
 
     def cycles(self, *, changes: bool = True) -> CycleTable:
         """Return the rows of the campaign that was worked on last, and the images it waits for; none before the first.
@@ -204,12 +205,12 @@ class Looping(Adopting):
 
     def _tell_another(self, plan: Mapping[str, Any]) -> None:
         """Say so where a campaign begins while another is not finished: a slip in the words would leave it lying."""
-        from workbench.loop import cycle
+        from workbench.loop.plan import Plan
 
         last = campaigns.find(self.catalog)
         begun = campaigns.of_campaign(self.catalog, last.id) if last else []
         if last is not None and begun and begun[-1].step != "done":
-            before = cycle.Plan.from_dict(dict(last.settings)).to_dict()
+            before = Plan.from_dict(dict(last.settings)).to_dict()
             log.warning(
                 "run_cycles: other settings are another campaign, which begins now; the one before stands in cycle %d (%s) "
                 "and goes on when it is called in its own words. They differ in %s",

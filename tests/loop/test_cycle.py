@@ -16,8 +16,8 @@ from workbench.loop import batches, thresholds
 from workbench.loop.adoption import Adopted
 from workbench.loop.batches import STRATEGIES, choose
 from workbench.loop.comparison import Comparison
-from workbench.loop.cycle import CycleConfig, Plan
 from workbench.loop.oracle import Oracle, OracleConfig
+from workbench.loop.plan import CycleConfig, Plan
 from workbench.loop.teaching import TrainingError
 from workbench.sam.load import load_sam
 from workbench.settings import name_of

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from workbench.cli import app
 from workbench.config import ProposeConfig
 from workbench.loop import orders
-from workbench.loop.cycle import CycleConfig
+from workbench.loop.plan import CycleConfig
 from workbench.store import campaigns
 from workbench.store.errors import StoreError
 from workbench.train.settings import TrainConfig

@@ -23,7 +23,7 @@ from ui import drawn_project as scenes
 from ui.pages import AnnotatorPage
 
 import workbench as wb
-from workbench.loop.cycle import CycleConfig, fitting_floors
+from workbench.loop.plan import CycleConfig, fitting_floors
 from workbench.train.settings import TrainConfig
 from workbench.views.apps import _VIEWS
 

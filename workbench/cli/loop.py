@@ -74,8 +74,8 @@ def cycle(
     with answering(as_json):
         parts = _by_part(changes)
     with answering(as_json), Project.open(folder) as project:
-        from workbench.loop.cycle import CycleConfig, first_triage, fitting_floors
         from workbench.loop.oracle import OracleConfig
+        from workbench.loop.plan import CycleConfig, first_triage, fitting_floors
         from workbench.sam.load import load_sam
         from workbench.train.settings import TrainConfig
 

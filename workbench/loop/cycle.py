@@ -5,112 +5,28 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.config import ProposeConfig, TriageConfig, preset_for
+from workbench.config import TriageConfig
 from workbench.loop import batches, measuring, thresholds
 from workbench.loop.adoption import Adopted
 from workbench.loop.labelling import truths
 from workbench.loop.oracle import Annotator, Oracle
-from workbench.settings import Settings, setting, settings
+from workbench.loop.plan import Plan
 from workbench.store import campaigns, files
 from workbench.store.campaigns import Campaign, Cycle
 from workbench.store.catalog import Catalog
 from workbench.store.errors import StoreError
 from workbench.tables.cycles import CycleRow, CycleTable
 from workbench.tables.proposals import Proposals
-from workbench.train.settings import TrainConfig
-from workbench.triage.limits import fitted, refuse_below
+from workbench.triage.limits import fitted
 from workbench.triage.rules import triage
 
 if TYPE_CHECKING:
     from workbench.looping import Looping
     from workbench.sam.predict import Predictor
-
-
-@settings
-class CycleConfig(Settings):
-    """How a campaign of cycles goes about it."""
-
-    train: int | None = setting(default=None, low=1, high=10**7, doc="train images a cycle; None: all, in equal parts")
-    calibration: int | None = setting(default=None, low=0, high=10**7, doc="calibration images a cycle; None: as train")
-    strategy: Literal["random", "uncertain", "diverse", "curriculum"] = setting(
-        default="random", doc="which train images come first"
-    )
-    most_wrong: float = setting(
-        default=0.05, low=0, high=1, doc="share of auto-accepted masks that calibrated thresholds let be wrong"
-    )
-    reserve: float = setting(
-        default=0.5,
-        low=0,
-        high=1,
-        doc="share wrong on one image more that calibrated thresholds leave room for; the fewer images, the more it counts",
-        before=0.0,
-    )
-    exhaustive: bool = setting(
-        default=True,
-        doc="truth leaves nothing out, so wrong masks count; else recall only, at the thresholds given",
-    )
-    seed: int = setting(default=0, low=0, high=2**63 - 1, doc="of batches and of intervals")
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What a campaign is made of, fixed when it begins: images that are added later take no part.
-
-    pools : ids of the images of each role, disjoint; test images have truth
-    """
-
-    cycle: CycleConfig
-    floors: ProposeConfig
-    triage: TriageConfig
-    train: TrainConfig
-    model_id: str
-    pools: dict[str, tuple[str, ...]]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the plan as plain values."""
-        parts = {name: getattr(self, name).to_dict() for name in ("cycle", "floors", "triage", "train")}
-        return {**parts, "model_id": self.model_id, "pools": {role: list(ids) for role, ids in self.pools.items()}}
-
-    @property
-    def pooled(self) -> TriageConfig:
-        """The first thresholds over the pool that figures are of: distinct at the NMS of the floors, in every cycle."""
-        return self.triage.replace(nms=self.floors.nms, nms_iou=self.floors.nms_iou, pool="distinct")
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Plan:
-        """Build the plan from what `to_dict` gave."""
-        return cls(
-            CycleConfig.from_dict(CycleConfig.stored(values["cycle"])),
-            ProposeConfig.from_dict(values["floors"]),
-            TriageConfig.from_dict(values["triage"]),
-            TrainConfig.from_dict(TrainConfig.stored(values["train"])),
-            values["model_id"],
-            {role: tuple(ids) for role, ids in values["pools"].items()},
-        )
-
-
-def fitting_floors(model_id: str) -> ProposeConfig:
-    """Return the floors of METRICS on the grid of the preset that fits a model: IoU 0.5, box NMS 0.7, distinct masks."""
-    grid = preset_for(model_id).propose
-    return grid.replace(predicted_iou_floor=0.5, nms="box", nms_iou=0.7, crop_nms_iou=0.7, pool="distinct")
-
-
-def first_triage(given: TriageConfig | None, floors: ProposeConfig, model_id: str) -> TriageConfig:
-    """Return the thresholds of the first cycle: those given, else the fitting preset's, moved to where the floors allow.
-
-    Raises
-    ------
-    PoolError : a ValueError, for given ones below the floors, or with another NMS than rows are stored after
-    """
-    if given is None:
-        thresholds = preset_for(model_id).triage
-        return fitted(thresholds.replace(nms=floors.nms, nms_iou=floors.nms_iou, pool=floors.pool), floors)
-    refuse_below(given, floors)
-    return given
 
 
 class Campaigning:

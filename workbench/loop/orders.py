@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from workbench.loop import measuring
-from workbench.loop.cycle import CycleConfig
+from workbench.loop.plan import CycleConfig
 from workbench.store import campaigns
 from workbench.store.errors import StoreError
 from workbench.tables.figures import Interval
