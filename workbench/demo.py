@@ -49,7 +49,7 @@ def run_demo(folder: Path) -> dict[str, Any]:
 
     Raises
     ------
-    OutputError : for a folder that is a project's, or lies in one
+    OutputError : for a folder that is a project, or one of its own
     """
     from workbench.project import Project
     from workbench.sam.load import load_sam

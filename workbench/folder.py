@@ -320,7 +320,7 @@ class ProjectFolder(Catalogued):
 
         Raises
         ------
-        StoreError : when there are no proposals; OutputError : for a place in a project's folder, an image of the project,
+        StoreError : when there are no proposals; OutputError : for a name that is a project's own, an image of the project,
             a folder; OSError : when the file cannot be written
         """
         return exchange.export_coco(self, path, outcome, self.triage_config())

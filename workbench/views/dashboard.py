@@ -57,7 +57,7 @@ class Dashboard:
 
         Raises
         ------
-        OutputError : for a place in a project's folder, an image of the project, a folder; OSError : where it cannot be
+        OutputError : for a name that is a project's own, an image of the project, a folder; OSError : where it cannot be
             written
         """
         file, kept = Path(path).expanduser(), exchange.originals(self.campaign.project)
