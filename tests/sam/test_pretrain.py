@@ -17,9 +17,18 @@ from workbench.sam.checking import auroc
 from workbench.sam.dense import dense_loss, direction_to_middle
 from workbench.sam.lessons import Lessons, collate, drawn_ahead, make_batch
 from workbench.sam.pretrain import TOY, Recipe, Run, main, train
-from workbench.sam.questions import boxes_of, draw_questions, pixels_of
+from workbench.sam.questions import Questions, boxes_of, draw_questions, pixels_of, within_reach
 from workbench.sam.scenes import VALIDATION_SEEDS, Scene, draw_scene, family_table
-from workbench.sam.teaching import answer_batch, mask_losses, normalised, prompt_losses, true_iou, truth_cells, twice
+from workbench.sam.teaching import (
+    answer_batch,
+    asked_for,
+    mask_losses,
+    normalised,
+    prompt_losses,
+    true_iou,
+    truth_cells,
+    twice,
+)
 from workbench.sam.team import form
 
 
@@ -186,19 +195,68 @@ def test_boxes_of__hold_parts_that_stick_out():
     assert np.allclose(boxes, [[10, 10, 40, 20], [20, 12, 40, 18]], atol=0.6)
 
 
-def test_draw_questions__targets_are_what_lies_under_the_points():
+def test_draw_questions__targets_are_what_the_points_ask_for_and_its_whole():
     scene = square_scene()
     for seed in range(12):
         q = draw_questions(scene, 20, np.random.default_rng(seed))
-        xy = q.points_xy[:, 0].astype(int)
-        leaf = scene.owner[xy[:, 1], xy[:, 0]]
+        asked = within_reach(scene, q.points_xy[:, 0].astype(int))
         single = q.targets[q.pointed]
-        assert np.array_equal(single[:, 0], leaf)
-        assert np.array_equal(single[:, 1], scene.parents[leaf])
+        assert np.array_equal(single[:, 0], asked)
+        assert np.array_equal(single[:, 1], scene.parents[asked])
         assert q.boxes_xyxy is not None
         assert (q.boxes_xyxy >= 0).all()
         assert (q.boxes_xyxy <= 64).all()
         assert (q.targets[~q.pointed, 0] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("at", "reach_px", "asks_for"),
+    [
+        ((5, 5), 6, 0),  # 9 px from the corner of the nearest, across
+        ((8, 12), 6, 1),  # 2 px beside an object
+        ((8, 12), 1, 0),
+        ((12, 12), 6, 1),  # on it
+        ((33, 45), 6, 3),  # on a whole, 3 px beside its part
+        ((33, 45), 2, 2),
+        ((31, 31), 6, 2),  # the corner of the whole is nearer than the part, whose corner is 7 px away
+        ((27, 15), 6, 4),  # between two: 3 px from one, 8 from the other
+        ((19, 15), 6, 1),  # on an object, whose neighbour is no part of it
+    ],
+)
+def test_within_reach__by_hand(at, reach_px, asks_for):
+    owner = np.zeros((64, 64), np.int16)
+    owner[10:20, 10:20] = 1
+    owner[32:60, 32:60] = 2
+    owner[36:50, 36:50] = 3  # a part of it
+    owner[10:20, 30:36] = 4
+    scene = Scene(np.zeros((64, 64, 3), np.uint8), owner, np.array([0, 0, 0, 2, 0], np.int16), "plain")
+    assert within_reach(scene, np.array([at]), reach_px).tolist() == [asks_for]
+
+
+def test_within_reach__a_scene_without_objects_has_nothing_to_ask_for():
+    empty = Scene(np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.int16), np.zeros(1, np.int16), "plain")
+    assert within_reach(empty, np.array([[0, 0], [63, 63]])).tolist() == [0, 0]
+
+
+def test_prompt_losses__an_answer_is_taught_the_iou_with_what_was_asked_for_or_a_whole_of_it():
+    """Four points, each answered with the masks of all objects; only the part's whole counts beside the part."""
+    scene = square_scene()
+    targets = np.array([[1, 0], [3, 0], [2, 0], [0, 0]])
+    asked = Questions(np.zeros((4, 1, 2), np.float32), np.ones((4, 1), np.float32), None, targets, np.ones(4, bool))
+    batch = collate([scene], [asked], np.zeros((1, 2), np.int64))
+    cells = F.avg_pool2d(torch.from_numpy(scene.masks).float(), 4)  # (3, 16, 16)
+    logits = torch.cat([torch.full((1, 16, 16), -9.0), 18 * cells - 9])[None, None].expand(1, 4, -1, -1, -1)
+    assert asked_for(batch)[0].tolist() == [
+        [True, False, False], [False, True, True], [False, True, False], [False, False, False],
+    ]  # fmt: skip
+    overlap = true_iou(logits, batch.owners, batch.family)[0]
+    deserved = torch.zeros(4, 4)
+    deserved[0, 1] = overlap[0, 1, 0]
+    deserved[1, 2:] = torch.stack([overlap[1, 2, 1:].max(), overlap[1, 3, 1:].max()])
+    deserved[2, 2:] = overlap[2, 2:, 1]
+    assert deserved[1, 3] > 0.9 > deserved[2, 3] > 0.1  # a part, and the same for its whole
+    for predicted, loss in ((deserved, 0.0), (deserved + 0.5, 0.25)):
+        assert prompt_losses(logits, predicted[None], batch)[1].item() == pytest.approx(loss, abs=1e-6)
 
 
 def test_draw_questions__of_several_points_the_first_lies_on_the_object():

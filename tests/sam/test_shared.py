@@ -10,7 +10,9 @@ from segment_anything.modeling import MaskDecoder
 
 import workbench as wb
 from workbench.sam.bundled import load_bundled
+from workbench.sam.scenes import draw_scene
 from workbench.sam.segmenter import SharingSegmenter
+from workbench.sam.shared import SharedDecoder, lowered
 from workbench.sam.sharing import SharingMaskDecoder, is_shareable
 
 
@@ -52,6 +54,30 @@ def test_decode_shared__upscales_only_above_the_floor(predictor):
     none = predictor.decode_shared(embedding, xy, labels, np.inf)
     assert none.prompts.shape == (0,)
     assert none.logits.shape == (0, *every.logits.shape[1:])
+
+
+def test_lowered__answers_nearly_the_same_and_scores_do_not_tie():
+    sam = load_bundled()
+    given, low = sam.state_dict(), lowered(sam.mask_decoder, torch.bfloat16)
+    assert {p.dtype for p in low.iou_prediction_head.parameters()} == {torch.float32}
+    assert {p.dtype for p in low.transformer.parameters()} == {torch.bfloat16}
+    assert {p.dtype for p in sam.parameters()} == {torch.float32}
+    predictor = wb.load_sam(sam)
+    embedding = predictor.embed(draw_scene(3, 256).image)
+    place, like_none = sam.prompt_encoder.get_dense_pe(), sam.prompt_encoder.no_mask_embed.weight[..., None, None]
+    xy = torch.from_numpy(prompts(200, (256, 256))[0] * 2).float()
+    with torch.no_grad():
+        sparse, _ = sam.prompt_encoder(points=(xy, torch.ones(200, 1)), boxes=None, masks=None)
+        exact, near = (
+            SharedDecoder(decoder, embedding.features + like_none, place).answer(sparse, -np.inf)
+            for decoder in (sam.mask_decoder, low)
+        )
+    assert near.logits.dtype == near.predicted_iou.dtype == torch.float32
+    assert torch.allclose(near.predicted_iou, exact.predicted_iou, atol=0.03)
+    assert len(near.predicted_iou.unique()) > 0.95 * near.predicted_iou.numel()
+    both, either = ((f(near.logits > 0, exact.logits > 0)).sum() for f in (torch.logical_and, torch.logical_or))
+    assert both / either > 0.97
+    assert all(torch.equal(value, given[name]) for name, value in sam.state_dict().items())
 
 
 def test_decode_shared__no_prompts(predictor):

@@ -11,9 +11,9 @@ from segment_anything.modeling import Sam
 
 from workbench.sam.bundled import GRID, STRIDE_PX
 from workbench.sam.lessons import collate
-from workbench.sam.questions import Questions
+from workbench.sam.questions import Questions, within_reach
 from workbench.sam.scenes import VALIDATION_SEEDS, Scene, draw_scene
-from workbench.sam.teaching import answer_batch, normalised, true_iou
+from workbench.sam.teaching import answer_batch, asked_for, normalised, true_iou
 
 
 @functools.lru_cache(maxsize=256)
@@ -27,8 +27,8 @@ def check_on_scenes(sam: Sam, count: int, size_px: int) -> dict[str, float]:
     """Return recall and ranking of a grid of single points, one each 16 px, on held-out scenes.
 
     recall_50, recall_75 : share of true masks that a hypothesis of predicted IoU over 0.5 meets
-    best_of_three : mean, over points on objects, of the best hypothesis' best IoU
-    auroc : of predicted IoU for IoU >= 0.75, over all hypotheses; high : share of right ones predicted over 0.88
+    best_of_three : mean, over points that ask for an object, of the best hypothesis' IoU with it or a whole that holds it
+    auroc : of predicted IoU for that IoU >= 0.75, over all hypotheses; high : share of right ones predicted over 0.88
     score : what checkpoints are chosen by
     """
     met50 = met75 = truths = 0
@@ -40,8 +40,9 @@ def check_on_scenes(sam: Sam, count: int, size_px: int) -> dict[str, float]:
         scene = held_out(i, size_px)
         if not len(scene):
             continue
-        leaf = scene.owner[xy[:, 0, 1].astype(int), xy[:, 0, 0].astype(int)].astype(np.int64)
-        asked = Questions(xy, np.ones(xy.shape[:2], np.float32), None, np.stack([leaf, 0 * leaf], 1), leaf >= 0)
+        wanted = within_reach(scene, xy[:, 0].astype(int))
+        targets = np.stack([wanted, scene.parents[wanted]], axis=1)
+        asked = Questions(xy, np.ones(xy.shape[:2], np.float32), None, targets, wanted >= 0)
         batch = collate([scene], [asked], shift).to(sam.pixel_mean.device)
         logits, predicted = answer_batch(sam, sam.image_encoder(normalised(sam, batch.images)), batch)
         overlap, predicted = true_iou(logits, batch.owners, batch.family)[0, :, 1:].cpu(), predicted[0, :, 1:].cpu()
@@ -49,8 +50,8 @@ def check_on_scenes(sam: Sam, count: int, size_px: int) -> dict[str, float]:
         met50 += int((offered >= 0.5).sum())
         met75 += int((offered >= 0.75).sum())
         truths += len(scene)
-        reached = overlap.amax(dim=2)
-        best.append(reached.amax(dim=1)[torch.from_numpy(leaf > 0)])
+        reached = (overlap * asked_for(batch)[0, :, None].cpu()).amax(dim=2)
+        best.append(reached.amax(dim=1)[torch.from_numpy(wanted > 0)])
         scores.append(predicted.flatten())
         rights.append(reached.flatten() >= 0.75)
     score, right = torch.cat(scores), torch.cat(rights)

@@ -54,8 +54,8 @@ class KeepingSegmenter(abc.ABC):
     model : moved to `device` and set to evaluation; its weights must not change while it is here
     model_id : name and hash of architecture and weights (`workbench.sam.load.model_id`)
     device : where the model runs
-    dtype : precision of the image encoder; prompts, masks and predicted IoU are always float32, since rounding
-        makes predicted IoUs tie and ties reorder the NMS
+    dtype : precision of the image encoder; predicted IoUs are always float32, since rounding makes them tie and ties
+        reorder the NMS, and so is all that follows the encoder unless a subclass says otherwise
     cache : a folder of embeddings that outlives the process, or None
     """
 

@@ -14,7 +14,7 @@ from torchvision.transforms.functional import resize, to_pil_image
 from workbench.sam.cache import EmbeddingCache
 from workbench.sam.keeping import KeepingSegmenter, Prediction, Prompts, check_prompts, scaled_points
 from workbench.sam.segmenter import Answers, Embedding
-from workbench.sam.shared import SharedDecoder
+from workbench.sam.shared import SharedDecoder, lowered
 from workbench.sam.sharing import is_shareable
 
 __all__ = ["EmbeddingCache", "Prediction", "Predictor"]
@@ -23,6 +23,7 @@ __all__ = ["EmbeddingCache", "Prediction", "Predictor"]
 class Predictor(KeepingSegmenter):
     """A `segment_anything` `Sam`, answering bit for bit as `SamPredictor` does on the same number of threads.
 
+    dtype : of the image encoder, and with bfloat16 on CUDA of what `decode_shared` does up to the predicted IoUs
     compiled : the image encoder goes through `torch.compile`, which rounds otherwise and takes a minute at the first image
 
     `decode` equals its `predict_torch`, with points in float64 as `SamAutomaticMaskGenerator` gives them; `predict`
@@ -44,6 +45,9 @@ class Predictor(KeepingSegmenter):
     ) -> None:
         super().__init__(model, model_id, device, dtype, cache)
         self._encoder = _compiled(self.model.image_encoder) if compiled else self.model.image_encoder
+        self._many = self.model.mask_decoder
+        if dtype == torch.bfloat16 and self.device.type == "cuda" and is_shareable(self.model):
+            self._many = lowered(self._many, dtype)  # on a CPU without units for it, it would take minutes
         self._shared: tuple[Embedding, SharedDecoder] | None = None  # of the image answered last
 
     @property
@@ -118,7 +122,7 @@ class Predictor(KeepingSegmenter):
         encoder = self.model.prompt_encoder
         if shared is None or shared[0] is not embedding:
             image = embedding.features + encoder.no_mask_embed.weight[..., None, None]
-            shared = self._shared = embedding, SharedDecoder(self.model.mask_decoder, image, encoder.get_dense_pe())
+            shared = self._shared = embedding, SharedDecoder(self._many, image, encoder.get_dense_pe())
         points = torch.as_tensor(scaled_points(points_xy, embedding), dtype=torch.float32, device=self.device)
         given = points, torch.as_tensor(labels, dtype=torch.int, device=self.device)
         return shared[1].answer(encoder(points=given, boxes=None, masks=None)[0], floor)

@@ -41,7 +41,7 @@ BAD_AT = (
 )
 NEXT = (
     "Train longer, best on a GPU: python -m workbench.sam.pretrain --out DIR --minutes 60 --init-from workbench/sam/"
-    "weights/bundled.safetensors --dense-share 0 --learning-rate 2e-3 --first-scene 200000000 --device cuda --processes 1 "
+    "weights/bundled.safetensors --dense-share 0 --learning-rate 2e-3 --first-scene 220000000 --device cuda --processes 1 "
     "--windows 96 --prompts 32 --workers 14 (scenes not seen before), then --export FILE; keep the result when its score "
     "on held-out scenes is higher."
 )

@@ -1,7 +1,8 @@
 """The questions of the prompt stage: which prompts a scene is asked, and what each of them means.
 
-Points are drawn half on objects and half anywhere (as a point grid falls); where a point lies on nothing, only its
-predicted IoU is taught, with the IoU its masks happen to have. A point on a part inside a whole asks for both.
+Points are drawn half on objects and half anywhere (as a point grid falls). A point on a part inside a whole asks for
+both, and so does one a little beside the part; a point a little beside an object asks for that. Where there is nothing
+within reach, only the predicted IoU is taught.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from torch import Tensor
 
 from workbench.sam.scenes import Scene, family_table
 
+REACH_PX = 6
+"""How far beside an object a single point may lie that asks for it; pixels of the model's 512 px frame."""
+
 
 @dataclass(frozen=True)
 class Questions:
@@ -21,7 +25,7 @@ class Questions:
 
     points_xy : (P, K, 2) float32, pixels of the scene; labels : (P, K) float32, 1 inside, 0 outside; or None
     boxes_xyxy : (Q, 4) float32 or None; answers of boxes come after those of points
-    targets : (P + Q, 2) int, object asked for and another that the point also lies on; 0 for none
+    targets : (P + Q, 2) int, object asked for and the whole that it is part of; 0 for none
     pointed : (P + Q,) bool, one single point: ambiguous
     box_points_xy, box_labels : (Q, K - 1, 2), (Q, K - 1), points that correct the answer to a box; or None
     earlier : (P + Q, 1, H, W) logits of the answer that is corrected; or None
@@ -51,7 +55,7 @@ def draw_questions(scene: Scene, count: int, rng: np.random.Generator, points: i
     xy = rng.integers(0, size, (single, 2))
     on_objects = any_objects(scene, single // 2, rng)
     xy[: single // 2] = pixels_of(scene.owner.ravel(), size, on_objects, rng)
-    leaf = scene.owner[xy[:, 1], xy[:, 0]].astype(np.int64)
+    leaf = within_reach(scene, xy)
     boxed = any_objects(scene, boxes, rng)
     return Questions(
         xy[:, None].astype(np.float32),
@@ -65,6 +69,30 @@ def draw_questions(scene: Scene, count: int, rng: np.random.Generator, points: i
 def any_objects(scene: Scene, count: int, rng: np.random.Generator) -> np.ndarray:
     """Return the numbers of `count` objects of the scene, drawn with replacement; 0, the background, where it has none."""
     return rng.integers(1, len(scene) + 1, count) if len(scene) else np.zeros(count, np.int64)
+
+
+def within_reach(scene: Scene, points_xy: np.ndarray, reach_px: int = REACH_PX) -> np.ndarray:
+    """Return (K,) int64 the object that each point asks for; 0 for none.
+
+    It is the innermost one the point lies on; or, where one of its parts is within reach, that part; or, where it lies on
+    nothing, any object within reach. Of several the nearest.
+
+    Parameters
+    ----------
+    points_xy : (K, 2) int, pixels of the scene
+    """
+    size = scene.owner.shape[0]
+    steps = np.argwhere(np.ones((2 * reach_px + 1, 2 * reach_px + 1))) - reach_px
+    away = np.hypot(*steps.T)
+    steps = steps[np.argsort(away, kind="stable")][: (away <= reach_px).sum()]  # none first: the point itself
+    rows, columns = (np.clip(points_xy[:, i, None] + steps[:, k], 0, size - 1) for i, k in ((1, 0), (0, 1)))
+    there = scene.owner[rows, columns].astype(np.int64)
+    own = there[:, :1]
+    family = family_table(scene.parents)
+    family[0] = True
+    nearest = (family[own, there] & (there != own) & (there > 0)).argmax(axis=1)
+    found: np.ndarray = there[np.arange(len(there)), nearest]
+    return found
 
 
 def pixels_of(flat: np.ndarray, width: int, objects: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -12,6 +12,7 @@ Source of the function: facebookresearch/segment-anything, modeling/transformer.
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 
 import torch
 from segment_anything.modeling import MaskDecoder
@@ -25,19 +26,27 @@ from workbench.sam.segmenter import Answers
 IN_CACHE = 1024
 
 
+def lowered(decoder: MaskDecoder, kind: torch.dtype) -> MaskDecoder:
+    """Return a copy in another precision, but for the head of predicted IoUs, whose rounding would make scores tie."""
+    copy = deepcopy(decoder).to(kind)
+    copy.iou_prediction_head.float()
+    return copy
+
+
 class SharedDecoder:
     """The decoder bound to one image.
 
     Parameters
     ----------
-    decoder : its weights are used as they are
+    decoder : its weights are used as they are, in the precision of their own; the head of predicted IoUs in its
     image, place : (1, C, h, w), embedding, with what stands for "no mask", and positional encoding
     """
 
     def __init__(self, decoder: MaskDecoder, image: Tensor, place: Tensor) -> None:
         self._decoder, self._hw = decoder, image.shape[-2:]
-        self._keys = image[0].flatten(1).T  # (HW, C)
-        self._pe = place[0].flatten(1).T.contiguous()
+        self._kind = decoder.iou_token.weight.dtype
+        self._keys = image[0].flatten(1).T.to(self._kind)  # (HW, C)
+        self._pe = place[0].flatten(1).T.contiguous().to(self._kind)
         first = decoder.transformer.layers[0]
         placed = self._keys + self._pe
         self._first_k = _heads(first.cross_attn_token_to_image, "k_proj", placed)
@@ -49,14 +58,15 @@ class SharedDecoder:
 
         Parameters
         ----------
-        sparse : (N, T, C), the prompts' tokens
+        sparse : (N, T, C) float32, the prompts' tokens
         floor : hypotheses count above it (strictly); the others are not upscaled where no one of their prompt does
         """
-        queries, images = self.transform(sparse)
-        iou = self._decoder.iou_prediction_head(queries[:, 0])[:, 1:]
+        queries, images = self.transform(sparse.to(self._kind))
+        iou = self._decoder.iou_prediction_head(queries[:, 0].float())[:, 1:]
         index = torch.nonzero(~(iou <= floor).all(1)).flatten()
         chosen = images if len(index) == len(images) else images[index]
-        return Answers(iou, index, self.upscale(chosen, queries[index], range(1, self._decoder.num_mask_tokens)))
+        logits = self.upscale(chosen, queries[index], range(1, self._decoder.num_mask_tokens))
+        return Answers(iou, index, logits.float())
 
     def transform(self, sparse: Tensor) -> tuple[Tensor, Tensor]:
         """Return all tokens (N, 1 + M + T, C), those of IoU and masks first, and image (N, HW, C) after the transformer."""

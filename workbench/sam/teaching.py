@@ -1,7 +1,8 @@
 """Asking the model a whole batch of scenes at once, and what its answers deserve.
 
-A prompt on an object is taught its mask: the best of the three hypotheses is pulled towards it, and towards the whole
-that the point also lies on. Every prompt, on nothing too, is taught the IoU that its answers happen to have.
+A prompt that asks for an object is taught its mask: the best of the three hypotheses is pulled towards it, and towards
+the whole that it is part of. Every prompt is taught the IoU that its answers have with what it asked for, 0 where that is
+nothing: an answer that strays to an object from far away is left to the prompts on that.
 """
 
 from __future__ import annotations
@@ -114,10 +115,19 @@ def true_iou(logits: Tensor, owners: Tensor, family: Tensor) -> Tensor:
     return (both / union.clamp(min=1)).view(b, p, m, -1)
 
 
+def asked_for(batch: Batch) -> Tensor:
+    """Return (B, P, N) bool, whether a prompt may mean an object: a target of its, or a whole that holds one."""
+    b, p, t = batch.targets.shape
+    wholes = batch.family[:, 1:]
+    at = batch.targets.flatten(1)[:, None].expand(-1, wholes.shape[1], -1)
+    return wholes.gather(2, at).view(b, -1, p, t).any(dim=3).mT
+
+
 def prompt_losses(logits: Tensor, predicted: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """Return (mask loss, IoU loss) of a batch's prompts, and the mean IoU of the best of three where there is a target."""
     overlap = true_iou(logits, batch.owners, batch.family)
-    wanted = deserved(overlap.flatten(0, 1), batch.targets.flatten(0, 1), batch.pointed.flatten()).view_as(predicted)
+    meant = overlap * asked_for(batch)[:, :, None]
+    wanted = deserved(meant.flatten(0, 1), batch.targets.flatten(0, 1), batch.pointed.flatten()).view_as(predicted)
     iou = F.mse_loss(predicted, wanted)
     scenes, prompts = (batch.targets[..., 0] > 0).nonzero(as_tuple=True)
     if not len(scenes):
