@@ -3,7 +3,8 @@
 A ViT of random weights whose score head is shifted until about 60 masks survive; photographs of scikit-image, cropped so
 that no two are alike, as files on disk. Ours is `project.propose` with all that a run does (reading, bfloat16 encoder in
 batches and bfloat16 decoder, floors, one shard an image, the catalogue), without jitter and shape features, which the official generator does
-not have; that one runs in float32 as it is, on the same images held in memory. Both sides have run once before.
+not have; that one runs in float32 as it is, on the same images held in memory. Both sides have run once before. Ours takes the
+batches below, the official generator the 64 prompts that it decodes at once by default.
 """
 
 from __future__ import annotations

@@ -5,10 +5,12 @@ from __future__ import annotations
 import judged
 import numpy as np
 import pytest
+import stub_sam
 from desk import event
 
 from workbench.loop.labelling import label, truths
-from workbench.masks import rle
+from workbench.loop.measuring import figures, judge
+from workbench.masks import matching, rle
 from workbench.tables.outcomes import Outcome
 from workbench.tables.proposals import Proposals
 
@@ -109,8 +111,17 @@ def test_calibrate__nobody_looked_at_any_accepted_mask_is_undefined(project):
     review_flagged(project)
     found = project.calibrate(share=1.0, draws=5)
     assert found.recalibration is None
-    assert "no labelled masks" in found.note
-    assert "60 of 60 images left out" in found.note
+    assert found.note == (
+        f"{found.good.note}; of the 60 calibration images to fit on 60 are complete or have truth, and 60 of these have "
+        "masks without a verdict of their own (300 masks), which are no labels: accept or reject each"
+    )
+    assert "no labelled masks: review calibration images, each of their accepted masks too" in found.good.note
+    assert project.calibration().note == found.note
+
+
+def test_calibrate__before_a_review_says_that_no_image_is_complete(project):
+    found = project.calibrate(share=1.0, draws=5)
+    assert found.note.endswith("of the 60 calibration images to fit on 0 are complete or have truth")
 
 
 def test_calibrate__masks_rejected_in_bulk_are_no_labels(project):
@@ -182,6 +193,51 @@ def test_truths__final_masks_of_complete_images_come_before_imported_truth_where
     assert sizes["final"] == {ids[0]: 2, ids[1]: 9, ids[2]: 2}
     assert sizes["final only"] == {ids[0]: 2, ids[2]: 2}
     assert truths(project, [], "final") == {}
+
+
+def complete_as_people_do(project, images, true_masks):
+    """Judge what triage flagged, reject what it accepted wrongly, draw what is missing; leave what it accepted rightly."""
+    project.add_annotator("a")
+    for image in images:
+        review, true = project.image_review(image), true_masks[image]
+        found, of, _ = matching.match(list(review.masks.rles), list(true.rles), judged.SIZE, 0.75)
+        kept = review.outcome != Outcome.discarded
+        right = np.isin(np.arange(len(review.masks)), found)
+        ids = review.masks.mask_id.astype(str)
+        words = [
+            (ids[k], "accept" if right[k] else "reject") for k in np.flatnonzero(review.outcome == Outcome.flagged)
+        ]
+        words += [(ids[k], "reject") for k in np.flatnonzero((review.outcome == Outcome.auto_accepted) & ~right)]
+        said = [event("verdict", image, mask, verdict=word) for mask, word in words]
+        there = {int(b) for a, b in zip(found, of, strict=True) if kept[a]}
+        missing = [true.rles[k].decode() for k in range(len(true)) if k not in there]
+        drawn = [event("draw", image, rle=run, size_hw=list(judged.SIZE), tool="brush", prompts={}) for run in missing]
+        project.record([*said, *drawn, event("complete", image)])
+
+
+def test_recall__by_a_peoples_review_is_that_of_the_truth(tmp_path, monkeypatch):
+    """Without imported truth the final masks are the truth, also those that triage accepted and nobody had to look at."""
+    with judged.make(tmp_path, monkeypatch, n=24, roles=(0.0, 0.0, 1.0), truth=False) as project:
+        ids = project.images()["image_id"].tolist()
+        true_masks = {image: judged.truth_of(project.image(image), image) for image in ids}
+        complete_as_people_do(project, ids, true_masks)
+        by_review, gate = project.recall_auto(), project.gate()
+        plain = project.sweep({"predicted_iou": [0.8]}, metrics=["recall_auto"], progress=False)
+        known = truths(project, ids)
+        test = judge(project.each(ids, None), known, project.triage_config(), stub_sam.PLAIN)
+        found, _, _ = figures(test, project.triage_config(), True, np.random.default_rng(0))
+        judged.add_truth(project)
+        by_truth, of_truth = project.recall_auto(), project.gate()
+    assert 0.2 < by_review.value < 0.9
+    assert (by_review.value, by_review.n) == (by_truth.value, by_truth.n)
+    assert plain.loc[0, "recall_auto"] == pytest.approx(by_review.value)
+    for check in ("recall", "small_object_recall", "domains"):
+        assert gate[check].value == pytest.approx(of_truth[check].value)
+    assert "nobody looked at one by one" in gate["recall"].note
+    assert of_truth["recall"].note == ""
+    assert found["recall_auto"].value == pytest.approx(by_truth.value)
+    assert found["share_by_hand"].value < 0.9
+    assert not found["fp_rate"].known or found["fp_rate"].value < 0.5  # the few that were rejected are not all there is
 
 
 def test_calibrate__truth_with_gaps_says_of_no_mask_that_it_is_wrong(project):

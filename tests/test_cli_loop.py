@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from disc_project import disc_project
+from disc_project import SIZE_HW, disc_project
 from typer.testing import CliRunner
 
 from workbench.cli import app
@@ -51,6 +51,30 @@ def test_cycle__people_are_told_what_waits(tmp_path):
     told = CliRunner().invoke(app, ["report", str(folder)])  # another day
     assert "waits for 1 image " in told.output
     assert len(json.loads(CliRunner().invoke(app, ["report", str(folder), "--json"]).stdout)["awaited"]) == 1
+
+
+@pytest.mark.slow
+def test_cycle__what_an_import_leaves_out_is_told(tmp_path):
+    with disc_project(tmp_path, images=4, roles=(1.0, 0.0, 0.0)) as project:
+        folder = project.path
+    h, w = SIZE_HW
+    entries = [{"id": k, "file_name": name, "height": h, "width": w} for k, name in enumerate(("0.png", "elsewhere.png"))]
+    square = {"segmentation": [[5, 5, 20, 5, 20, 20, 5, 20]], "bbox": [5, 5, 15, 15], "category_id": 1, "iscrowd": 0}
+    wrong = {**square, "segmentation": {"size": [3, 3], "counts": [0, 9]}}
+    truth = {
+        "images": entries,
+        "annotations": [{**mask, "id": k, "image_id": 0} for k, mask in enumerate((square, wrong))],
+        "categories": [{"id": 1, "name": "a"}],
+    }
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    result = run(folder, "--cycles", 1, *SMALL, "--ground-truth", tmp_path / "truth.json", "--json")
+    assert result.exit_code == 0, result.output
+    for words in ("elsewhere.png: no image of the project", "truth with gaps", "3 masks that they had are gone"):
+        assert words in result.stderr
+    told = json.loads(result.stdout.splitlines()[-1])
+    assert told["awaited"]
+    assert told["imported"]["masks"] == 1
+    assert told["imported"]["unmatched"] == ["elsewhere.png"]
 
 
 def test_cycle__an_oracle_without_truth_is_refused_before_anything_is_proposed(tmp_path):

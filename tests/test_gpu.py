@@ -107,9 +107,12 @@ def test_propose__other_ways_find_the_masks_of_the_cpu(changes: dict[str, object
 
 def test_propose__bfloat16_finds_most_of_them() -> None:
     sam = model(dtype="bfloat16")
+    assert sam._grid_decoder.iou_token.weight.dtype == torch.bfloat16
+    assert sam.model.mask_decoder.iou_token.weight.dtype == torch.float32
     expected, found = on_cpu("coins"), wb.propose(photograph("coins"), sam, CONFIG)
     assert abs(len(found) / len(expected) - 1) < 0.1
     assert found_again(expected, found, 0.8) > 0.8
+    assert len(np.unique(found.predicted_iou)) > 0.9 * len(found)
 
 
 def test_project__proposes_in_batches_as_on_the_cpu(tmp_path) -> None:

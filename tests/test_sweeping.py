@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -203,6 +204,20 @@ def test_sweep__crowds_of_the_truth_are_left_aside(project):
 # ---- experiments ------------------------------------------------------------------------------------------------------
 
 
+def test_experiment__of_before_a_figure_was_renamed_has_it_by_its_name(project):
+    reviewed(project)
+    project.sweep(GRID, metrics=["rejection_rate_auto"], name="new", progress=False)
+    new = project.experiment("new")
+    old = dataclasses.replace(
+        new.counted, metrics=[name.replace("rejection_rate_auto", "rejection_rate") for name in new.counted.metrics]
+    )
+    figures = {name.replace("rejection_rate_auto", "rejection_rate"): column for name, column in new.figures.items()}
+    assert set(figures) != set(new.figures)
+    store.save(project.catalog, "old", new.run_id, new.settings, old, figures, note="", author="me")
+    assert project.experiment("old").table.equals(new.table)
+    assert "rejection_rate_auto" in project.compare("old", "new")["metric"].tolist()
+
+
 def test_experiment__is_reopened_as_it_was(project):
     take_truth(project)
     table = project.sweep(GRID, name="first", note="why", author="me", exhaustive=True, progress=False)
@@ -356,9 +371,9 @@ def test_sweep__verdicts_given_one_by_one_count_and_bulk_ones_do_not(project):
     accept_all = {"predicted_iou": [0.6], "jitter_stability": [None]}
     plain = dict.fromkeys(("unusual_solidity", "overlap", "border_px", "unusual_size_z"))
     base = project.triage_config().replace(**plain)
-    table = project.sweep(accept_all, metrics=["rejection_rate"], base=base, name="x", progress=False)
-    assert table.loc[0, "rejection_rate"] == pytest.approx(-(-n // 2) / n)
-    assert table.loc[0, "rejection_rate_n"] == n
+    table = project.sweep(accept_all, metrics=["rejection_rate_auto"], base=base, name="x", progress=False)
+    assert table.loc[0, "rejection_rate_auto"] == pytest.approx(-(-n // 2) / n)
+    assert table.loc[0, "rejection_rate_auto_n"] == n
     settings = project.experiment("x").settings
     assert (settings["labels"], settings["labelled"], settings["reviewed"]) == ("review", 2, 1)
 
@@ -376,7 +391,7 @@ def test_sweep__truth_goes_before_reviews_unless_told(project):
     one, _, _ = reviewed(project)
     with pytest.raises(ValueError, match="labels: expected truth, review, audits or None"):
         project.sweep(GRID, labels="people", progress=False)
-    with pytest.raises(ValueError, match=r"needs truth from elsewhere.*ask for rejection_rate"):
+    with pytest.raises(ValueError, match=r"needs truth from elsewhere.*ask for rejection_rate_auto"):
         project.sweep(GRID, metrics=["fp_rate"], exhaustive=True, progress=False)
     take_truth(project)
     assert "fp_rate" in project.sweep(GRID, exhaustive=True, progress=False)
@@ -385,5 +400,5 @@ def test_sweep__truth_goes_before_reviews_unless_told(project):
 
 
 def test_sweep__rejections_without_a_verdict_are_refused(project):
-    with pytest.raises(ValueError, match="rejection_rate needs verdicts, and nobody has given one"):
-        project.sweep(GRID, metrics=["rejection_rate"], progress=False)
+    with pytest.raises(ValueError, match="rejection_rate_auto needs verdicts, and nobody has given one"):
+        project.sweep(GRID, metrics=["rejection_rate_auto"], progress=False)

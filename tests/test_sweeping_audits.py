@@ -134,7 +134,7 @@ def test_sweep__audits_that_are_missing_or_too_small_are_refused(project):
     answer(project)
     with pytest.raises(ValueError, match=r"fp_rate_50 needs truth that is exhaustive; audits say.*Ask for fp_rate"):
         sweep(project, metrics=["fp_rate_50"])
-    with pytest.raises(ValueError, match=r"verdicts alone say nothing.*ask for rejection_rate"):
+    with pytest.raises(ValueError, match=r"verdicts alone say nothing.*ask for rejection_rate_auto"):
         sweep(project, labels="verdicts")
     project.propose(desk.stub_sam.StubSam("other-0000"), desk.stub_sam.PLAIN, progress=False)
     with pytest.raises(ValueError, match="as run 2 proposed them"):

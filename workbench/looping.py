@@ -108,7 +108,14 @@ class Looping(Adopting):
             pools = self._pools(named, first.model_id, whole=roles is None)
             for name in ("train", "calibration"):
                 if asked["cycle"][name] is None:
-                    asked["cycle"][name] = max(int(name == "train"), len(pools[name]) // cycles)
+                    asked["cycle"][name] = max(min(1, len(pools[name])), len(pools[name]) // cycles)
+            enough = -(-len(pools["train"]) // asked["cycle"]["train"])
+            if cycles > enough:
+                raise StoreError(
+                    f"cycles: expected at most {enough}, which {len(pools['train'])} train images allow at "
+                    f"{asked['cycle']['train']} a cycle, got {cycles}; ask for {enough} (--cycles {enough}), take fewer images a "
+                    "cycle, or add images"
+                )
             plan = {**asked, "model_id": first.model_id, "pools": pools}
             self._tell_another(plan)
             campaign = campaigns.begin(self.catalog, digest, plan, first.model_id, pools["test"])

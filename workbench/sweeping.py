@@ -217,7 +217,7 @@ class Sweeping(Reviewing):
         """Return which labels are used, and the images that have them."""
         if labels == "verdicts":
             raise ValueError(
-                "labels: verdicts alone say nothing of masks that nobody looked at; ask for rejection_rate, the share"
+                "labels: verdicts alone say nothing of masks that nobody looked at; ask for rejection_rate_auto, the share"
                 " rejected of those looked at one by one, or audit what was accepted and say labels='audits'"
             )
         if labels not in (None, "truth", "review", "audits"):
@@ -257,7 +257,8 @@ class Sweeping(Reviewing):
 
         review = self.image_review(image)
         decided = review.final | (review.bulk & (review.verdict != NONE) & ~review.superseded)
-        return TrueImage.of(review.masks.select(decided), ignore=review.bulk[decided])
+        unseen = review.by[decided].astype(str) == ""
+        return TrueImage.of(review.masks.select(decided), ignore=review.bulk[decided], unseen=unseen)
 
     def _verdicts(self, ids: Sequence[str]) -> dict[str, dict[str, int]]:
         """Return the verdicts of people by image and mask: of masks looked at one by one."""

@@ -153,6 +153,22 @@ def test_run_cycles__killed_while_a_step_writes(tmp_path, sam, monkeypatch):
         assert project.journal()["gesture_id"].is_unique
 
 
+def test_run_cycles__fewer_calibration_images_than_cycles_are_used_one_by_one(tmp_path, sam):
+    with made(tmp_path) as project:
+        table = run(project, sam, 4, annotator="people", config=CycleConfig(reserve=0))
+        roles = project.images().set_index("image_id")["path"]
+        assert sorted(roles[image] in SPLIT["calibration"] for image in table.awaited) == [False, True]
+
+
+def test_run_cycles__more_cycles_than_train_images_allow_are_refused_before_anything_is_done(tmp_path, sam):
+    with made(tmp_path) as project:
+        with pytest.raises(StoreError, match=r"at most 3, which 5 train images allow at 2 a cycle, got 4; ask for 3"):
+            run(project, sam, 4)
+        assert written(project) == [0, 0, 0, 0]
+        assert not project.cycles().awaited
+        assert run(project, sam, 3, annotator="people").awaited
+
+
 def test_run_cycles__people_are_awaited_and_it_goes_on_when_they_are_done(tmp_path, sam):
     with made(tmp_path) as project:
         table = run(project, sam, 1, annotator="people")

@@ -105,6 +105,31 @@ def test_measure__images_without_truth_proposals_or_labels():
     assert (interval.value, interval.n, interval.how) == (2 / 3, 3, "binomial")
 
 
+def test_measure__final_masks_that_nobody_looked_at_are_found_but_are_no_labels():
+    """Three auto-accepted masks: one is the final mask nobody looked at, one a final mask somebody accepted, one wrong."""
+    proposed, final = strips((0, 9), (20, 29), (40, 49)), strips((0, 9), (20, 29), (60, 69))
+    images = [
+        compare_image("some unseen", proposed, TrueImage.of(final, unseen=[True, False, False])),
+        compare_image("all seen", proposed, TrueImage.of(final)),
+    ]
+    both = Comparison.of(images)
+    point = Point(both, outcome(*[AUTO] * 6))
+    counted = {
+        name: METRICS[name].counts(point) for name in ("recall_auto", "automatic_share", "fp_rate", "fp_rate_50")
+    }
+    assert [c.tolist() for c in counted["recall_auto"]] == [[2, 2], [3, 3]]
+    assert [c.tolist() for c in counted["automatic_share"]] == [[2, 2], [3, 3]]
+    for name in ("fp_rate", "fp_rate_50"):
+        values, per = counted[name]
+        assert np.isnan([values[0], per[0]]).all()  # the wrong one alone would make it 100 %
+        assert (values[1], per[1]) == (1, 3)
+    assert both.whole(np.ones(6, bool)).tolist() == [False, True]
+    assert both.whole(np.array([0, 1, 1, 1, 1, 1], bool)).tolist() == [True, True]
+    right, wrong = both.verdicts(np.ones(6, bool))
+    assert right.tolist() == [False, True, False, True, True, False]
+    assert wrong.tolist() == [False, False, True, False, False, True]
+
+
 def rng():
     return np.random.default_rng(0)
 
@@ -159,7 +184,7 @@ def test_compare_image__other_size_is_refused():
     other = Proposals.make(rles=[b"04"], sizes_hw=(2, 2))
     with pytest.raises(ValueError, match=r"of one size \(h, w\).*import the truth again"):
         compare_image("a", strips((0, 9)), TrueImage.of(other))
-    with pytest.raises(ValueError, match="ignore and crowd for each of 1 masks"):
+    with pytest.raises(ValueError, match="ignore, crowd and unseen for each of 1 masks"):
         compare_image("a", strips((0, 9)), TrueImage.of(strips((0, 9)), crowd=[True, False]))
 
 

@@ -11,13 +11,14 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
+from workbench.sam import checking
 from workbench.sam.asking import answer
 from workbench.sam.bundled import build_bundled, load_bundled
 from workbench.sam.checking import auroc
 from workbench.sam.dense import dense_loss, direction_to_middle
 from workbench.sam.lessons import Lessons, collate, drawn_ahead, make_batch
 from workbench.sam.pretrain import TOY, Recipe, Run, main, train
-from workbench.sam.questions import Questions, boxes_of, draw_questions, pixels_of, within_reach
+from workbench.sam.questions import Questions, boxes_of, draw_questions, object_at, pixels_of
 from workbench.sam.scenes import VALIDATION_SEEDS, Scene, draw_scene, family_table
 from workbench.sam.teaching import (
     answer_batch,
@@ -199,7 +200,7 @@ def test_draw_questions__targets_are_what_the_points_ask_for_and_its_whole():
     scene = square_scene()
     for seed in range(12):
         q = draw_questions(scene, 20, np.random.default_rng(seed))
-        asked = within_reach(scene, q.points_xy[:, 0].astype(int))
+        asked = object_at(scene, q.points_xy[:, 0].astype(int))
         single = q.targets[q.pointed]
         assert np.array_equal(single[:, 0], asked)
         assert np.array_equal(single[:, 1], scene.parents[asked])
@@ -223,19 +224,32 @@ def test_draw_questions__targets_are_what_the_points_ask_for_and_its_whole():
         ((19, 15), 6, 1),  # on an object, whose neighbour is no part of it
     ],
 )
-def test_within_reach__by_hand(at, reach_px, asks_for):
+def test_object_at__by_hand(at, reach_px, asks_for):
     owner = np.zeros((64, 64), np.int16)
     owner[10:20, 10:20] = 1
     owner[32:60, 32:60] = 2
     owner[36:50, 36:50] = 3  # a part of it
     owner[10:20, 30:36] = 4
     scene = Scene(np.zeros((64, 64, 3), np.uint8), owner, np.array([0, 0, 0, 2, 0], np.int16), "plain")
-    assert within_reach(scene, np.array([at]), reach_px).tolist() == [asks_for]
+    assert object_at(scene, np.array([at]), reach_px).tolist() == [asks_for]
 
 
-def test_within_reach__a_scene_without_objects_has_nothing_to_ask_for():
+def test_object_at__the_other_border_is_far_away_and_parts_of_parts_count():
+    owner = np.zeros((64, 64), np.int16)
+    owner[:, 60:] = 1
+    owner[20:40, 10:50] = 2
+    owner[30:40, 10:50] = 3  # a part of it, all but covered by
+    owner[31:40, 10:50] = 4  # a part of that
+    scene = Scene(np.zeros((64, 64, 3), np.uint8), owner, np.array([0, 0, 0, 2, 3], np.int16), "plain")
+    points = np.array([[0, 0], [63, 10], [58, 63], [30, 25], [30, 24], [30, 30]])
+    assert object_at(scene, points, 6).tolist() == [0, 1, 1, 3, 3, 4]
+    owner[30] = 2  # the first part is gone, and what is left is a part of a part
+    assert object_at(scene, points[3:4], 6).tolist() == [4]
+
+
+def test_object_at__a_scene_without_objects_has_nothing_to_ask_for():
     empty = Scene(np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.int16), np.zeros(1, np.int16), "plain")
-    assert within_reach(empty, np.array([[0, 0], [63, 63]])).tolist() == [0, 0]
+    assert object_at(empty, np.array([[0, 0], [63, 63]])).tolist() == [0, 0]
 
 
 def test_prompt_losses__an_answer_is_taught_the_iou_with_what_was_asked_for_or_a_whole_of_it():
@@ -277,6 +291,33 @@ def test_pixels_of__lie_on_their_objects():
     objects = np.array([1, 2, 3, 3, 1])
     xy = pixels_of(scene.owner.ravel(), 64, objects, np.random.default_rng(0))
     assert np.array_equal(scene.owner[xy[:, 1], xy[:, 0]], objects)
+
+
+def test_check_on_scenes__counts_what_is_found_and_ranks_by_what_was_asked_for(monkeypatch):
+    """Each point is answered with the masks of all three objects of the scene; what it did not ask for is predicted high."""
+    scene = square_scene()
+    cells = F.avg_pool2d(torch.from_numpy(scene.masks).float(), 4)
+    logits = torch.cat([torch.full((1, 16, 16), -9.0), 18 * cells - 9])
+    monkeypatch.setattr(checking, "held_out", lambda number, size_px: scene)
+
+    def answered(high_where_asked):
+        def answer(sam, embedding, batch):
+            shape = batch.targets.shape[:2]
+            asked = asked_for(batch).float()
+            predicted = torch.cat([torch.zeros(*shape, 1), (asked if high_where_asked else 1 - asked) * 0.9], dim=2)
+            return logits.expand(*shape, -1, -1, -1), predicted
+
+        return answer
+
+    found = {}
+    for high in (True, False):
+        monkeypatch.setattr(checking, "answer_batch", answered(high))
+        found[high] = checking.check_on_scenes(build_bundled(), 1, 64)
+    assert found[True]["recall_50"] == found[False]["recall_50"] == 1
+    assert found[True]["best_of_three"] > 0.9
+    assert found[True]["auroc"] == 1
+    assert found[False]["auroc"] == 0  # the same masks: right, but not what was asked for
+    assert (found[True]["high"], found[False]["high"]) == (1, 0)
 
 
 @pytest.mark.parametrize("hw", [(16, 24), (1, 3)])

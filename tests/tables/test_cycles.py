@@ -42,6 +42,22 @@ def test_table__flat_columns():
     assert frame["manual_per_image"].isna().tolist() == [False, True]
 
 
+def test_table__a_figure_of_test_images_and_the_same_of_the_batch_keep_apart():
+    work = {"manual_per_image": 4.0, "automatic_share": 0.7}
+    both = dataclasses.replace(row(), figures={"automatic_share": Interval(0.3, 0.25, 0.35, 9)}, work=work)
+    flat = both.flat()
+    names = ("automatic_share", "automatic_share_low", "automatic_share_high", "batch_automatic_share")
+    assert [flat[name] for name in names] == [0.3, 0.25, 0.35, 0.7]
+
+
+def test_table__a_cycle_in_which_nothing_was_completed_says_so():
+    empty = dataclasses.replace(row(), work={"images": 0, "manual_per_image": math.nan, "seconds_source": "measured"})
+    table = CycleTable((empty,))
+    assert "cycle 1 (calibrated): no image was completed in it; auto" in table.lines()[0]
+    assert "<td>none completed</td>" in table._repr_html_()
+    assert "nan" not in repr(table) + table._repr_html_()
+
+
 def test_table__words():
     table = CycleTable((row(), row(2, closing=True)), ("x", "y"), 3)
     assert "cycle 1 (calibrated): 4.0 drawn an image; auto accept rate 0.50 [0.40, 0.60], fp rate not known" in repr(

@@ -68,7 +68,7 @@ def cycle(
     as_json: AsJson = False,
 ) -> None:
     """Run cycles of propose, triage, review, train and evaluate; the same command again goes on where it stopped."""
-    from workbench.exchange import nothing_imported
+    from workbench.exchange import nothing_imported, replaced_truth
     from workbench.project import Project
 
     with answering(as_json):
@@ -87,10 +87,15 @@ def cycle(
             train=batch, calibration=calibration, strategy=strategy.value, exhaustive=not only_recall, seed=seed
         )
         config = _with(config, parts["cycle"])
+        imported: dict[str, Any] = {}
         if ground_truth is not None:
-            why = nothing_imported(project, project.import_coco(ground_truth))
-            if why:
+            summary = project.import_coco(ground_truth)
+            if why := nothing_imported(project, summary):
                 raise ValueError(why)
+            imported = {"imported": summary.to_dict()}
+            unmatched = [f"{name}: no image of the project" for name in summary.unmatched]
+            for line in filter(None, (replaced_truth(summary), *summary.problems, *unmatched)):
+                typer.echo(f"{ground_truth}: {line}", err=True)
         first = load_sam(model, checkpoint=checkpoint, device=device)
         table = project.run_cycles(
             cycles,
@@ -101,7 +106,7 @@ def cycle(
             triage=triage,
             train=train,
         )
-        show(table.to_dict() if as_json else shown(table), as_json, f"cycles of {folder}")
+        show({**table.to_dict(), **imported} if as_json else shown(table), as_json, f"cycles of {folder}")
 
 
 def shown(table: CycleTable) -> dict[str, Any]:

@@ -72,7 +72,9 @@ def propose(
     model: Annotated[str, typer.Option(help="bundled, vit_b, vit_l, vit_h, mobile_sam or transformers")] = "bundled",
     checkpoint: Annotated[Path | None, typer.Option(help="weights of the model")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")] = "auto",
-    dtype: Annotated[str, typer.Option(help="of the image encoder: auto, float32, bfloat16, float16")] = "auto",
+    dtype: Annotated[
+        str, typer.Option(help="of the image encoder, and of point grids on CUDA: auto, float32, bfloat16, float16")
+    ] = "auto",
     compiled: Annotated[bool, typer.Option("--compiled", help="torch.compile the image encoder")] = False,
     preset_name: PresetName = None,
     changes: Changes = None,

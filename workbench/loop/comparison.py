@@ -36,17 +36,26 @@ class TrueImage(NamedTuple):
     """What is known to be true of an image.
 
     masks : none is a truth too; ignore : (T,) masks that are neither to be found nor wrong to find; crowd : (T,) regions
-    of many things, as in COCO: what lies in one is neither right nor wrong
+    of many things, as in COCO: what lies in one is neither right nor wrong; unseen : (T,) final masks that nobody looked
+    at: they are to be found, but what matches one is no more than the same mask again, so neither right nor wrong
     """
 
     masks: Proposals
     ignore: Flags
     crowd: Flags
+    unseen: Flags
 
     @classmethod
-    def of(cls, masks: Proposals, crowd: ArrayLike | None = None, ignore: ArrayLike | None = None) -> TrueImage:
-        """Return the truth of an image, by default without crowds and with nothing to ignore."""
-        return cls(masks, *(np.zeros(len(masks), bool) if f is None else np.asarray(f, bool) for f in (ignore, crowd)))
+    def of(
+        cls,
+        masks: Proposals,
+        crowd: ArrayLike | None = None,
+        ignore: ArrayLike | None = None,
+        unseen: ArrayLike | None = None,
+    ) -> TrueImage:
+        """Return the truth of an image, by default without crowds, with nothing to ignore and everything looked at."""
+        flags = (ignore, crowd, unseen)
+        return cls(masks, *(np.zeros(len(masks), bool) if f is None else np.asarray(f, bool) for f in flags))
 
 
 class ComparedImage(NamedTuple):
@@ -58,6 +67,7 @@ class ComparedImage(NamedTuple):
     overlaps: Overlaps
     crowd_share: NDArray[np.float64]  # (rows,) largest share of each mask that lies in a crowd
     ignore: Flags  # (T,)
+    unseen: Flags  # (T,)
     area_px: NDArray[np.int64]  # (T,)
     image_px: int
     on_grid: Flags  # (T,) holds a point of the grid
@@ -95,7 +105,7 @@ def compare_image(
         pixels = int(proposals.sizes_hw[0].prod()) if len(proposals) else 0
         areas = none.astype(np.int64)
         return ComparedImage(
-            image_id, true is not None, len(proposals), overlaps, no_share, none, areas, pixels, none, *said
+            image_id, true is not None, len(proposals), overlaps, no_share, none, none, areas, pixels, none, *said
         )
     size_hw = _size(image_id, proposals, true)
     masks, crowds = (list(true.masks.rles[chosen]) for chosen in (~true.crowd, true.crowd))
@@ -107,6 +117,7 @@ def compare_image(
         Overlaps.of_image(found, masks, size_hw, LEAST_IOU),
         _share_in(found, crowds, size_hw),
         true.ignore[~true.crowd],
+        true.unseen[~true.crowd],
         rle.area(masks, size_hw),
         size_hw[0] * size_hw[1],
         _on_grid(masks, size_hw, floors),
@@ -115,10 +126,10 @@ def compare_image(
 
 
 def _size(image_id: str, proposals: Proposals, true: TrueImage) -> tuple[int, int]:
-    if not len(true.masks) == len(true.ignore) == len(true.crowd):
+    if not len(true.masks) == len(true.ignore) == len(true.crowd) == len(true.unseen):
         raise ValueError(
-            f"truth of image {image_id!r}: expected ignore and crowd for each of {len(true.masks)} masks,"
-            f" got {len(true.ignore)} and {len(true.crowd)}"
+            f"truth of image {image_id!r}: expected ignore, crowd and unseen for each of {len(true.masks)} masks,"
+            f" got {len(true.ignore)}, {len(true.crowd)} and {len(true.unseen)}"
         )
     sizes = np.unique(np.concatenate([proposals.sizes_hw, true.masks.sizes_hw]), axis=0)
     if len(sizes) != 1:
@@ -157,7 +168,7 @@ class Comparison:
     """Proposals of M images beside their truth, N rows and T true masks (crowds left out), image after image.
 
     image_ids : M names; labelled : (M,) which have truth; image_of_row : (N,); image_of_truth : (T,)
-    ignore, area_px, on_grid : (T,); image_px : (M,) pixels of each image; crowd_share : (N,)
+    ignore, unseen, area_px, on_grid : (T,); image_px : (M,) pixels of each image; crowd_share : (N,)
     small_px : the largest area that counts as small: the lowest quartile of the areas of the truth
     reviewed : (M,) which have verdicts of people; verdict : (N,) NONE, ACCEPT or REJECT
     """
@@ -169,6 +180,7 @@ class Comparison:
     overlaps: Overlaps
     crowd_share: NDArray[np.float64]
     ignore: Flags
+    unseen: Flags
     area_px: NDArray[np.int64]
     image_px: NDArray[np.int64]
     on_grid: Flags
@@ -197,6 +209,7 @@ class Comparison:
             Overlaps.joined([image.overlaps for image in found], LEAST_IOU),
             _joined([image.crowd_share for image in found], np.float64),
             ignore,
+            _joined([image.unseen for image in found], bool),
             area_px,
             np.array([image.image_px for image in found], np.int64),
             _joined([image.on_grid for image in found], bool),
@@ -270,14 +283,24 @@ class Comparison:
     def verdicts(self, rows: Flags, iou: float = WRONG_IOU) -> Verdicts:
         """Return which chosen rows are right, and which are wrong.
 
-        Neither are rows of images without truth and, as in COCO, rows matched with an ignored mask and unmatched ones
-        that lie in a crowd.
+        Neither are rows of images without truth, rows matched with a mask that nobody looked at and, as in COCO, rows
+        matched with an ignored mask and unmatched ones that lie in a crowd.
         """
         pairs = self.matched(rows, iou)
-        a, ignored = self.overlaps.a[pairs], self.ignore[self.overlaps.b[pairs]]
+        a, b = self.overlaps.a[pairs], self.overlaps.b[pairs]
+        unsaid = self.ignore[b] | self.unseen[b]
         right, aside = np.zeros(len(self), bool), self.crowd_share >= iou
-        right[a], aside[a] = ~ignored, ignored
+        right[a], aside[a] = ~unsaid, unsaid
         return Verdicts(right, rows & ~right & ~aside & self.labelled[self.image_of_row])
+
+    def whole(self, rows: Flags, iou: float = WRONG_IOU) -> Flags:
+        """Return the images with truth, (M,), in which each chosen row is right, wrong or in a crowd.
+
+        Verdicts on the others are of the masks that were doubted, and say nothing of those that were not.
+        """
+        right, wrong = self.verdicts(rows, iou)
+        unsaid = rows & ~right & ~wrong & (self.crowd_share < iou)
+        return np.asarray(self.labelled & (np.bincount(self.image_of_row[unsaid], minlength=len(self.image_ids)) == 0))
 
 
 def _joined(parts: Iterable[NDArray[Any]], dtype: type) -> NDArray[Any]:

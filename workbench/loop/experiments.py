@@ -93,7 +93,7 @@ def _lacks(needs: str, known: Known, able: Sequence[str]) -> str:
     if known.labels == "review":
         return (
             "needs truth from elsewhere: among final masks are those that were accepted by themselves, which would all"
-            " be right. Import truth and say labels='truth', or ask for rejection_rate, or audit what was accepted"
+            " be right. Import truth and say labels='truth', or ask for rejection_rate_auto, or audit what was accepted"
             " (project.draw_audit) and say labels='audits'"
         )
     return (

@@ -93,7 +93,7 @@ def _crowds(project: Reviewing, images: Collection[str]) -> dict[str, Proposals]
 
 
 def _add_final(project: Reviewing, found: Truths, images: Sequence[str], crowds: Mapping[str, Proposals]) -> None:
-    """Add the final masks of images; those that nobody looked at, and those rejected in bulk, are to be ignored.
+    """Add the final masks of images; those decided in bulk are to be ignored, and those that nobody looked at are no labels.
 
     What lies in a crowd of the imported truth is neither right nor wrong here either: nobody is asked about it.
     """
@@ -101,12 +101,12 @@ def _add_final(project: Reviewing, found: Truths, images: Sequence[str], crowds:
         review, crowd = project.image_review(name), crowds.get(name, Proposals.empty())
         in_bulk = review.bulk & (review.verdict != NONE) & ~review.superseded
         decided = np.flatnonzero(review.final | in_bulk)
-        seen = (review.by[decided].astype(str) != "") & ~review.bulk[decided]
-        masks = Proposals.concat([review.masks.select(decided), crowd])
+        bulk, unseen = review.bulk[decided], review.by[decided].astype(str) == ""
+        masks, none = Proposals.concat([review.masks.select(decided), crowd]), np.zeros(len(crowd), bool)
         ends = np.arange(len(masks)) >= len(decided)
-        found[name] = TrueImage.of(masks, crowd=ends, ignore=np.concatenate([~seen, np.zeros(len(crowd), bool)]))
+        found[name] = TrueImage.of(masks, ends, *(np.concatenate([some, none]) for some in (bulk, unseen)))
         found.labels[name] = review.label[decided]
-        found.unseen += int((~seen).sum())
+        found.unseen += int((bulk | unseen).sum())
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -145,7 +145,7 @@ class Labelled:
     @property
     def whole(self) -> NDArray[np.bool_]:
         """(images,) without an unlabelled proposal: the labels of the others are of the masks that were doubted."""
-        return whole(self.comparison, self.known)
+        return self.comparison.whole(np.ones(len(self.known), bool))
 
     @property
     def usable(self) -> NDArray[np.bool_]:
@@ -156,15 +156,6 @@ class Labelled:
 def unlabelled(comparison: Comparison, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return (n,) which rows are matched with a mask to be ignored, so are neither right nor wrong, and in no crowd."""
     return np.asarray(~known & (comparison.crowd_share < WRONG_IOU))
-
-
-def whole(comparison: Comparison, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return (images,) which have no unlabelled row.
-
-    Labels of the others are of the masks that were doubted, and say nothing of those that were not.
-    """
-    of = comparison.image_of_row
-    return np.asarray(np.bincount(of, unlabelled(comparison, known), len(comparison.image_ids)) == 0)
 
 
 def features_of(proposals: Proposals, triage: Triage) -> Features:

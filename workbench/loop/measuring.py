@@ -13,7 +13,7 @@ from workbench.calibrate.recalibrate import Choice, Features, choose
 from workbench.calibrate.reliability import Measured as Reliable
 from workbench.calibrate.reliability import reliability
 from workbench.config import ProposeConfig, TriageConfig, preset
-from workbench.loop.labelling import Truths, candidates, whole
+from workbench.loop.labelling import Truths, candidates
 from workbench.loop.metrics import METRICS, Comparison, Point, compare_image, measure
 from workbench.review.state import ImageReview
 from workbench.tables.figures import Interval
@@ -50,7 +50,7 @@ class Judged(NamedTuple):
     @property
     def whole(self) -> NDArray[np.bool_]:
         """(images,) which have a label for every row: of the others only what triage doubted was looked at."""
-        return whole(self.comparison, self.right | self.wrong)
+        return self.comparison.whole(np.ones(len(self.rows), bool))
 
     @property
     def left_out(self) -> str:

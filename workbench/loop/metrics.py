@@ -141,14 +141,13 @@ def _recall(
     return count
 
 
-def _fp_rate_50(p: Point) -> Measured:
-    right, wrong = p.comparison.verdicts(p.auto, 0.5)
-    return p.of_rows(wrong, right | wrong)
+def _wrong(iou: float | None = None) -> Callable[[Point], Measured]:
+    def count(p: Point) -> Measured:
+        at = p.wrong_iou if iou is None else iou
+        right, wrong = p.comparison.verdicts(p.auto, at)
+        return p.of_rows(wrong, right | wrong, p.comparison.whole(p.auto, at))
 
-
-def _fp_rate(p: Point) -> Measured:
-    right, wrong = p.verdicts
-    return p.of_rows(wrong, right | wrong)
+    return count
 
 
 def _duplicates(p: Point) -> Measured:
@@ -157,7 +156,7 @@ def _duplicates(p: Point) -> Measured:
     again = np.zeros(len(p.comparison), bool)
     again[overlaps.a[(overlaps.iou >= p.wrong_iou) & ~p.comparison.ignore[overlaps.b]]] = True
     right, wrong = p.verdicts
-    return p.of_rows(wrong & again, right | wrong)
+    return p.of_rows(wrong & again, right | wrong, p.comparison.whole(p.auto, p.wrong_iou))
 
 
 def _automatic_share(p: Point) -> Measured:
@@ -192,7 +191,7 @@ METRICS: Mapping[str, Metric] = {
     ),
     "masks_per_image": Metric("auto-accepted ÷ images", "proposals", _an_image("auto"), of_events=False),
     "flagged_per_image": Metric("flagged ÷ images", "proposals", _an_image("flagged"), of_events=False),
-    "rejection_rate": Metric(
+    "rejection_rate_auto": Metric(
         "rejected ÷ auto-accepted masks that a person looked at one by one; verdicts given in bulk do not count",
         "verdicts",
         _rejection_rate,
@@ -230,12 +229,12 @@ METRICS: Mapping[str, Metric] = {
         _ceiling,
     ),
     "fp_rate": Metric(
-        "wrong (not matched one to one at IoU >= 0.75) ÷ auto-accepted; what is ignored or lies in a crowd counts in"
-        " neither. A sweep can estimate it from audits instead, see `workbench.loop.audited.fp_rate`",
+        "wrong (not matched one to one at IoU >= 0.75) ÷ auto-accepted; what lies in a crowd counts in neither, and images"
+        " are left out in which one matches a final mask that nobody looked at one by one. A sweep can estimate it from audits instead, see `workbench.loop.audited.fp_rate`",
         "exhaustive truth",
-        _fp_rate,
+        _wrong(),
     ),
-    "fp_rate_50": Metric("the same with wrong below IoU 0.5", "exhaustive truth", _fp_rate_50),
+    "fp_rate_50": Metric("the same with wrong below IoU 0.5", "exhaustive truth", _wrong(0.5)),
     "duplicate_rate": Metric(
         "wrong masks at IoU >= 0.75 with a true mask that another is matched with ÷ auto-accepted",
         "exhaustive truth",

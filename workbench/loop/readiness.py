@@ -100,6 +100,9 @@ def _of_test_images(
     figures |= {check: found[name] for check, name in names.items()}
     c = rows.comparison
     kept = ~c.ignore
+    if unseen := int((c.unseen & kept).sum()):  # accepted by themselves, and left so when the image was completed
+        said = f"{unseen:,} of these are final masks that nobody looked at one by one"
+        notes |= dict.fromkeys(("recall", "small_object_recall"), said)
     diverse, said = category_diversity(
         c.found(rows.auto, 0.5)[kept], rows.truth_labels[kept], c.image_of_truth[kept], rng, config.least_instances
     )

@@ -11,7 +11,7 @@ from segment_anything.modeling import Sam
 
 from workbench.sam.bundled import GRID, STRIDE_PX
 from workbench.sam.lessons import collate
-from workbench.sam.questions import Questions, within_reach
+from workbench.sam.questions import Questions, object_at
 from workbench.sam.scenes import VALIDATION_SEEDS, Scene, draw_scene
 from workbench.sam.teaching import answer_batch, asked_for, normalised, true_iou
 
@@ -40,9 +40,9 @@ def check_on_scenes(sam: Sam, count: int, size_px: int) -> dict[str, float]:
         scene = held_out(i, size_px)
         if not len(scene):
             continue
-        wanted = within_reach(scene, xy[:, 0].astype(int))
-        targets = np.stack([wanted, scene.parents[wanted]], axis=1)
-        asked = Questions(xy, np.ones(xy.shape[:2], np.float32), None, targets, wanted >= 0)
+        objects = object_at(scene, xy[:, 0].astype(int))
+        targets = np.stack([objects, scene.parents[objects]], axis=1)
+        asked = Questions(xy, np.ones(xy.shape[:2], np.float32), None, targets, objects >= 0)
         batch = collate([scene], [asked], shift).to(sam.pixel_mean.device)
         logits, predicted = answer_batch(sam, sam.image_encoder(normalised(sam, batch.images)), batch)
         overlap, predicted = true_iou(logits, batch.owners, batch.family)[0, :, 1:].cpu(), predicted[0, :, 1:].cpu()
@@ -51,7 +51,7 @@ def check_on_scenes(sam: Sam, count: int, size_px: int) -> dict[str, float]:
         met75 += int((offered >= 0.75).sum())
         truths += len(scene)
         reached = (overlap * asked_for(batch)[0, :, None].cpu()).amax(dim=2)
-        best.append(reached.amax(dim=1)[torch.from_numpy(wanted > 0)])
+        best.append(reached.amax(dim=1)[torch.from_numpy(objects > 0)])
         scores.append(predicted.flatten())
         rights.append(reached.flatten() >= 0.75)
     score, right = torch.cat(scores), torch.cat(rights)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 VECTOR = 8
 CELL_PX = 4
-REACH_PX = 24.0
+PULL_PX = 24.0
 
 
 class DenseHead(nn.Module):
@@ -49,7 +49,7 @@ def direction_to_middle(owner: Tensor) -> Tensor:
     count = torch.bincount(flat, minlength=b * objects).clamp(min=1)
     sums = torch.zeros(2, b * objects, device=owner.device).index_add_(1, flat, at.repeat(1, b))
     off = (sums / count)[:, flat] - at.repeat(1, b)
-    off = off.view(2, b, height, width).transpose(0, 1) / (REACH_PX / CELL_PX)
+    off = off.view(2, b, height, width).transpose(0, 1) / (PULL_PX / CELL_PX)
     return off.tanh() * (owner > 0)[:, None]
 
 

@@ -31,7 +31,7 @@ class Batch(NamedTuple):
     family : (B, N + 1, N + 1) bool, row k is True at k and its parts; N is the most objects of a scene
     points_xy, labels : (B, P, K, 2), (B, P, K) float32, pixels of the scene; 1 inside, 0 outside
     boxes_xyxy : (B, Q, 4) float32
-    targets : (B, P + Q, 2) int64, object asked for and another that the point also lies on; 0 for none
+    targets : (B, P + Q, 2) int64, object asked for and a second that the point may mean; 0 for none
     pointed : (B, P + Q) bool, one single point: ambiguous
     windows : (B, 2) int64, column and row of the model's input frame, in embedding cells, where the scene stands
     """

@@ -23,7 +23,7 @@ __all__ = ["EmbeddingCache", "Prediction", "Predictor"]
 class Predictor(KeepingSegmenter):
     """A `segment_anything` `Sam`, answering bit for bit as `SamPredictor` does on the same number of threads.
 
-    dtype : of the image encoder, and with bfloat16 on CUDA of what `decode_shared` does up to the predicted IoUs
+    dtype : of the image encoder; with bfloat16 on CUDA `decode_shared` computes its masks in it, too
     compiled : the image encoder goes through `torch.compile`, which rounds otherwise and takes a minute at the first image
 
     `decode` equals its `predict_torch`, with points in float64 as `SamAutomaticMaskGenerator` gives them; `predict`
@@ -45,9 +45,9 @@ class Predictor(KeepingSegmenter):
     ) -> None:
         super().__init__(model, model_id, device, dtype, cache)
         self._encoder = _compiled(self.model.image_encoder) if compiled else self.model.image_encoder
-        self._many = self.model.mask_decoder
-        if dtype == torch.bfloat16 and self.device.type == "cuda" and is_shareable(self.model):
-            self._many = lowered(self._many, dtype)  # on a CPU without units for it, it would take minutes
+        self._grid_decoder = self.model.mask_decoder
+        if dtype == torch.bfloat16 and _has_bfloat16(self.device) and is_shareable(self.model):
+            self._grid_decoder = lowered(self._grid_decoder, dtype)
         self._shared: tuple[Embedding, SharedDecoder] | None = None  # of the image answered last
 
     @property
@@ -110,8 +110,13 @@ class Predictor(KeepingSegmenter):
 
         Returns
         -------
-        Answers, equal to `decode` but for rounding; by `decode` itself for a decoder that is not the published one
+        Answers, equal to `decode` but for rounding, also that of bfloat16 where it is in use; by `decode` itself for a
+        decoder that is not the published one
         """
+        with torch.autocast(self.device.type, enabled=False):  # somebody else's would round what is not to be rounded
+            return self._decode_shared(embedding, points_xy, labels, floor)
+
+    def _decode_shared(self, embedding: Embedding, points_xy: np.ndarray, labels: np.ndarray, floor: float) -> Answers:
         if not is_shareable(self.model) or len(points_xy) == 0:
             logits, iou = self.decode(embedding, points_xy, labels)
             index = torch.nonzero(~(iou <= floor).all(1)).flatten()
@@ -122,7 +127,7 @@ class Predictor(KeepingSegmenter):
         encoder = self.model.prompt_encoder
         if shared is None or shared[0] is not embedding:
             image = embedding.features + encoder.no_mask_embed.weight[..., None, None]
-            shared = self._shared = embedding, SharedDecoder(self._many, image, encoder.get_dense_pe())
+            shared = self._shared = embedding, SharedDecoder(self._grid_decoder, image, encoder.get_dense_pe())
         points = torch.as_tensor(scaled_points(points_xy, embedding), dtype=torch.float32, device=self.device)
         given = points, torch.as_tensor(labels, dtype=torch.int, device=self.device)
         return shared[1].answer(encoder(points=given, boxes=None, masks=None)[0], floor)
@@ -130,6 +135,11 @@ class Predictor(KeepingSegmenter):
     def _enlarge(self, logits: torch.Tensor, embedding: Embedding) -> torch.Tensor:
         size: torch.Tensor = self.model.postprocess_masks(logits, embedding.input_hw, embedding.size_hw)
         return size
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """Return whether a device computes in bfloat16 itself; a CPU without units for it takes minutes."""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _compiled(encoder: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:

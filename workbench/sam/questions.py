@@ -25,7 +25,8 @@ class Questions:
 
     points_xy : (P, K, 2) float32, pixels of the scene; labels : (P, K) float32, 1 inside, 0 outside; or None
     boxes_xyxy : (Q, 4) float32 or None; answers of boxes come after those of points
-    targets : (P + Q, 2) int, object asked for and the whole that it is part of; 0 for none
+    targets : (P + Q, 2) int, object asked for and, of a single point, a second that it may mean, the whole of the first; 0
+        for none
     pointed : (P + Q,) bool, one single point: ambiguous
     box_points_xy, box_labels : (Q, K - 1, 2), (Q, K - 1), points that correct the answer to a box; or None
     earlier : (P + Q, 1, H, W) logits of the answer that is corrected; or None
@@ -55,13 +56,13 @@ def draw_questions(scene: Scene, count: int, rng: np.random.Generator, points: i
     xy = rng.integers(0, size, (single, 2))
     on_objects = any_objects(scene, single // 2, rng)
     xy[: single // 2] = pixels_of(scene.owner.ravel(), size, on_objects, rng)
-    leaf = within_reach(scene, xy)
+    asked = object_at(scene, xy)
     boxed = any_objects(scene, boxes, rng)
     return Questions(
         xy[:, None].astype(np.float32),
         np.ones((single, 1), np.float32),
         boxes_of(scene, boxed, rng),
-        np.concatenate([np.stack([leaf, scene.parents[leaf]], axis=1), np.stack([boxed, 0 * boxed], axis=1)]),
+        np.concatenate([np.stack([asked, scene.parents[asked]], axis=1), np.stack([boxed, 0 * boxed], axis=1)]),
         np.arange(count) < single,
     )
 
@@ -71,7 +72,7 @@ def any_objects(scene: Scene, count: int, rng: np.random.Generator) -> np.ndarra
     return rng.integers(1, len(scene) + 1, count) if len(scene) else np.zeros(count, np.int64)
 
 
-def within_reach(scene: Scene, points_xy: np.ndarray, reach_px: int = REACH_PX) -> np.ndarray:
+def object_at(scene: Scene, points_xy: np.ndarray, reach_px: int = REACH_PX) -> np.ndarray:
     """Return (K,) int64 the object that each point asks for; 0 for none.
 
     It is the innermost one the point lies on; or, where one of its parts is within reach, that part; or, where it lies on

@@ -27,9 +27,9 @@ IN_CACHE = 1024
 
 
 def lowered(decoder: MaskDecoder, kind: torch.dtype) -> MaskDecoder:
-    """Return a copy in another precision, but for the head of predicted IoUs, whose rounding would make scores tie."""
+    """Return a copy for `SharedDecoder` in another precision, with the head of predicted IoUs as it is: rounded scores tie."""
     copy = deepcopy(decoder).to(kind)
-    copy.iou_prediction_head.float()
+    copy.iou_prediction_head = deepcopy(decoder.iou_prediction_head)
     return copy
 
 
@@ -61,8 +61,8 @@ class SharedDecoder:
         sparse : (N, T, C) float32, the prompts' tokens
         floor : hypotheses count above it (strictly); the others are not upscaled where no one of their prompt does
         """
-        queries, images = self.transform(sparse.to(self._kind))
-        iou = self._decoder.iou_prediction_head(queries[:, 0].float())[:, 1:]
+        queries, images = self.transform(sparse)
+        iou = self.predicted_iou(queries)[:, 1:]
         index = torch.nonzero(~(iou <= floor).all(1)).flatten()
         chosen = images if len(index) == len(images) else images[index]
         logits = self.upscale(chosen, queries[index], range(1, self._decoder.num_mask_tokens))
@@ -72,7 +72,7 @@ class SharedDecoder:
         """Return all tokens (N, 1 + M + T, C), those of IoU and masks first, and image (N, HW, C) after the transformer."""
         transformer = self._decoder.transformer
         own = torch.cat([self._decoder.iou_token.weight, self._decoder.mask_tokens.weight])
-        tokens = torch.cat([own.expand(len(sparse), -1, -1), sparse], dim=1)
+        tokens = torch.cat([own.expand(len(sparse), -1, -1), sparse.to(self._kind)], dim=1)
         queries, keys = tokens, self._keys.expand(len(tokens), -1, -1)
         for number, layer in enumerate(transformer.layers):
             if layer.skip_first_layer_pe:
@@ -93,6 +93,12 @@ class SharedDecoder:
             keys = layer.norm4(told)
         seen = self._look(transformer.final_attn_token_to_image, queries + tokens, keys)
         return transformer.norm_final_attn(queries + seen), keys
+
+    def predicted_iou(self, queries: Tensor) -> Tensor:
+        """Return predicted IoUs (N, M) of tokens (N, 1 + M + T, C), in the precision of their head."""
+        head = self._decoder.iou_prediction_head
+        predicted: Tensor = head(queries[:, 0].to(head.layers[0].weight.dtype))
+        return predicted
 
     def _first_look(self, attention: Attention, queries: Tensor) -> Tensor:
         """Tokens attend to an image that no prompt has changed yet: one product for all prompts."""

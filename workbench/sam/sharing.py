@@ -36,10 +36,9 @@ class SharingMaskDecoder(MaskDecoder):  # type: ignore[misc]
             return logits[0], predicted[0]
         # It works in place, which autocast does not convert for: on a GPU its layer norms would be of another type.
         with torch.autocast(image.device.type, enabled=False):
-            kind = self.iou_token.weight.dtype
-            shared = SharedDecoder(self, image.to(kind), image_pe.to(kind))
-            queries, images = shared.transform(sparse_prompt_embeddings.to(kind))
-            return shared.upscale(images, queries, range(self.num_mask_tokens)), self.iou_prediction_head(queries[:, 0])
+            shared = SharedDecoder(self, image, image_pe)
+            queries, images = shared.transform(sparse_prompt_embeddings)
+            return shared.upscale(images, queries, range(self.num_mask_tokens)), shared.predicted_iou(queries)
 
 
 def is_shareable(sam: Sam) -> bool:

@@ -2,7 +2,7 @@
 
 A prompt that asks for an object is taught its mask: the best of the three hypotheses is pulled towards it, and towards
 the whole that it is part of. Every prompt is taught the IoU that its answers have with what it asked for, 0 where that is
-nothing: an answer that strays to an object from far away is left to the prompts on that.
+nothing: an answer that shows something else, a part or a thing far away, is left to the prompts that ask for that.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _LONGEST_NAME = 200
 _AUDITS = "audits"
+_RENAMED = re.compile("^rejection_rate(?=$|_low$|_high$|_n$)"), "rejection_rate_auto"  # in experiments of before
 
 
 def check_name(catalog: Catalog, name: str) -> None:
@@ -99,13 +101,14 @@ def load(catalog: Catalog, name: str) -> Experiment:
         tuple(kept["changes"]),
         tuple(kept["images"]),
         outcomes,
-        tuple(kept["metrics"]),
+        tuple(_RENAMED[0].sub(_RENAMED[1], name) for name in kept["metrics"]),
         values,
         per,
         np.array(sums, np.float32) if sums else None,
     )
     about = {column: row[column] for column in ("name", "note", "author", "made_at", "run_id", "model_id")}
-    return Experiment(**about, settings=settings, counted=counted, figures=figures)
+    columns = {_RENAMED[0].sub(_RENAMED[1], name): column for name, column in figures.items()}
+    return Experiment(**about, settings=settings, counted=counted, figures=columns)
 
 
 def frame(catalog: Catalog) -> pd.DataFrame:

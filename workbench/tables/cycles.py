@@ -72,7 +72,10 @@ class CycleRow:
         return cls(**known)
 
     def flat(self) -> dict[str, Any]:
-        """Return one level of columns: figures by name with `_low` and `_high`, work, thresholds, the seed's beside."""
+        """Return one level of columns: figures by name with `_low` and `_high`, work, thresholds, the seed's beside.
+
+        `automatic_share` is the figure of the test images, `batch_automatic_share` that of the batch's final masks.
+        """
         row: dict[str, Any] = {name: getattr(self, name) for name in ("cycle", "closing", "model_id", "trained_id")}
         row |= {name: getattr(self, name) for name in ("train", "calibration", "test")}
         row |= {f"threshold_{name}": value for name, value in self.thresholds.items()}
@@ -80,7 +83,14 @@ class CycleRow:
             for name, figure in some.items():
                 row[lead + name] = figure.value
                 row[f"{lead}{name}_low"], row[f"{lead}{name}_high"] = figure.low, figure.high
-        return {**row, **self.work, "notes": "; ".join(self.notes)}
+        # of test images it is what people would find, with an interval; of the batch what they left
+        row |= {"batch_automatic_share" if name == "automatic_share" else name: v for name, v in self.work.items()}
+        return {**row, "notes": "; ".join(self.notes)}
+
+    @property
+    def reviewed(self) -> bool:
+        """Whether people completed images in this cycle."""
+        return not math.isnan(self.work.get("manual_per_image", math.nan))
 
 
 def interval_of(values: Mapping[str, Any]) -> Interval:
@@ -130,14 +140,15 @@ class CycleTable(Plotted):
     def _by_source(self) -> dict[str, list[dict[str, Any]]]:
         """Return the figures of the seed's table by where they come from."""
         work = ("manual_per_image", "total_per_image", "automatic_share")
-        simulated = any("simulated" in str(row.work.get("seconds_source", "")) for row in self.rows)
+        sources = {s for row in self.rows for s in str(row.work.get("seconds_source", "")).split(", ") if row.reviewed}
         ours: list[dict[str, Any]] = []
         fixed: list[dict[str, Any]] = []
         for row in self.rows:
             worked = {name: row.work[name] for name in work if name in row.work}
             ours.append({"cycle": row.cycle, **_rate(row.figures), **worked})
             fixed.append({"cycle": row.cycle, **_rate(row.seed_figures)})
-        label = "measured here, an oracle reviewed" if simulated else "measured here"
+        who = "an oracle reviewed" if sources == {"simulated"} else "an oracle and people reviewed"
+        label = f"measured here, {who}" if "simulated" in sources else "measured here"
         return {label: ours, "measured here, the seed's thresholds": fixed}
 
     def to_dict(self) -> dict[str, Any]:
@@ -150,9 +161,10 @@ class CycleTable(Plotted):
         found = []
         for row in self.rows:
             shown = [f"{name.replace('_', ' ')} {_short(row.figures[name])}" for name in SHOWN if name in row.figures]
-            work = (
-                "after the last" if row.closing else f"{row.work.get('manual_per_image', math.nan):.1f} drawn an image"
+            drawn = (
+                f"{row.work['manual_per_image']:.1f} drawn an image" if row.reviewed else "no image was completed in it"
             )
+            work = "after the last" if row.closing else drawn
             told = [work, *([", ".join(shown)] if shown else []), *row.notes]
             found.append(f"cycle {row.cycle} ({row.thresholds.get('kind')}): {'; '.join(told)}")
         if self.note:
@@ -177,7 +189,7 @@ class CycleTable(Plotted):
         )
         body = ""
         for row in self.rows:
-            drawn = "" if row.closing else f"{row.work.get('manual_per_image', math.nan):.1f}"
+            drawn = f"{row.work['manual_per_image']:.1f}" if row.reviewed else "" if row.closing else "none completed"
             cycle, kind = f"after {row.cycle - 1}" if row.closing else str(row.cycle), str(row.thresholds.get("kind"))
             cells = [cycle, kind, drawn, *(_short(row.figures.get(name, Interval.unknown())) for name in names)]
             body += "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"

@@ -51,7 +51,7 @@ class TrainConfig(Settings):
     iou_with: Literal["asked", "nearest"] = setting(
         default="asked",
         doc="true mask whose IoU an answer is taught to predict; asked: one that the prompt asks for, or a whole that holds "
-        "it, 0 where it asks for nothing; nearest: whichever it overlaps most, as the bundled SAM was trained",
+        "it, 0 where it asks for nothing; nearest: whichever it overlaps most",
         before="nearest",
     )
     exhaustive: bool | None = setting(
