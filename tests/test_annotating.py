@@ -14,6 +14,7 @@ from desk import event
 from PIL import Image
 from strips import strips
 
+from workbench.calibrate.bounds import percent_up
 from workbench.loop import certification, gate, readiness
 from workbench.loop.comparison import Comparison, TrueImage, compare_image
 from workbench.loop.labelling import label
@@ -203,9 +204,9 @@ def test_annotate__the_certificate_of_a_pool_says_less_of_the_rest_of_it(bordere
     ids = bordered.images()["image_id"].tolist()
     bordered.record([event("complete", image) for image in ids[:50]])
     rest = bordered.annotate_automatically(override="a trial")
-    most = 0.1 * len(every.masks) / len(rest.masks)
+    most = percent_up(0.1 * len(every.masks) / len(rest.masks))
     assert rest.rule.startswith(every.rule)
-    assert f"{len(every.masks):,} masks, of which these are the rest: at most {most:.1%} of them wrong" in rest.rule
+    assert f"{len(every.masks):,} masks, of which these are the rest: at most {most} of them wrong" in rest.rule
 
 
 def test_verify__is_of_what_was_accepted_when_triage_has_moved(bordered):

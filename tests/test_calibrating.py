@@ -86,10 +86,31 @@ def test_calibrate__one_class_is_undefined_and_said_so(tmp_path, monkeypatch, al
         assert word in str(found)
         assert found.before.n > 0  # labels there are, of one class
         assert all(word in table.note for table in (found.before, found.after))
-        with pytest.raises(StoreError, match=word):
-            project.certify()
+        for ask in (project.certify, project.adopt_certificate):
+            with pytest.raises(StoreError, match=word) as caught:
+                ask()
+            assert "first" not in str(caught.value)  # no advice that cannot work
         assert project.gate()["calibration_error"].verdict == "insufficient"
         assert word in project.gate()["calibration_error"].note
+
+
+def test_calibrate__infinite_scores_count_as_missing(tmp_path, monkeypatch):
+    real = judged.propose
+
+    def propose(image, segmenter, config=None, *, image_id=None):
+        rows = real(image, segmenter, config, image_id=image_id)
+        scores = rows.predicted_iou.copy()
+        scores[0] = np.inf
+        return rows.replace(predicted_iou=scores)
+
+    monkeypatch.setattr(judged, "propose", propose)
+    with judged.make(tmp_path, monkeypatch) as project:
+        found = project.calibrate(draws=20)
+        assert f"{len(found.images)} masks without a score left out" in found.note
+        rows = label(project, list(found.images))
+        p = found.recalibration.predict(rows.features)
+        assert np.array_equal(np.isnan(p), np.isinf(rows.features.score))
+        assert project.certify(alpha=0.2, labels=100).pool.pool > 0
 
 
 def test_calibrate__without_truth_or_proposals_says_what_to_do(tmp_path, monkeypatch):
@@ -507,9 +528,11 @@ def test_adopt_certificate__triage_accepts_what_was_certified_and_pool_and_sweep
 
 
 def test_adopt_certificate__that_abstains_is_refused_with_the_labels_that_are_missing(project):
-    with pytest.raises(StoreError, match="certify"):
+    with pytest.raises(StoreError, match=r"run project.calibrate\(\)"):
         project.adopt_certificate()
     project.calibrate(draws=20)
+    with pytest.raises(StoreError, match=r"run project.certify\(\) first"):
+        project.adopt_certificate()
     project.certify(alpha=0.01, labels=30)
     versions = len(project.triages())
     with pytest.raises(StoreError, match=r"no certificate to adopt(.|\n)*No certificate of this pool for alpha 0.01"):

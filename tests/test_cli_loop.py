@@ -58,7 +58,9 @@ def test_cycle__what_an_import_leaves_out_is_told(tmp_path):
     with disc_project(tmp_path, images=4, roles=(1.0, 0.0, 0.0)) as project:
         folder = project.path
     h, w = SIZE_HW
-    entries = [{"id": k, "file_name": name, "height": h, "width": w} for k, name in enumerate(("0.png", "elsewhere.png"))]
+    entries = [
+        {"id": k, "file_name": name, "height": h, "width": w} for k, name in enumerate(("0.png", "elsewhere.png"))
+    ]
     square = {"segmentation": [[5, 5, 20, 5, 20, 20, 5, 20]], "bbox": [5, 5, 15, 15], "category_id": 1, "iscrowd": 0}
     wrong = {**square, "segmentation": {"size": [3, 3], "counts": [0, 9]}}
     truth = {

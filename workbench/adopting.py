@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from workbench.annotating import Annotating
+from workbench.calibrating import what_is_missing
 from workbench.config import TriageConfig
 from workbench.store import calibrations
 from workbench.store.calibrations import Record
@@ -45,14 +46,14 @@ class Adopting(Annotating):
 
         Raises
         ------
-        StoreError : before the first certificate, where none was granted (saying which labels are missing), or where the
-            pool has changed since
+        StoreError : before the first certificate (saying why there can be none, if so), where none was granted (saying
+            which labels are missing), or where the pool has changed since
         """
         from workbench.loop import adoption, certification
 
         kept = calibrations.latest(self.catalog, "certificate", self._run_id())
         if kept is None:
-            raise StoreError("adopt: expected a certificate of the latest run; run project.certify() first")
+            raise StoreError(f"adopt: expected a certificate of the latest run; {what_is_missing(self.calibration())}")
         chosen, certificate = adoption.choose_certificate(kept.result, promise)
         made_of = calibrations.find(self.catalog, kept.settings["calibration"], "calibration")
         values = made_of.result["recalibration"] if made_of else None

@@ -22,9 +22,33 @@ if TYPE_CHECKING:
     from workbench.loop.calibration import Calibration
     from workbench.loop.certification import Accepted, Certificates, Pool, Verdict
     from workbench.loop.gate import GateConfig, GateReport
-    from workbench.loop.labelling import Source
+    from workbench.loop.labelling import Labelled, Source
     from workbench.sam.segmenter import Segmenter
     from workbench.tables.figures import Interval
+
+
+def what_is_missing(found: Calibration | None) -> str:
+    """Say what a certificate waits for: a calibration, labels that one can be made of, or to be asked for."""
+    if found is None:
+        return "run project.calibrate() (workbench calibrate) first"
+    if found.recalibration is None:
+        return f"there is no recalibration to certify with: {found.note}"
+    return "run project.certify() first"
+
+
+def _without_labels(rows: Labelled, images: int) -> str:
+    """Say why none of so many images gives a label: how many are known, and have masks that nobody looked at."""
+    from workbench.calibrate.reliability import undefined
+
+    blind = int((~rows.whole).sum())
+    unseen = (
+        f", and {blind:,} of these have masks without a verdict of their own ({rows.unseen:,} masks), which are no labels: "
+        "accept or reject each"
+    )
+    return (
+        f"{undefined(rows.right[rows.usable])}; of the {images:,} calibration images to fit on {len(rows.images):,} are "
+        f"complete or have truth{unseen if blind else ''}"
+    )
 
 
 class Calibrating(Reviewing):
@@ -73,6 +97,8 @@ class Calibrating(Reviewing):
         found = calibration.calibrate(rows, run_id, model_id, base, abs(self.seed), draws, embedded)
         if not images:
             found = calibration.without_images(found, len(unseen), share)
+        elif not rows.usable.any():
+            found = dataclasses.replace(found, note=_without_labels(rows, len(images)))
         settings = {"share": share, "draws": draws, "exhaustive": exhaustive, "base": base.to_dict()}
         return dataclasses.replace(found, id=self._keep("calibration", settings, found.images, found.to_dict()))
 
@@ -124,8 +150,7 @@ class Calibrating(Reviewing):
         check_shares(alpha=alpha, delta=delta)
         kept = self.calibration()
         if kept is None or kept.recalibration is None:
-            why = "run project.calibrate() (workbench calibrate) first" if kept is None else kept.note
-            raise StoreError(f"certify: expected a calibration of the latest run; {why}")
+            raise StoreError(f"certify: expected a calibration of the latest run; {what_is_missing(kept)}")
         if labels is not None and labels < 1:
             raise ValueError(f"labels: expected 1 or more, got {labels}")
         pool = certification.pool_of(self, kept.recalibration, kept.base)

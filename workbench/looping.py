@@ -154,7 +154,8 @@ class Looping(Adopting):
         Parameters
         ----------
         preset : "seed" gives the seed's own arithmetic instead, whatever this project holds
-        manual_s : assumed seconds a mask drawn by hand; None for what the masks drawn here took, 34 s where none was
+        manual_s : assumed seconds a mask drawn by hand; None for what the masks drawn here took, 34 s where none
+            was, or in no known time
         stage1_s : assumed seconds a mask of Stage 1 on the same masks; None for no such row
         """
         if preset not in ("project", "seed"):

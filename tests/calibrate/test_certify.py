@@ -102,6 +102,30 @@ def test_shares__out_of_range_are_refused(bad):
         bounds.images_needed(0.05, bad)
 
 
+def test_percent__what_was_asked_for_is_shown_with_all_its_digits():
+    asked = (0.05, 0.0125, 0.0004, 1e-7, 1 - 0.004, 1 - 0.07, 1 - 1e-9)
+    shown = ["5%", "1.25%", "0.04%", "0.00001%", "99.6%", "93%", "99.9999999%"]
+    assert [bounds.percent(share) for share in asked] == shown
+
+
+@pytest.mark.parametrize(
+    ("bound", "shown"),
+    [(0.0144, "1.44%"), (0.01441, "1.45%"), (0.07, "7%"), (3 / 40, "7.5%"), (0.1 + 0.2, "30%"), (2e-6, "0.0002%"),
+     (0.0, "0%"), (0.9999, "100%"), (1.0, "100%")],
+)  # fmt: skip
+def test_percent_up__rounds_what_was_measured_up(bound, shown):
+    assert bounds.percent_up(bound) == shown
+
+
+@settings(deadline=None)
+@given(st.floats(0, 1), st.integers(1, 999))
+def test_percent_up__is_never_below_the_bound_nor_above_an_alpha_that_holds_it(bound, alpha):
+    shown = float(bounds.percent_up(bound).removesuffix("%")) / 100
+    assert bound * (1 - 1e-11) <= shown <= bound * 1.01 + 1e-300
+    if bound <= alpha / 1000:
+        assert shown <= alpha / 1000 + 1e-12
+
+
 # ---- certificates -----------------------------------------------------------------------------------------------------
 
 
@@ -123,7 +147,32 @@ def test_pool__grants_the_loosest_threshold_that_passes_in_sequence():
     assert [step.passed for step in tested] == [True] * (len(tested) - 1) + [False]
     assert tested[0].labels >= 59
     assert found.threshold == tested[-2].threshold
-    assert "At most 5.0% of the masks of this pool" in found.sentence
+    assert "At most 5% of the masks of this pool" in found.sentence
+    assert "with confidence 95%" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("alpha", "delta", "words"),
+    [
+        (0.0125, 0.004, ("At most 1.25% of", "confidence 99.6% ")),
+        (0.0004, 0.05, ("At most 0.04% of", "confidence 95% ")),
+    ],
+)
+def test_certificate__promises_no_more_than_was_certified(alpha, delta, words):
+    p = np.full(5000, 0.9)
+    found = certify_pool(p[:4000], np.ones(4000, bool), p, alpha, delta)
+    assert found.granted
+    assert all(word in found.sentence for word in words)
+    shown = found.sentence.split("bound ")[1].split("%")[0]
+    assert found.bound <= float(shown) / 100 <= alpha
+
+
+def test_certificate__a_bound_just_above_alpha_does_not_read_as_alpha():
+    right = np.arange(966) >= 37
+    found = certify_pool(np.full(966, 0.9), right, np.full(100_000, 0.9))
+    assert 0.05 < found.bound < 0.0501
+    assert not found.granted
+    assert "is 5.01%." in found.sentence
 
 
 def test_certificates__a_mask_may_be_right_until_a_better_one_of_its_object_is_accepted():
@@ -227,6 +276,12 @@ def test_pool__missing_scores_are_above_no_threshold():
     found = certify_pool(np.full(100, np.nan), np.ones(100, bool), np.full(1000, np.nan))
     assert not found.granted
     assert all(step.labels == 0 for step in found.steps)
+
+
+def test_pool__a_score_that_is_not_finite_is_above_no_threshold():
+    p = np.r_[np.full(100, 0.9), np.inf, -np.inf, np.nan]
+    found = certify_pool(p, p == 0.9, p)
+    assert (found.granted, found.accepted, found.wrong) == (True, 100, 0)
 
 
 def test_pool__more_drawn_than_there_are_is_refused():

@@ -154,7 +154,7 @@ def test_choose__none_is_legal():
 
 def test_missing_scores__are_left_out_and_stay_missing():
     features, right, image = drawn(300, 20)
-    features.values[:5, 0] = np.nan
+    features.values[:5, 0] = np.nan, np.inf, -np.inf, np.inf, np.nan  # none of them is a score
     features.values[5:50, 1] = np.nan
     choice = choose(features, right, image)
     assert "5 masks without a score" in choice.note
@@ -162,6 +162,18 @@ def test_missing_scores__are_left_out_and_stay_missing():
         p = fit(method, features, right).predict(features)
         assert np.isnan(p[:5]).all()
         assert np.isfinite(p[5:]).all()
+    assert np.array_equal(np.isfinite(choice.held_out), np.isfinite(features.score))
+    assert np.isnan(Recalibration.none(features.names).predict(features)[:5]).all()
+
+
+def test_choose__an_infinite_score_is_as_a_missing_one():
+    features, right, image = drawn(300, 20)
+    infinite, missing = (Features(features.names, features.values.copy()) for _ in range(2))
+    infinite.values[::7, 0], missing.values[::7, 0] = np.inf, np.nan
+    a, b = (choose(given, right, image) for given in (infinite, missing))
+    assert (a.tried, a.note) == (b.tried, b.note)
+    assert a.chosen.to_dict() == b.chosen.to_dict()
+    assert np.array_equal(a.held_out, b.held_out, equal_nan=True)
 
 
 def test_predict__other_columns_are_refused():

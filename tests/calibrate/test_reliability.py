@@ -112,6 +112,29 @@ def test_reliability__none_one_image_and_missing_scores_are_said():
     assert np.isfinite(table["ece"].value)
     assert np.isnan(table["ece"].high)
     assert "without a score" in reliability([np.nan], [True], ["a"], rng).note
+    table = reliability([0.2, 0.4, 0.9, np.inf], [False, True, True, True], list("abca"), rng, draws=50)
+    assert "1 without a score" in table.note
+    assert table.n == 3
+
+
+@pytest.mark.parametrize("images", [10, 1])
+def test_reliability__what_is_not_known_is_left_out_of_the_words(images, recwarn):
+    p, right = np.ones(40), np.arange(40) != 3  # no mask would be wrong, were the confidence true
+    table = reliability(p, right, np.arange(40) % images, np.random.default_rng(0), draws=100)
+    assert not recwarn.list
+    assert np.isnan(table["auroc"].perfect)
+    assert np.isnan(table["brier_skill"].perfect_high)
+    assert table["ece"].perfect == 0
+    assert "nan" not in repr(table)
+    assert "perfect 0.0000" in repr(table)
+
+
+def test_reliability__a_bin_that_no_draw_of_images_has_keeps_its_exact_interval(recwarn):
+    p, right = np.repeat([0.3, 0.9], 20), np.arange(40) % 2 == 0
+    table = reliability(p, right, p, np.random.default_rng(3), draws=1)
+    assert not recwarn.list
+    assert np.isfinite(table.low).all()
+    assert (table.low <= table.share_right).all()
 
 
 def test_reliability__columns_of_different_lengths_are_refused():

@@ -69,6 +69,7 @@ def test_verifier__round_trip_is_exact_and_as_scikit_learn(kind):
         ([True] * 8, range(8), "all 8 labelled masks are right"),
         ([False] * 8, range(8), "wrong"),
         ([True, False] * 4, [0] * 8, "1 images"),
+        ([True, False] * 9, [k // 2 for k in range(18)], "labels of 9 images, at least 10 are needed"),
         ([], [], "no labelled masks"),
     ],
 )
@@ -84,9 +85,12 @@ def test_verify__missing_columns_and_scores_are_no_crash():
     x, yes, image = drawn(200)
     x[:, 2] = np.nan
     x[:50, 0] = np.nan
-    found = verify(COLUMNS, x, yes, image, np.full(200, np.nan), rng(), draws=50)
-    assert np.isfinite(found.held_out).all()
-    assert found.baseline_auroc == 0.5
+    for missing in (np.nan, np.inf):
+        found = verify(COLUMNS, x, yes, image, np.full(200, missing), rng(), draws=50)
+        assert np.isfinite(found.held_out).all()
+        assert found.baseline_auroc == 0.5
+    least = np.where(yes, np.inf, 0.5)  # no score at all is none that is high
+    assert verify(COLUMNS, x, yes, image, least, rng(), draws=50).baseline_auroc == 0
 
 
 def test_predict__other_columns_are_refused():

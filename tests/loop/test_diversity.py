@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import json
 import math
+import time
 
 import ascii_masks
+import holoviews as hv
 import numpy as np
 import pytest
 from strips import strips
 
 from workbench.loop.curriculum import curriculum, difficulty, easy_first
-from workbench.loop.diversity import category_diversity, diversity, effective_number, occlusion, rarity
+from workbench.loop.diversity import category_diversity, diversity, effective_number, occlusion, quarters, rarity
 from workbench.masks import rle
 from workbench.tables.proposals import Proposals
 
@@ -77,6 +79,52 @@ def test_diversity__sizes_beside_the_reference():
     assert found.n == 4
 
 
+@pytest.mark.parametrize("areas", [[5], [7, 7, 7], [1, 2, 3, 4, 5], [1, 2, 2, 2, 9, 9], [3, 3, 3, 3, 3, 3, 8]])
+def test_quarters__of_the_reference_are_a_quarter_each(areas):
+    assert quarters(areas, areas) == pytest.approx([0.25] * 4)
+    assert quarters(areas * 3, areas) == pytest.approx([0.25] * 4)
+
+
+def test_quarters__by_hand():
+    reference = [1, 2, 2, 2, 2, 3, 4, 5]  # the 2s span places 1 to 5 of 8: 1, 2 and 1 of the first three quarters
+    assert quarters([2], reference).tolist() == [0.25, 0.5, 0.25, 0]
+    assert quarters([2.5, 9, 9, 0], reference).tolist() == [0.25, 0, 0.25, 0.5]  # between 2 and 3: place 5 of 8
+    assert np.isnan(quarters([1], [])).all()
+    assert np.isnan(quarters([], [1])).all()
+
+
+def test_diversity__masks_of_one_size_are_as_themselves():
+    found = diversity(strips((0, 2), (4, 6), (8, 10), (12, 14)))
+    assert found.size_shares.tolist() == [0.25] * 4
+    (bars,) = found.plot().traverse(None, [hv.Bars])
+    assert len(set(bars["area"])) == 4  # none hides another, though the edges are equal
+
+
+def test_diversity__beside_no_masks_sizes_are_not_known():
+    found = diversity(strips((0, 2), (4, 9)), Proposals.empty())
+    assert np.isnan(found.size_shares).all()
+    assert found.to_dict()["size_shares"] == [None] * 4
+    assert (found.n, found.occlusion) == (2, 0)
+
+
+def test_diversity__rarity_of_partial_labels():
+    masks = strips((0, 1), (2, 4), (5, 8), (10, 14))
+    truth = ["common", "common", "common", "rare"]
+    few = diversity(masks, masks, ["", "", "", "rare"], truth)
+    assert (few.labelled, few.n) == (1, 4)
+    assert math.isnan(few.rarity)
+    assert math.isnan(few.categories)
+    half = diversity(masks, masks, ["", "", "common", "rare"], truth)
+    assert half.labelled == 2
+    assert half.rarity == pytest.approx((4 / 6 + 4 / 2) / 2)
+    assert half.categories == pytest.approx(2)
+    # the reference's own labels have to be enough too
+    other = diversity(masks, masks, truth, ["common", "", "", ""])
+    assert math.isnan(other.rarity)
+    assert other.categories == pytest.approx(effective_number(truth))
+    assert diversity(masks, masks, truth, truth).rarity == pytest.approx(1)
+
+
 def test_diversity__of_nothing_and_without_labels():
     found = diversity(Proposals.empty())
     assert found.n == 0
@@ -139,3 +187,25 @@ def test_curriculum__of_nothing_and_of_one_image():
 
 def test_easy_first__orders_images():
     assert easy_first([0.9, 0.1, 0.5, 0.2], ["a", "b", "c", "b"], ["a", "none", "c", "b"]) == ["b", "c", "a", "none"]
+
+
+def test_easy_first__is_as_a_plain_loop():
+    rng = np.random.default_rng(0)
+    images = [f"{k:04x}" for k in rng.permutation(60)]
+    image = rng.choice(images[:50], 400)  # the last ten have no masks
+    hard = rng.integers(0, 4, 400) / 4  # many equal means
+    hard[(rng.random(400) < 0.2) | (image == images[3])] = np.nan
+    means = []
+    for name in images:
+        own = hard[(image == name) & ~np.isnan(hard)]
+        means.append(own.mean() if len(own) else np.inf)
+    assert easy_first(hard, image, images) == [images[k] for k in np.argsort(means, kind="stable")]
+    assert easy_first([], [], ["b", "a"]) == ["b", "a"]
+
+
+def test_easy_first__reads_the_masks_once_however_many_images():
+    images = [f"{k:064x}" for k in range(4000)]
+    image, hard = np.repeat(images, 20), np.random.default_rng(0).random(80_000)
+    start = time.process_time()
+    easy_first(hard, image, images)
+    assert time.process_time() - start < 5  # all masks compared for each image take 20 s

@@ -39,6 +39,23 @@ def test_measured__nothing_drawn_is_an_assumption_and_said_to_be_one():
     assert "(assumed; 34 s" in str(found)
 
 
+def test_measured__drawn_in_no_time_is_an_assumption_and_said_to_be_one():
+    found = measured(3, 9, 12, 9, 0)
+    assert (found.manual.basis, found.manual.seconds_per_mask) == ("assumed", 34)
+    assert found.gain == pytest.approx(9 * 34 / 12)
+    assert "the hours lack that work" in found.notes[-1]
+    assert "the hours lack that work" in measured(3, 9, 12, 9, 0, manual_s=20).notes[-1]
+
+
+def test_measured__time_without_masks_is_kept():
+    found = measured(3, 0, 15, 0, 0, stage1_s=14)
+    assert found.semi.seconds == 15
+    assert math.isnan(found.semi.seconds_per_mask)
+    assert math.isnan(found.gain)
+    assert math.isnan(found.saving)
+    assert found.lines() == ["3 images complete, without a mask: 0.00417 h (measured); seconds a mask are not known"]
+
+
 def test_efficiency__of_nothing_is_legal():
     found = measured(0, 0, 0, 0, 0)
     assert math.isnan(found.gain)
@@ -52,6 +69,8 @@ def test_work__negative_is_refused():
         Work("x", -1, 0, 0)
     with pytest.raises(ValueError, match="0 or more"):
         Work("x", 1, 1, float("nan"))
+    with pytest.raises(ValueError, match="0 or more"):
+        Work.at("x", 1, 1, -1)
 
 
 def test_seed_cycles__automatic_share_runs_from_36_to_71():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import holoviews as hv
 import pytest
 from disc_project import disc_project
 from random_sams import random_sam
@@ -53,11 +54,25 @@ def test_compare__paired_by_image_whatever_their_order(two):
     assert json.dumps(found.to_dict(), allow_nan=False)
 
 
+def test_plot__is_a_line_of_differences_with_intervals(two):
+    a, b = two
+    campaign(a, ["x", "y"], (["1"], [4.0, 0.0]), (["2"], [4.0, 2.0]), cycle={"strategy": "curriculum"})
+    campaign(b, ["y", "x"], (["2"], [0.0, 4.0]), (["1"], [0.0, 4.0]))
+    figure = a.compare_orders(b).plot()
+    (line,) = figure.traverse(None, [hv.Curve])
+    assert line.label == "recall auto"
+    assert line["value"].tolist() == [0, 0.25]
+    assert len(figure.traverse(None, [hv.ErrorBars])[0]) == 2
+    assert "curriculum − random" in hv.renderer("bokeh").get_plot(figure).state.title.text
+
+
 def test_compare__a_test_image_without_truth_leaves_the_figure_out(two):
     a, b = two
     for project in two:
         campaign(project, ["x", "y"], (["1"], [4.0]))
-    assert dict(a.compare_orders(b).rows[0][2]) == {}
+    found = a.compare_orders(b)
+    assert dict(found.rows[0][2]) == {}
+    assert "no test image has ground truth" in " ".join(str(t.data[2]) for t in found.plot().traverse(None, [hv.Text]))
 
 
 @pytest.mark.parametrize(

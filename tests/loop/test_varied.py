@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 
+import holoviews as hv
 import numpy as np
 import pytest
 from disc_project import SIZE_HW, disc_project, draw_all, truth_of
+from random_sams import random_sam
+from typer.testing import CliRunner
 
+from workbench.cli import app
 from workbench.loop import varied
 from workbench.loop.efficiency import NOTHING
 from workbench.sam.segmenter import Embedding
 from workbench.store import campaigns
 from workbench.tables.events import ReviewEvent
+from workbench.tables.proposals import Proposals
 
 
 class Halves:
@@ -50,6 +55,13 @@ def timed(project, image, seconds, source="measured", masks=1):
     project.record([*events, ReviewEvent(f"{image}-end", kind="complete", elapsed_ms=done, **own)])
 
 
+def complete_without_masks(project):
+    """Complete all images in 5 seconds each, though they have true masks."""
+    project.add_annotator("a")
+    for image in project.images()["image_id"]:
+        project.record(ReviewEvent(f"{image}-end", image, "complete", annotator="a", elapsed_ms=5000))
+
+
 # ---- efficiency -------------------------------------------------------------------------------------------------------
 
 
@@ -78,6 +90,29 @@ def test_efficiency__simulated_seconds_are_said_to_be_so(project):
     assert "say nothing of people" in str(found)
 
 
+def test_efficiency__images_without_a_mask_keep_their_time(project):
+    complete_without_masks(project)
+    found = project.efficiency()
+    assert found.semi.hours * 3600 == pytest.approx(4 * 5)
+    values = found.to_dict()
+    row = next(row for row in values["rows"] if row["work"] == "semi-automatic")
+    assert (row["seconds_per_mask"], row["masks"]) == (None, 0)
+    assert row["hours"] * 3600 == pytest.approx(20)
+    assert values["gain"] is None
+    assert "4 images complete, without a mask: 0.00556 h (measured)" in repr(found)
+    assert "nan" not in str(hv.Store.lookup_options("bokeh", found.plot(), "plot").kwargs["title"])
+
+
+def test_efficiency__drawing_without_seconds_is_assumed_and_said(project):
+    draw_all(project, 1)
+    image = project.images()["image_id"][0]
+    project.record(ReviewEvent("again", image, "complete", annotator="a", elapsed_ms=4000))
+    found = project.efficiency()
+    assert (found.manual.seconds_per_mask, found.manual.basis) == (pytest.approx(34), "assumed")
+    assert "no seconds of drawing here" in found.manual.how
+    assert "3 drawn or edited masks have no seconds" in " ".join(found.notes)
+
+
 def test_efficiency__of_nothing_and_of_the_seed(project):
     assert project.efficiency().lines() == [NOTHING]
     assert json.dumps(project.efficiency().to_dict(), allow_nan=False)
@@ -102,6 +137,63 @@ def test_diversity__beside_the_truth(project):
     assert found.to_frame()["small_found"].tolist() == [1, 0, 1]
     assert json.dumps(found.to_dict(), allow_nan=False)
     assert "Rarity is not known" in repr(found)
+
+
+def texts(figure):
+    return " ".join(str(t.data[2]) for t in figure.traverse(lambda x: x, [hv.Text]))
+
+
+@pytest.mark.parametrize("crowds", [False, True])
+def test_diversity__beside_a_truth_of_no_masks_sizes_are_not_known(project, crowds):
+    draw_all(project, 4)
+    images = project.images()["image_id"].tolist()
+    truth = Proposals.concat([project.truth(image) for image in images] if crowds else [])
+    project.import_truth(truth, crowd=[True] * len(truth), images=images)
+    found = project.diversity()
+    assert found.reference == "ground truth"
+    assert np.isnan(found.rows[0].size_shares).all()
+    assert found.rows[0].n == 12
+    assert "12 masks; quarters of sizes not known; small ones found not known" in repr(found)
+    assert "the ground truth has no masks" in found.notes[0]
+    assert json.dumps(found.to_dict(), allow_nan=False)
+    assert "the ground truth has no masks" in " ".join(texts(found.plot()).split())
+    assert "Not known" in texts(found.rows[0].plot())
+    assert "no masks to group" in repr(project.diversity(sam=Halves()))
+
+
+def test_diversity__few_labels_do_not_speak_for_all(project):
+    draw_all(project, 4)
+    masks, ids = project.final_masks(), project.images()["image_id"].tolist()
+    project.import_truth(Proposals.concat([project.truth(i) for i in ids]), ["common"] * 11 + ["rare"], images=ids)
+    last = next(k for k in range(12) if masks.image_id[k] == ids[-1])
+    for k in [last, *(k for k in range(12) if k != last)][:6]:
+        assert "Rarity is not known" in repr(project.diversity())
+        name = "rare" if k == last else "common"
+        event = {"annotator": "a", "payload": {"label": name}}
+        project.record(ReviewEvent(f"label-{k}", masks.image_id[k], "label", masks.mask_id[k], **event))
+        if k == last:
+            assert "1 of 12 masks have a label" in project.diversity().notes[-1]
+    found = project.diversity()
+    assert found.rows[0].rarity == pytest.approx((5 * 12 / 22 + 12 / 2) / 6)
+    assert "6 with a label: rarity" in repr(found)
+    assert found.to_frame()["labelled"].tolist() == [6, 0, 6]
+
+
+@pytest.mark.parametrize("clusters", [None, 3])
+def test_diversity__complete_without_a_mask_says_so(project, clusters):
+    complete_without_masks(project)
+    sam = None if clusters is None else random_sam(input_px=64)
+    found = project.diversity(sam=sam, clusters=clusters or 8)
+    assert found.notes == ("4 images complete, without a mask.",)
+    assert (found.rows[0].n, found.rows[0].small_found.value) == (0, 0)
+    assert "without a mask" in texts(found.plot())
+
+
+def test_cli__diversity_by_clusters_of_no_masks(project):
+    complete_without_masks(project)
+    answer = CliRunner().invoke(app, ["diversity", str(project.path), "--clusters", "3"])
+    assert answer.exit_code == 0, answer.output
+    assert "4 images complete, without a mask" in " ".join(answer.output.split())
 
 
 def test_diversity__small_masks_that_were_overlooked(project):

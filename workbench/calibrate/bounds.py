@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from decimal import ROUND_CEILING, Context, Decimal
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+_UP = Context(prec=3, rounding=ROUND_CEILING)
 
 
 def check_shares(**shares: float) -> None:
@@ -17,6 +19,20 @@ def check_shares(**shares: float) -> None:
     for name, value in shares.items():
         if not 0 < value < 1:
             raise ValueError(f"{name}: expected a share in (0, 1), got {value}")
+
+
+def percent(share: float) -> str:
+    """Return a share that was asked for in percent, with all its digits: 0.0125 is "1.25%"."""
+    return f"{_in_percent(share):f}%"
+
+
+def percent_up(bound: float) -> str:
+    """Return a bound in percent, rounded up to three digits, so that no less is said than was found: 0.01441 is "1.45%"."""
+    return f"{_UP.plus(_in_percent(bound)):f}%"
+
+
+def _in_percent(share: float) -> Decimal:
+    return Decimal(f"{100 * share:.12g}")  # what floating point adds behind these digits was not asked for
 
 
 def binomial_upper(wrong: int, n: int, delta: float) -> float:

@@ -21,6 +21,8 @@ from workbench.calibrate.bounds import (
     hypergeometric_upper,
     images_needed,
     labels_needed,
+    percent,
+    percent_up,
 )
 from workbench.plotted import Plotted
 
@@ -82,8 +84,8 @@ class Certificate(Plotted):
         if self.granted:
             whose = f"of {of}" if self.kind == "pool" else "of an image to come, on average,"
             return (
-                f"At most {self.alpha:.1%} of the masks {whose} with a confidence above {self.threshold:g} are wrong, "
-                f"with confidence {1 - self.delta:.0%} ({self.labels:,} labelled {unit}, bound {self.bound:.2%}; "
+                f"At most {percent(self.alpha)} of the masks {whose} with a confidence above {self.threshold:g} are wrong, "
+                f"with confidence {percent(1 - self.delta)} ({self.labels:,} labelled {unit}, bound {percent_up(self.bound)}; "
                 f"{self.accepted:,} of {self.pool:,} masks accepted)."
             )
         text = f"No certificate of {of} for alpha {self.alpha:g} at delta {self.delta:g}: {self.note}"
@@ -231,11 +233,11 @@ def certify_images(
 
 
 def _scores(given: ArrayLike) -> Floats:
-    """Scores as numbers that compare: a missing one is above no threshold."""
+    """Scores as numbers that compare: one that is missing or not finite is above no threshold."""
     scores = np.asarray(given, np.float64)
     if scores.ndim != 1:
         raise ValueError(f"certificate: expected one column of scores, got shape {scores.shape}")
-    return np.where(np.isnan(scores), -np.inf, scores)
+    return np.where(np.isfinite(scores), scores, -np.inf)
 
 
 def _labels(what: str, right: Right, p: Floats) -> Callable[[float], Flags]:
@@ -323,7 +325,7 @@ def _missing(
             )
     if tested:
         return (
-            f"the bound at the strictest threshold tested ({tested[0].threshold:g}) is {tested[0].bound:.1%}.",
+            f"the bound at the strictest threshold tested ({tested[0].threshold:g}) is {percent_up(tested[0].bound)}.",
             needed,
         )
     unit = "masks" if kind == "pool" else "images"

@@ -45,6 +45,11 @@ class Features(NamedTuple):
         """(n,) the first column."""
         return self.values[:, 0]
 
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        """(n,) which have a score: one that is not finite counts as missing, in fitting and in predicting."""
+        return np.isfinite(self.score)
+
     def columns(self, names: Sequence[str]) -> Features:
         """Return these columns, in this order. Raises ValueError when one is missing."""
         missing = [name for name in names if name not in self.names]
@@ -84,7 +89,7 @@ class Recalibration:
         """
         features = features.columns(self.features)
         p = _PREDICT[self.method](self.arrays, features)
-        return np.where(np.isnan(features.score), np.nan, np.clip(p, 0, 1))
+        return np.where(features.scored, np.clip(p, 0, 1), np.nan)
 
     def to_dict(self) -> dict[str, Any]:
         """Return method, columns and arrays as plain lists for JSON; every float keeps all its bits."""
@@ -124,7 +129,7 @@ def fit(method: str, features: Features, right: ArrayLike, seed: int = 0) -> Rec
     if method not in METHODS:
         raise ValueError(f"recalibration: expected a method of {', '.join(METHODS)}, got {method!r}")
     y = np.asarray(right, bool)
-    known = ~np.isnan(features.score)
+    known = features.scored
     features, y = features.select(known), y[known]
     if why := undefined(y):
         raise ValueError(f"recalibration: {why}")
@@ -317,7 +322,7 @@ def choose(
     Choice; without two images, or with one class only, nothing is chosen and `note` says why
     """
     y, groups = np.asarray(right, bool), np.asarray(image)
-    known = ~np.isnan(features.score)
+    known = features.scored
     why = undefined(y[known]) or _too_few(y[known], groups[known])
     if why:
         return Choice((), None, np.full(len(y), np.nan), why)
@@ -357,12 +362,12 @@ def _held_out(method: str, features: Features, y: NDArray[np.bool_], fold: NDArr
     p = np.full(len(y), np.nan)
     for k in np.unique(fold):
         rest = fold != k
-        labels = y[rest & ~np.isnan(features.score)]
+        labels = y[rest & features.scored]
         if undefined(labels):  # the other folds hold one class: their share is all there is to say
             p[~rest] = labels.mean() if len(labels) else 0.5
             continue
         p[~rest] = fit(method, features.select(rest), y[rest], seed).predict(features.select(~rest))
-    return np.where(np.isnan(features.score), np.nan, p)
+    return np.where(features.scored, p, np.nan)
 
 
 def compare(losses: Mapping[str, Floats], groups: NDArray[Any]) -> tuple[Tried, ...]:

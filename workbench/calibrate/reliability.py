@@ -28,7 +28,8 @@ class Measured:
 
     value, low, high : NaN where undefined, and then `note` says why. Errors grow when images are drawn anew, as with fewer
         images: where all draws lie above the value, the interval is widened down to it
-    perfect, perfect_high : mean and 95 % quantile of the figure at this n if every confidence were true
+    perfect, perfect_high : mean and 95 % quantile of the figure at this n if every confidence were true; NaN where it would
+        be undefined, as where every confidence is 1 and no mask could be wrong
     n : masks it is of
     """
 
@@ -70,11 +71,10 @@ class ReliabilityTable(Plotted):
             f"<ReliabilityTable: {self.n:,} {self.what} of {self.images:,} images{'; ' * bool(self.note)}{self.note}"
         ]
         for m in self.figures.values():
-            lines.append(
-                f"  {m.name:21} {m.value:.4f} [{m.low:.4f}, {m.high:.4f}], perfect {m.perfect:.4f}"
-                if np.isfinite(m.value)
-                else f"  {m.name:21} undefined: {m.note}"
-            )
+            ends = f" [{m.low:.4f}, {m.high:.4f}]" if np.isfinite(m.low) else ""
+            perfect = f", perfect {m.perfect:.4f}" if np.isfinite(m.perfect) else ""
+            known = f"{m.value:.4f}{ends}{perfect}" if np.isfinite(m.value) else f"undefined: {m.note}"
+            lines.append(f"  {m.name:21} {known}")
         return "\n".join(lines) + ">"
 
     def to_dict(self) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def reliability(
 
     Parameters
     ----------
-    confidence : (n,) p(right); clipped to [0, 1], NaN is left out and said so
+    confidence : (n,) p(right); clipped to [0, 1], what is not finite is left out and said so
     right : (n,) bool; image : (n,) which image each is of
     predicted_iou, true_iou : (n,) for `iou_calibration_error`; None leaves it out. A model fine-tuned by
         `TrainConfig(iou_with="asked")` predicts little on purpose for masks that their prompt did not ask for
@@ -190,7 +190,7 @@ def reliability(
     p, y, groups = np.asarray(confidence, np.float64), np.asarray(right, bool), np.asarray(image)
     if not p.shape == y.shape == groups.shape or p.ndim != 1:
         raise ValueError(f"reliability: expected three columns of one length, got {p.shape}, {y.shape}, {groups.shape}")
-    known = ~np.isnan(p)
+    known = np.isfinite(p)
     notes = [f"{int((~known).sum())} without a score left out"] if not known.all() else []
     p, y = np.clip(p[known], 0, 1), y[known]
     codes = np.unique(groups[known], return_inverse=True)[1].reshape(-1)
@@ -213,7 +213,7 @@ def reliability(
 def undefined(right: NDArray[np.bool_]) -> str:
     """Return why calibration is undefined for these labels, "" where it is defined."""
     if not len(right):
-        return "no labelled masks: review calibration images, or import their truth"
+        return "no labelled masks: review calibration images, each of their accepted masks too, or import their truth"
     if right.all():
         return f"all {len(right)} labelled masks are right: calibration is undefined until some are wrong"
     if not right.any():
@@ -253,10 +253,10 @@ def _bins(
         of = codes * n_bins + found
         totals = picks @ np.bincount(of, minlength=images * n_bins).reshape(images, n_bins)
         hits = picks @ np.bincount(of, y, images * n_bins).reshape(images, n_bins)
-        with np.errstate(invalid="ignore"):
-            drawn = np.nanquantile(np.where(totals > 0, hits / np.maximum(totals, 1), np.nan), [0.025, 0.975], axis=0)
-        many = np.minimum(rights, counts - rights) >= _FEW
-        low, high = np.where(many, drawn[0], low), np.where(many, drawn[1], high)
+        shares = np.where(totals > 0, hits / np.maximum(totals, 1), np.nan)
+        many = (np.minimum(rights, counts - rights) >= _FEW) & (totals > 0).any(axis=0)
+        if many.any():
+            low[many], high[many] = np.nanquantile(shares[:, many], [0.025, 0.975], axis=0)
     safe = np.maximum(counts, 1)
     return np.bincount(found, p, n_bins) / safe, rights / safe, low, high, counts
 
@@ -290,11 +290,12 @@ def _figures(
 
 
 def _measured(name: str, value: float, drawn: Any, perfect: Any, n: int) -> Measured:
-    low, high = np.nanquantile(drawn, [0.025, 0.975]) if len(drawn) else (np.nan, np.nan)
-    low, high = np.minimum(low, value), np.maximum(high, value)
-    expected = float(np.nanmean(perfect)), float(np.nanquantile(perfect, 0.95))
     note = "" if len(drawn) else "no interval: one image"
-    return Measured(name, value, float(low), float(high), *expected, n, note)
+    drawn, perfect = (values[~np.isnan(values)] for values in (np.asarray(drawn), np.asarray(perfect)))
+    low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (np.nan, np.nan)
+    low, high = np.minimum(low, value), np.maximum(high, value)
+    expected = (perfect.mean(), np.quantile(perfect, 0.95)) if len(perfect) else (np.nan, np.nan)
+    return Measured(name, value, float(low), float(high), float(expected[0]), float(expected[1]), n, note)
 
 
 def _smooth_draws(
@@ -317,7 +318,7 @@ def _iou_error(
     predicted: Floats, true: Floats, codes: NDArray[np.int64], picks: NDArray[np.int64], rng: np.random.Generator
 ) -> Measured:
     """Mean |predicted IoU − true IoU| over bins; a perfect model keeps the scatter and loses the bias of each bin."""
-    known = ~np.isnan(predicted) & ~np.isnan(true)
+    known = np.isfinite(predicted) & np.isfinite(true)
     predicted, true, codes = predicted[known], true[known], codes[known]
     found, scatter = bins_of(predicted), true - predicted
     scatter = scatter - (np.bincount(found, scatter) / np.maximum(np.bincount(found), 1))[found]

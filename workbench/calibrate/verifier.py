@@ -26,7 +26,9 @@ Kind = Literal["logistic", "network"]
 KINDS: tuple[Kind, ...] = ("logistic", "network")
 WITH_EMBEDDING = " with embedding"
 _HIDDEN = 16
-_LEAST_IMAGES = 4
+# The bootstrap over fewer images is too sure of itself. Of 500 verifiers of columns that were all noise 7 % came out as
+# useful on 4 images, 6 % on 8 and 3 % on 10; the end of a 95 % interval should let 2.5 % through
+_LEAST_IMAGES = 10
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -226,7 +228,7 @@ def verify(
     Parameters
     ----------
     columns : (F,) names; values : (n, F); yes : (n,) bool; image : (n,) which image each row is of
-    baseline : (n,) the score to beat, for masks predicted IoU; a missing one counts as the lowest
+    baseline : (n,) the score to beat, for masks predicted IoU; one that is missing or not finite counts as the lowest
     embedding : (k,) names and (n, k) values of further columns; None where there are none
 
     Returns
@@ -251,7 +253,8 @@ def verify(
     held = {name: _held_out(*way, y, fold, seed) for name, way in ways.items()}
     tried = compare({name: (p - y) ** 2 for name, p in held.items()}, groups)
     kind = next(t.method for t in tried if t.chosen)
-    score = np.nan_to_num(np.asarray(baseline, np.float64), nan=-np.inf)
+    score = np.asarray(baseline, np.float64)
+    score = np.where(np.isfinite(score), score, -np.inf)
     values_of = auroc(held[kind], y), auroc(score, y)
     low, high = _gain_interval(held[kind], score, y, codes, rng, draws)
     fitted = fit(*ways[kind], y, question, seed)

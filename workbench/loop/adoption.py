@@ -67,7 +67,7 @@ class Adopted:
             values = np.concatenate([values, np.asarray(embedding, np.float64)], axis=1)
         seen = Features(names, values).columns(self.model.columns)
         p = self.model.predict(seen.names, seen.values)
-        return np.where(np.isnan(features.score), np.nan, p)
+        return np.where(features.scored, p, np.nan)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values for JSON."""

@@ -143,7 +143,10 @@ def easy_first(hard: ArrayLike, image: ArrayLike, images: Sequence[str]) -> list
     hard : (N,) difficulty; image : (N,) id of each mask's image; images : all ids, equals stay in this order
     """
     values, groups = np.asarray(hard, np.float64), np.asarray(image).astype(str)
-    mean = {name: _mean(values[groups == name]) for name in images}
+    names, codes, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    parts = np.split(values[np.argsort(codes.reshape(-1), kind="stable")], np.cumsum(counts))  # the last one is empty
+    mean = dict.fromkeys(images, float("nan"))
+    mean |= {name: _mean(part) for name, part in zip(names.tolist(), parts, strict=False)}
     return sorted(images, key=lambda name: (np.isnan(mean[name]), np.nan_to_num(mean[name])))
 
 

@@ -15,6 +15,7 @@ from workbench.tables.proposals import Proposals
 
 Floats = NDArray[np.float64]
 LEAST_RECALL = 0.5
+LEAST_LABELLED = 0.5  # share of masks with a label from which those speak for all
 _DRAWS = 1000
 
 
@@ -22,14 +23,16 @@ _DRAWS = 1000
 class Diversity(Plotted):
     """How varied a set of masks is, beside a reference (the truth, or all final masks).
 
-    size_edges_px : the quartiles of the reference's areas (3); size_shares : (4,) share of the masks in each, 0.25 where
-        they are as the reference
-    rarity : mean inverse frequency of the masks' categories, 1 where they are as the reference; NaN without labels
-    categories : effective number, e to the entropy; NaN without labels
+    size_edges_px : the quartiles of the reference's areas (3); size_shares : (4,) share of the masks in each quarter of the
+        reference, 0.25 where they are as the reference. NaN where that has no masks
+    rarity : mean inverse frequency of the labelled masks' categories, 1 where they are as the reference; NaN where fewer
+        than half of these masks, or of the reference, are labelled
+    categories : effective number among the labelled masks, e to the entropy; NaN where fewer than half are labelled
     occlusion : mean share of an outline that touches another mask; occluded : share of masks with more than a tenth
     small_found : small masks of the reference (its lowest quartile of areas) matched one to one at IoU >= 0.5 by one of
         these ÷ small masks of the reference; not known where it was not compared
     n : masks; what : which they are; grouped_by : what rarity counts: "label", "embedding", or "" for nothing
+    labelled : masks that have one
     """
 
     size_edges_px: Floats
@@ -42,6 +45,7 @@ class Diversity(Plotted):
     what: str = "final masks"
     small_found: Interval = dataclasses.field(default_factory=Interval.unknown)
     grouped_by: str = ""
+    labelled: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values for JSON; what is not known is None."""
@@ -73,26 +77,44 @@ def diversity(
     nan = float("nan")
     if not len(masks):
         return Diversity(edges, np.full(4, nan), nan, nan, nan, nan, 0, what)
-    counts = np.bincount(np.searchsorted(edges, masks.area_px, side="left"), minlength=4)
-    named = _named(labels)
-    rare = rarity(named, named if reference_labels is None else _named(reference_labels))
+    named, enough = _labelled(labels)
+    theirs, known = (named, enough) if reference_labels is None else _labelled(reference_labels)
     outlines = occlusion(masks) if touched is None else np.asarray(touched, np.float64)
     return Diversity(
         edges,
-        counts / len(masks),
-        float(rare.mean()) if len(rare) else nan,
-        effective_number(named) if len(named) else nan,
+        quarters(masks.area_px, other.area_px),
+        float(rarity(named, theirs).mean()) if enough and known else nan,
+        effective_number(named) if enough else nan,
         float(outlines.mean()),
         float((outlines > 0.1).mean()),
         len(masks),
         what,
         grouped_by="label" if len(named) else "",
+        labelled=len(named),
     )
 
 
-def _named(labels: ArrayLike | None) -> NDArray[np.str_]:
+def _labelled(labels: ArrayLike | None) -> tuple[NDArray[np.str_], bool]:
+    """Return the labels there are, and whether they are enough to speak for all masks."""
     names: NDArray[np.str_] = np.asarray([] if labels is None else labels).astype(str)
-    return np.asarray(names[names != ""])
+    named = np.asarray(names[names != ""])
+    return named, len(named) > 0 and len(named) >= LEAST_LABELLED * len(names)
+
+
+def quarters(areas: ArrayLike, reference: ArrayLike) -> Floats:
+    """Return the share of areas in each quarter of a reference's, from small to large, (4,); NaN where either is empty.
+
+    An area spans the places that equal ones have among the reference in order, and is split over the quarters of these,
+    so that the reference itself gives a quarter each, whatever its ties.
+    """
+    own, ordered = np.asarray(areas, np.float64), np.sort(np.asarray(reference, np.float64))
+    if not len(own) or not len(ordered):
+        return np.full(4, np.nan)
+    first, last = (np.searchsorted(ordered, own, side)[:, None] for side in ("left", "right"))
+    cuts = len(ordered) * np.array([0.25, 0.5, 0.75])
+    width = np.maximum(last - first, 1e-9)  # none of an area that the reference lacks: it lies at a point
+    below = np.clip((cuts - (first + last) / 2) / width + 0.5, 0, 1)  # (N, 3) share of each area under each cut
+    return np.diff(below.mean(axis=0), prepend=0, append=1)
 
 
 def rarity(labels: ArrayLike, reference: ArrayLike | None = None) -> Floats:

@@ -21,7 +21,7 @@ NOTHING = "Nothing to account for: no image is complete with its seconds in the 
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """An amount of annotation: images, masks, and seconds of people's time for each mask.
+    """An amount of annotation: images, masks, and seconds of people's time on all of them.
 
     basis : "measured", "simulated" (an oracle's seconds) or "assumed"; how : where the seconds come from
     """
@@ -29,21 +29,23 @@ class Work:
     name: str
     images: int
     masks: int
-    seconds_per_mask: float
+    seconds: float
     basis: str = "assumed"
     how: str = ""
 
     def __post_init__(self) -> None:
-        if self.images < 0 or self.masks < 0 or not self.seconds_per_mask >= 0:
+        if self.images < 0 or self.masks < 0 or not self.seconds >= 0:
             raise ValueError(
                 f"{self.name}: expected images, masks and seconds of 0 or more, got {self.images}, {self.masks}, "
-                f"{self.seconds_per_mask}"
+                f"{self.seconds}"
             )
 
     @classmethod
-    def of_hours(cls, name: str, images: int, masks: int, hours: float, basis: str = "measured", how: str = "") -> Work:
-        """Return the work whose total time is known."""
-        return cls(name, images, masks, hours * 3600 / masks if masks else 0.0, basis, how)
+    def at(
+        cls, name: str, images: int, masks: int, seconds_per_mask: float, basis: str = "assumed", how: str = ""
+    ) -> Work:
+        """Return the work of so many seconds a mask."""
+        return cls(name, images, masks, masks * seconds_per_mask, basis, how)
 
     @property
     def masks_per_image(self) -> float:
@@ -51,9 +53,14 @@ class Work:
         return self.masks / self.images if self.images else float("nan")
 
     @property
+    def seconds_per_mask(self) -> float:
+        """Seconds ÷ masks; NaN without masks."""
+        return self.seconds / self.masks if self.masks else float("nan")
+
+    @property
     def hours(self) -> float:
-        """Masks × seconds a mask ÷ 3,600."""
-        return self.masks * self.seconds_per_mask / 3600
+        """Seconds ÷ 3,600."""
+        return self.seconds / 3600
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +90,8 @@ class Efficiency(Plotted):
 
     @property
     def gain(self) -> float:
-        """Hours by hand ÷ hours; NaN where no time was spent."""
-        return self.manual.hours / self.semi.hours if self.semi.hours else float("nan")
+        """Hours by hand ÷ hours; NaN where no time was spent, or for no mask."""
+        return self.manual.hours / self.semi.hours if self.semi.masks and self.semi.hours else float("nan")
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row for each work: name, masks an image, seconds a mask, hours, basis, how."""
@@ -115,7 +122,9 @@ class Efficiency(Plotted):
         if not self.semi.images:
             return [*self.notes] or [NOTHING]
         if not self.semi.masks:
-            return [f"{_images(self.semi.images)} complete, without a mask: seconds a mask are not known", *self.notes]
+            spent = f"{_hours(self.semi.hours)} h ({self.semi.basis})"
+            words = f"{_images(self.semi.images)} complete, without a mask: {spent}; seconds a mask are not known"
+            return [words, *self.notes]
         lines = [
             f"{r['work']}: {r['masks_per_image']:.1f} masks an image, {r['seconds_per_mask']:.1f} s a mask, "
             f"{_hours(r['hours'])} h ({r['basis']}; {r['how']})"
@@ -162,24 +171,29 @@ def measured(
     images, masks : done, and their final masks; active_s : people's active seconds on them, all phases
     drawn, drawing_s : masks drawn or edited by hand, and the seconds of that phase: what one by hand takes here
     basis : "measured", or "simulated" where an oracle's seconds were stated
-    manual_s : assumed seconds a mask by hand; None for those of the masks drawn here, the seed's 34 s where there are none
+    manual_s : assumed seconds a mask by hand; None for those of the masks drawn here, the seed's 34 s where there are none,
+        or no seconds of them
     stage1_s : assumed seconds a mask of an earlier stage on the same masks; None for no such row
     """
-    semi = Work.of_hours("semi-automatic", images, masks, active_s / 3600, basis, "active seconds of the journal")
-    if manual_s is None and drawn:
+    semi = Work("semi-automatic", images, masks, active_s, basis, "active seconds of the journal")
+    if manual_s is None and drawn and drawing_s:
         how = f"the {drawing_s / drawn:.1f} s of each of the {drawn:,} masks drawn here, taken for all"
-        manual = Work("all by hand", images, masks, drawing_s / drawn, basis, how)
+        manual = Work.at("all by hand", images, masks, drawing_s / drawn, basis, how)
         notes = (
             *notes,
             "Masks that are left to be drawn are the difficult ones: one by hand may take less on average.",
         )
     else:
         seconds = BY_HAND_S if manual_s is None else manual_s
-        why = ": none was drawn here" if manual_s is None else ""
-        manual = Work("all by hand", images, masks, seconds, "assumed", f"{seconds:g} s a mask are assumed{why}")
+        why = ": no seconds of drawing here" if drawn else ": none was drawn here"
+        how = f"{seconds:g} s a mask are assumed{why if manual_s is None else ''}"
+        manual = Work.at("all by hand", images, masks, seconds, "assumed", how)
+    if drawn and not drawing_s:
+        lacking = f"{drawn:,} drawn or edited masks have no seconds in the journal: the hours lack that work"
+        notes = (*notes, f"{lacking}, and savings are too high.")
     stage1 = None
     if stage1_s is not None:
-        stage1 = Work("Stage 1", images, masks, stage1_s, "assumed", f"{stage1_s:g} s a mask are assumed")
+        stage1 = Work.at("Stage 1", images, masks, stage1_s, "assumed", f"{stage1_s:g} s a mask are assumed")
     return Efficiency(semi, manual, stage1, notes)
 
 
@@ -251,10 +265,10 @@ def seed() -> Efficiency:
 
     Source: the seed document; masks and images from Kirillov et al. 2023, Segment Anything, section 4.
     """
-    stage1 = Work("Stage 1", 120_000, 4_300_000, 14, "assumed", "what the seed's 16,700 h take")
-    stage2 = Work("Stage 2", 180_000, 5_900_000, 8, "assumed", "the seed: 8 s a mask, review included")
-    manual = Work.of_hours("Stage 2, all by hand", 180_000, 5_900_000, 30_000, "assumed", "the seed: about 30,000 h")
-    at_15_s = Work("Stage 1", 120_000, 4_300_000, 15).hours
+    stage1 = Work.at("Stage 1", 120_000, 4_300_000, 14, "assumed", "what the seed's 16,700 h take")
+    stage2 = Work.at("Stage 2", 180_000, 5_900_000, 8, "assumed", "the seed: 8 s a mask, review included")
+    manual = Work("Stage 2, all by hand", 180_000, 5_900_000, 30_000 * 3600, "assumed", "the seed: about 30,000 h")
+    at_15_s = Work.at("Stage 1", 120_000, 4_300_000, 15).hours
     return Efficiency(
         stage2,
         manual,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.loop import measuring
 from workbench.loop.plan import CycleConfig
+from workbench.plotted import Plotted
 from workbench.store import campaigns
 from workbench.store.errors import StoreError
 from workbench.tables.figures import Interval
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class Orders:
+class Orders(Plotted):
     """Figures of a campaign minus those of another, by cycle, after as many reviewed images.
 
     strategies : of both; rows : cycle, images that both had reviewed before it, and the paired differences by figure,

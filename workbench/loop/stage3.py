@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.calibrate.bounds import check_shares, hypergeometric_upper
+from workbench.calibrate.bounds import check_shares, hypergeometric_upper, percent, percent_up
 from workbench.calibrate.recalibrate import Recalibration
 from workbench.config import TriageConfig
 from workbench.loop.certification import Accepted, Verdict, above, each_candidate
@@ -70,8 +70,8 @@ class Verified:
         if self.labelled < self.drawn:
             return f"{self.drawn - self.labelled:,} of the {self.drawn:,} masks drawn for verification wait for a look"
         return (
-            f"{self.wrong:,} of {self.drawn:,} masks drawn are wrong: at most {self.bound:.1%} of all, with confidence "
-            f"{self.confidence:.0%}"
+            f"{self.wrong:,} of {self.drawn:,} masks drawn are wrong: at most {percent_up(self.bound)} of all, with "
+            f"confidence {percent(self.confidence)}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -173,7 +173,7 @@ class Rule(NamedTuple):
         if not 0 < masks < self.pool:
             return self.words
         most = min(1.0, self.alpha * self.pool / masks)
-        return f"{self.words} of {self.pool:,} masks, of which these are the rest: at most {most:.1%} of them wrong by that"
+        return f"{self.words} of {self.pool:,} masks, of which these are the rest: at most {percent_up(most)} of them wrong by that"
 
 
 def rule_of(certificates: Mapping[str, Any] | None, *, same_pool: bool) -> Rule:

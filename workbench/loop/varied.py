@@ -64,17 +64,22 @@ def _flat(row: Diversity) -> dict[str, Any]:
     shares = {f"size_share_{k + 1}": share for k, share in enumerate(row.size_shares.tolist())}
     small = {"small_found": row.small_found.value, "small_found_low": row.small_found.low}
     small |= {"small_found_high": row.small_found.high, "small_found_n": row.small_found.n}
-    names = ("occlusion", "occluded", "rarity", "categories", "grouped_by")
+    names = ("occlusion", "occluded", "rarity", "categories", "labelled", "grouped_by")
     return {"masks": row.what, "n": row.n, **shares, **small, **{name: getattr(row, name) for name in names}}
 
 
 def _words(row: Diversity) -> str:
-    sizes = ", ".join(f"{share:.0%}" for share in row.size_shares)
-    words = f"{row.what}: {row.n:,} masks; {sizes} by quarter of sizes, from small to large; "
+    sizes = "quarters of sizes not known"
+    if np.isfinite(row.size_shares).all():
+        sizes = f"{', '.join(f'{share:.0%}' for share in row.size_shares)} by quarter of sizes, from small to large"
+    words = f"{row.what}: {row.n:,} masks; {sizes}; "
     words += f"small ones found {row.small_found}; {row.occluded:.0%} touched by others"
-    if row.rarity == row.rarity:
-        groups = "labels" if row.grouped_by == "label" else "clusters of embeddings"
-        words += f"; rarity {row.rarity:.2f}, as varied as {row.categories:.1f} equal {groups}"
+    if row.labelled:
+        one, more = ("label", "labels") if row.grouped_by == "label" else ("cluster", "clusters of embeddings")
+        rare = "not known" if np.isnan(row.rarity) else f"{row.rarity:.2f}"
+        words += f"; {row.labelled:,} with a {one}: rarity {rare}"
+        if not np.isnan(row.categories):
+            words += f", as varied as {row.categories:.1f} equal {more}"
     return words
 
 
@@ -99,7 +104,7 @@ def of_project(
     final, names = project.final_masks(complete), project.final_labels(complete)["label"].to_numpy(object)
     reference, reference_names, what = _reference(project, complete, final, names)
     grouped = "label"
-    if sam is not None:
+    if sam is not None and len(final):
         names, reference_names = _clusters(project, sam, final, reference, clusters)
         grouped = "embedding"
     sets = _sets(final, by, batches)
@@ -111,7 +116,7 @@ def of_project(
         images = complete if some.images is None else [image for image in complete if image in some.images]
         small = _small_found(own, reference, images, rng)
         rows.append(dataclasses.replace(row, small_found=small, grouped_by=grouped if row.grouped_by else ""))
-    return DiversityTable(tuple(rows), what, _notes(by, final, what, rows))
+    return DiversityTable(tuple(rows), what, _notes(by, len(complete), what, len(reference), grouped, rows))
 
 
 class _Set(NamedTuple):
@@ -166,17 +171,32 @@ def _small_found(masks: Proposals, reference: Proposals, images: Sequence[str], 
     return bootstrap(found, rng, total)
 
 
-def _notes(by: By, final: Proposals, reference: str, rows: Sequence[Diversity]) -> tuple[str, ...]:
-    if not len(final):
+def _notes(
+    by: By, complete: int, reference: str, beside: int, grouped: str, rows: Sequence[Diversity]
+) -> tuple[str, ...]:
+    """Return what to know of the rows: so many images are complete, and so many masks the reference has."""
+    if not complete:
         return (NOTHING,)
+    if not rows[0].n:
+        return (f"{complete:,} image{'s' * (complete != 1)} complete, without a mask.",)
     notes = []
     if by == "cycle" and len(rows) == 1:
         notes.append("No cycles were run: project.run_cycles(5, ...), or workbench cycle.")
     if reference != "ground truth":
         notes.append("Sizes, small masks and rarity are beside all final masks: not every image has ground truth.")
-    if rows[0].rarity != rows[0].rarity:
-        notes.append("Rarity is not known: no mask has a label, and no model was given to group them by.")
+    if not beside:
+        notes.append("Quarters of sizes and small masks are not known: the ground truth has no masks.")
+    if np.isnan(rows[0].rarity):
+        notes.append(f"Rarity is not known: {_why_no_rarity(rows[0], grouped)}.")
     return tuple(notes)
+
+
+def _why_no_rarity(row: Diversity, grouped: str) -> str:
+    if grouped == "embedding":
+        return "the ground truth has no masks to group"
+    if not row.labelled:
+        return "no mask has a label, and no model was given to group them by"
+    return f"{row.labelled:,} of {row.n:,} masks have a label; it takes half of them, and of those they are beside"
 
 
 # ---- embeddings ---------------------------------------------------------------------------------------------------

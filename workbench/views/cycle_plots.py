@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import holoviews as hv
 import numpy as np
 
 from workbench.tables.cycles import CycleRow, CycleTable
 from workbench.tables.seed_table import SEED_CYCLES, SOURCE
+
+if TYPE_CHECKING:
+    from workbench.loop.orders import Orders
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#8A8A8A"  # Okabe and Ito's
 _SHARE, _COUNT, _FREE = (-0.03, 1.03), (0, None), (None, None)
@@ -159,3 +162,25 @@ def confidence(table: CycleTable, *, title: bool = True) -> hv.Overlay:
         lines.append(line.opts(color=shade, line_width=2, line_dash=_DASHES[k % len(_DASHES)]))
     named = "Predicted IoU by cycle" if title else ""
     return hv.Overlay(lines).opts(title=named, legend_position="right", show_grid=True, width=520, height=380)
+
+
+def orders(found: Orders) -> hv.Overlay:
+    """Return the differences of two campaigns by cycle, a line for each figure, with 95 % intervals.
+
+    Parameters
+    ----------
+    found : with a row at least; the lines lie a little beside each other, so that their intervals can be told apart
+    """
+    names = list(dict.fromkeys(name for *_, figures in found.rows for name in figures))
+    parts: list[Any] = [hv.HLine(0).opts(color=GREY, line_dash="dashed", line_width=1)]
+    for k, name in enumerate(names):
+        beside = 0.06 * (k - (len(names) - 1) / 2)
+        some = [(cycle + beside, figures[name]) for cycle, _, figures in found.rows if name in figures]
+        points = [(x, figure.value, figure.low, figure.high) for x, figure in some if figure.known]
+        parts += _measured(points, _SHADES[k % len(_SHADES)], name.replace("_", " "))
+    cycles = [cycle for cycle, *_ in found.rows]
+    return hv.Overlay(parts).opts(
+        title=" − ".join(found.strategies), xlabel="cycle (reviewed images before it)", ylabel="difference",
+        xticks=[(cycle, f"{cycle} ({images:,})") for cycle, images, _ in found.rows], padding=0.12, show_grid=True,
+        xlim=(min(cycles) - 0.4, max(cycles) + 0.4), show_legend=True, legend_position="right", width=620, height=380,
+    )  # fmt: skip

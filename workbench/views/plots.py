@@ -22,6 +22,7 @@ from workbench.loop.curriculum import Curriculum
 from workbench.loop.diversity import Diversity
 from workbench.loop.efficiency import Efficiency
 from workbench.loop.gate import Check, GateReport
+from workbench.loop.orders import Orders
 from workbench.loop.varied import DiversityTable
 from workbench.tables.cycles import CycleTable
 from workbench.views import cycle_plots, offline
@@ -205,7 +206,9 @@ def _(efficiency: Efficiency, **_: Any) -> Any:
         return empty("Hours of annotation", "No time was written down yet: review some images first")
     data = [(f"{r['work']} ({r['basis']})", r["hours"], BLUE if r["basis"] == "measured" else "#7FB8D8") for r in rows]
     bars = hv.Bars(data, "work", [hv.Dimension("hours", unit="h"), "colour"])
-    title = f"Hours of annotation, {efficiency.of}\n{efficiency.gain:.1f} times the masks an hour of manual work"
+    title = f"Hours of annotation, {efficiency.of}"
+    if np.isfinite(efficiency.gain):
+        title += f"\n{efficiency.gain:.1f} times the masks an hour of manual work"
     return bars.opts(
         color="colour",
         line_width=0,
@@ -219,24 +222,29 @@ def _(efficiency: Efficiency, **_: Any) -> Any:
 
 @figure.register
 def _(diversity: Diversity, **_: Any) -> Any:
-    """Return the share of masks in each quartile of the reference's areas."""
+    """Return the share of masks in each quarter of the reference's sizes."""
     if not diversity.n:
         return empty("Masks by size", "No masks yet: complete the review of some images first")
-    edges = [f"{edge:,.0f}" for edge in diversity.size_edges_px]
-    names = [f"≤ {edges[0]} px", f"≤ {edges[1]} px", f"≤ {edges[2]} px", f"> {edges[2]} px"]
+    if np.isnan(diversity.size_shares).any():
+        return empty("Masks by size", "Not known: what they are beside has no masks")
+    first, second, third = (f"{edge:,.0f} px" for edge in diversity.size_edges_px)  # areas that equal one are split
+    names = [f"smallest, to {first}", f"second, to {second}", f"third, to {third}", f"largest, from {third}"]
     bars = hv.Bars(list(zip(names, diversity.size_shares.tolist(), strict=True)), "area", "share of masks")
     title = f"{diversity.n:,} {diversity.what} by size\n{diversity.occluded:.0%} touched on a tenth of their outline"
     even = hv.HLine(0.25).opts(color=GREY, line_dash="dashed", line_width=1)
-    bars = bars.opts(color=BLUE, line_width=0, xlabel="area, by quartiles of the reference", tools=["hover"])
+    bars = bars.opts(
+        color=BLUE, line_width=0, xlabel="area, by quarters of the reference", ylim=(0, 1), tools=["hover"]
+    )
     return (bars * even).opts(title=title, fontsize={"title": 10}, **_SIZE)
 
 
 @figure.register
 def _(table: DiversityTable, **_: Any) -> Any:
     """Return the shares of each set of masks by quarter of sizes, and of small masks found, with 95 % intervals."""
-    rows = [row for row in table.rows if row.n]
+    rows = [row for row in table.rows if row.n and np.isfinite(row.size_shares).all()]
     if not rows:
-        return empty("Masks by size", "No masks yet: complete the review of some images first")
+        said = "\n".join(textwrap.fill(note, 60) for note in table.notes)
+        return empty("Masks by size", said or "No masks yet: complete the review of some images first")
     quarters = ("smallest", "second", "third", "largest")
     data = [
         (row.what, quarter, share) for row in rows for quarter, share in zip(quarters, row.size_shares, strict=True)
@@ -278,6 +286,16 @@ def _(found: Curriculum, **_: Any) -> Any:
         title=title, xlabel="cycle", ylabel="mean rank of difficulty, 0 to 1",
         ylim=(0, 1), xlim=(found.cycles.min() - 0.4, found.cycles.max() + 0.4), xticks=found.cycles.tolist(), **_SIZE,
     )  # fmt: skip
+
+
+@figure.register
+def _(found: Orders, **_: Any) -> Any:
+    """Return the paired differences by cycle, with 95 % intervals, after as many reviewed images in both."""
+    if not any(figure.known for *_, figures in found.rows for figure in figures.values()):
+        return empty(
+            "What the order of images was worth", "Not known: no test image has ground truth in both campaigns"
+        )
+    return cycle_plots.orders(found)
 
 
 CYCLE_COLUMNS = {"auto_accept_rate": "auto-acceptance rate", "automatic_share": "share of automatic masks"}

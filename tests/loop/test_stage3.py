@@ -1,0 +1,28 @@
+"""What Stage 3 says of masks that nobody looked at: never more than a sample or a certificate has shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from workbench.loop.stage3 import Rule, verify_by
+
+
+def test_verified__bound_is_rounded_up_and_confidence_is_shown_as_asked_for():
+    found = verify_by(["right"] * 200, 5000, 0.05)
+    assert found.bound == 0.0144
+    assert str(found) == "0 of 200 masks drawn are wrong: at most 1.44% of all, with confidence 95%"
+    assert str(verify_by(["right"] * 200, 5000, 0.004)).endswith("with confidence 99.6%")
+
+
+@pytest.mark.parametrize("wrong", range(0, 60, 7))
+def test_verified__never_shows_less_than_the_bound(wrong):
+    found = verify_by(["wrong"] * wrong + ["right"] * (173 - wrong), 4111, 0.05)
+    shown = str(found).split("at most ")[1].split("%")[0]
+    assert found.bound <= float(shown) / 100 < found.bound + 0.001
+
+
+def test_rule__a_part_of_a_pool_is_promised_no_less_than_may_be_wrong():
+    rule = Rule(0.9, "certified", pool=3000, alpha=0.0125)
+    assert rule.of(3000) == "certified"
+    assert rule.of(2100).endswith("at most 1.79% of them wrong by that")  # 0.0125 × 3000 ÷ 2100 = 1.7857…%
+    assert rule.of(10).endswith("at most 100% of them wrong by that")
