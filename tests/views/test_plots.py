@@ -184,3 +184,16 @@ def test_trends__page_shows_the_figures_of_the_notebook(monkeypatch):
                 np.testing.assert_array_equal(one.array(), other.array())
                 styles = [hv.Store.lookup_options("bokeh", part, "style").kwargs for part in (one, other)]
                 assert styles[0] == styles[1]
+
+
+def test_sizes__automatic_and_drawn_masks_beside_all():
+    every = strips((0, 1), (0, 2), (0, 4), (0, 8))
+    parts = [
+        diversity(every.select(slice(*ends)), every, what=what) for ends, what in (((0, 3), "auto"), ((3, 4), "drawn"))
+    ]
+    bars = report_plots.sizes([*parts, diversity(every.select(slice(0, 0)), every, what="none")])
+    found = dict(zip(zip(bars["quarter"], bars["of"], strict=True), bars["share"].round(3), strict=True))
+    assert found[("smallest", "auto")] == pytest.approx(100 / 3, abs=1e-3)
+    assert [found[(name, "drawn")] for name in ("smallest", "second", "third", "largest")] == [0, 0, 0, 100]
+    assert hv.renderer("bokeh").get_plot(bars).state is not None
+    assert len(report_plots.sizes([])) == 1

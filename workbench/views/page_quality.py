@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import panel as pn
 
-from workbench.loop.diversity import Diversity, diversity
+from workbench.loop.diversity import Diversity, diversity, occlusion
 from workbench.tables.figures import Interval
 from workbench.views import layout, report_plots
 from workbench.views.latest import Latest
@@ -19,6 +19,7 @@ from workbench.views.view import View
 if TYPE_CHECKING:
     from workbench.auditing import Agreement
     from workbench.overview import QualityReport
+    from workbench.tables.proposals import Proposals
 
 _AUDITS = "A blind sample of final masks, judged by a senior."
 _SHOWN = "Choose a row to see its masks."
@@ -32,7 +33,7 @@ _NOT_YET = (
 class _Read:
     report: QualityReport
     agreement: Agreement
-    diversity: Diversity
+    diversity: tuple[Diversity, ...]  # of all final masks, and of those by where they come from
     audits: Any  # DataFrames
     disagreements: Any
     overlaps: Any
@@ -74,7 +75,7 @@ class QualityView(View):
         return _Read(
             report=report,
             agreement=project.agreement(),
-            diversity=diversity(project.final_masks()),
+            diversity=_by_source(project.final_masks()),
             audits=project.audits(),
             disagreements=project.disagreements(),
             overlaps=pairs,
@@ -108,7 +109,9 @@ class QualityView(View):
                 ),
                 layout.card("Agreement between annotators", *_agreement(data.agreement)),
                 self._figure(
-                    "Diversity of sizes", lambda: report_plots.sizes(data.diversity), _diversity_text(data.diversity)
+                    "Sizes of automatic and drawn masks",
+                    lambda: report_plots.sizes(data.diversity[1:]),
+                    _diversity_text(data.diversity),
                 ),
                 layout.card("Audits", *self._audits(data, place), self.audited, text=_AUDITS, hint=_SHOWN),
                 self._openable("Disagreements with the audit", data.disagreements, "disagreements", data.paths),
@@ -231,16 +234,24 @@ def _agreement(found: Agreement) -> list[Any]:
     return [layout.table(frame, "agreement")]
 
 
-def _diversity_text(found: Diversity) -> str:
-    if not found.n:
+def _by_source(final: Proposals) -> tuple[Diversity, ...]:
+    """Return the diversity of all final masks, and of automatic ones and those that people drew or edited beside them."""
+    touched, drawn = occlusion(final), final.source != "automatic"
+    own = [diversity(final, touched=touched)]
+    for what, some in (("automatic", ~drawn), ("drawn or edited", drawn)):
+        own.append(diversity(final.select(some), final, what=what, touched=touched[some]))
+    return tuple(own)
+
+
+def _diversity_text(found: tuple[Diversity, ...]) -> str:
+    every, *parts = found
+    if not every.n:
         return "No final masks yet."
-    parts = [
-        f"{found.n:,} final masks",
-        f"{_share(found.occluded)} of them touch another along a tenth of their outline",
-    ]
-    if not math.isnan(found.categories):
-        parts.append(f"{found.categories:.1f} categories in effect")
-    return "; ".join(parts) + "."
+    counts = " and ".join(f"{part.n:,} {part.what}" for part in parts)
+    return (
+        f"{every.n:,} final masks, {counts}; {_share(every.occluded)} of them touch another along a tenth of their outline. "
+        "A quarter of all lies in each group of sizes; automatic ones blue, drawn or edited ones orange."
+    )
 
 
 def _share(value: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import holoviews as hv
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from workbench.loop.diversity import Diversity
     from workbench.overview import QualityReport
 
-PLAN, MEASURED = "#B0B0B0", "#0072B2"
+PLAN, MEASURED, DRAWN = "#B0B0B0", "#0072B2", "#E69F00"
 
 
 def reasons(counts: Mapping[str, int], what: str = "distinct proposals") -> hv.Bars:
@@ -60,12 +60,27 @@ def _readable_groups(plot: Any, _element: Any) -> None:
     plot.handles["xaxis"].group_text_color = "#808080"
 
 
-def sizes(found: Diversity) -> hv.Overlay:
-    """Return the share of masks in each quarter of sizes; a quarter each where they are as the reference."""
-    labels = ["smallest quarter", "second", "third", "largest quarter"]
-    values = [0.0 if share != share else 100 * float(share) for share in found.size_shares]
-    bars = hv.Bars(list(zip(labels, values, strict=True)), "size", hv.Dimension("share", label="% of masks"))
-    return (
-        bars.opts(color=MEASURED, line_width=0, tools=["hover"], xlabel="", ylim=(0, 100))
-        * hv.HLine(25).opts(color=pool_plots.MARK, line_dash="dashed", line_width=2)
-    ).opts(**pool_plots.frame("diversity of sizes", 280))
+def sizes(found: Sequence[Diversity]) -> hv.Bars:
+    """Return the share of sets of masks in each quarter of their reference's sizes, a quarter each where they are as that."""
+    names = ("smallest", "second", "third", "largest")
+    rows = [
+        (name, part.what, 100 * float(share))
+        for part in found
+        for name, share in zip(names, part.size_shares, strict=True)
+        if share == share
+    ]
+    shared, colours = (
+        pool_plots.frame("sizes", 280),
+        dict(zip((part.what for part in found), (MEASURED, DRAWN), strict=False)),
+    )
+    bars = hv.Bars(rows or [(names[0], "", 0.0)], ["quarter", "of"], hv.Dimension("share", label="% of these masks"))
+    return bars.opts(
+        color=hv.dim("of").categorize(colours, default=PLAN),
+        line_width=0,
+        tools=["hover"],
+        xlabel="",
+        ylim=(0, 100),
+        multi_level=False,
+        show_legend=True,
+        **{**shared, "hooks": [*shared["hooks"], _readable_groups]},
+    )
