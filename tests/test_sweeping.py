@@ -378,24 +378,24 @@ def test_sweep__verdicts_given_one_by_one_count_and_bulk_ones_do_not(project):
     assert (settings["labels"], settings["labelled"], settings["reviewed"]) == ("review", 2, 1)
 
 
-def test_sweep__recall_of_final_masks_leaves_bulk_ones_aside(project):
-    one, _, _ = reviewed(project)
+def test_sweep__recall_of_final_masks_counts_those_accepted_in_bulk(project):
+    one, other, _ = reviewed(project)
     table = project.sweep(GRID, progress=False)
-    final = project.image_review(one).final.sum()
+    final = sum(project.image_review(image).final.sum() for image in (one, other))
     assert table["recall_proposals_n"].eq(final).all()
     assert table["recall_proposals"].eq(1).all()
     assert "fp_rate" not in table
 
 
 def test_sweep__truth_goes_before_reviews_unless_told(project):
-    one, _, _ = reviewed(project)
+    one, other, _ = reviewed(project)
     with pytest.raises(ValueError, match="labels: expected truth, review, audits or None"):
         project.sweep(GRID, labels="people", progress=False)
     with pytest.raises(ValueError, match=r"needs truth from elsewhere.*ask for rejection_rate_auto"):
         project.sweep(GRID, metrics=["fp_rate"], exhaustive=True, progress=False)
     take_truth(project)
     assert "fp_rate" in project.sweep(GRID, exhaustive=True, progress=False)
-    final = project.image_review(one).final.sum()
+    final = sum(project.image_review(image).final.sum() for image in (one, other))
     assert project.sweep(GRID, labels="review", progress=False)["recall_auto_n"].eq(final).all()
 
 

@@ -109,16 +109,11 @@ class Looping(Adopting):
             for name in ("train", "calibration"):
                 if asked["cycle"][name] is None:
                     asked["cycle"][name] = max(min(1, len(pools[name])), len(pools[name]) // cycles)
-            enough = -(-len(pools["train"]) // asked["cycle"]["train"])
-            if cycles > enough:
-                raise StoreError(
-                    f"cycles: expected at most {enough}, which {len(pools['train'])} train images allow at "
-                    f"{asked['cycle']['train']} a cycle, got {cycles}; ask for {enough} (--cycles {enough}), take fewer images a "
-                    "cycle, or add images"
-                )
             plan = {**asked, "model_id": first.model_id, "pools": pools}
+            _expect_enough(plan, cycles)
             self._tell_another(plan)
             campaign = campaigns.begin(self.catalog, digest, plan, first.model_id, pools["test"])
+        _expect_enough(campaign.settings, cycles)
         campaigns.take_up(self.catalog, campaign.id)
         return Campaigning(self, campaign, first, progress).run(cycles, _annotator(annotator))
 
@@ -365,6 +360,18 @@ class Looping(Adopting):
             masks = final.select(rows.get(str(file.image_id), slice(0, 0)))
             found.append((file, (int(height), int(width)), masks))
         return found
+
+
+def _expect_enough(plan: Mapping[str, Any], cycles: int) -> None:
+    """Raise StoreError for more cycles than a plan has train images for."""
+    images, batch = len(plan["pools"]["train"]), plan["cycle"]["train"] or 1
+    enough = -(-images // batch)
+    if cycles > enough:
+        fewer = ", take fewer images a cycle" if batch > 1 else ""
+        raise StoreError(
+            f"cycles: expected at most {enough}, which {images} train images allow at {batch} a cycle, got {cycles}; ask for "
+            f"{enough} (--cycles {enough}){fewer}, or add images"
+        )
 
 
 def _annotator(given: Annotator | OracleConfig | str) -> Annotator:

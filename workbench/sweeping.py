@@ -252,13 +252,14 @@ class Sweeping(Reviewing):
         return found
 
     def _final_image(self, image: str) -> TrueImage:
-        """Return the final masks of an image, those decided in bulk to be ignored."""
+        """Return the final masks of an image, those that nobody looked at one by one as unseen."""
         from workbench.loop.comparison import TrueImage
 
         review = self.image_review(image)
         decided = review.final | (review.bulk & (review.verdict != NONE) & ~review.superseded)
-        unseen = review.by[decided].astype(str) == ""
-        return TrueImage.of(review.masks.select(decided), ignore=review.bulk[decided], unseen=unseen)
+        final = review.final[decided]
+        unseen = final & ((review.by[decided].astype(str) == "") | review.bulk[decided])
+        return TrueImage.of(review.masks.select(decided), ignore=~final, unseen=unseen)
 
     def _verdicts(self, ids: Sequence[str]) -> dict[str, dict[str, int]]:
         """Return the verdicts of people by image and mask: of masks looked at one by one."""

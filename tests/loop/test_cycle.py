@@ -167,6 +167,8 @@ def test_run_cycles__more_cycles_than_train_images_allow_are_refused_before_anyt
         assert written(project) == [0, 0, 0, 0]
         assert not project.cycles().awaited
         assert run(project, sam, 3, annotator="people").awaited
+        with pytest.raises(StoreError, match=r"at most 3, which 5 train images"):
+            run(project, sam, 4, annotator="people")  # of the campaign that is under way, too
 
 
 def test_run_cycles__people_are_awaited_and_it_goes_on_when_they_are_done(tmp_path, sam):
@@ -245,7 +247,7 @@ def test_run_cycles__more_cycles_later_take_other_images(tmp_path, sam):
         assert [row.closing for row in twice.rows] == [False, False, True]
         assert twice.rows[0].to_dict() == once.rows[0].to_dict()
         assert run(project, sam, 3).rows[2].train == 1  # what is left
-        with pytest.raises(StoreError, match="all 5 train images were used"):
+        with pytest.raises(StoreError, match="at most 3, which 5 train images allow at 2 a cycle"):
             run(project, sam, 4)
 
 

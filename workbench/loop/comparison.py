@@ -36,8 +36,8 @@ class TrueImage(NamedTuple):
     """What is known to be true of an image.
 
     masks : none is a truth too; ignore : (T,) masks that are neither to be found nor wrong to find; crowd : (T,) regions
-    of many things, as in COCO: what lies in one is neither right nor wrong; unseen : (T,) final masks that nobody looked
-    at: they are to be found, but what matches one is no more than the same mask again, so neither right nor wrong
+    of many things, as in COCO: what lies in one is neither right nor wrong; unseen : (T,) final masks that nobody looked at
+    one by one: they are to be found, but nobody vouched for them, so what overlaps one is neither right nor wrong
     """
 
     masks: Proposals
@@ -283,13 +283,14 @@ class Comparison:
     def verdicts(self, rows: Flags, iou: float = WRONG_IOU) -> Verdicts:
         """Return which chosen rows are right, and which are wrong.
 
-        Neither are rows of images without truth, rows matched with a mask that nobody looked at and, as in COCO, rows
+        Neither are rows of images without truth, rows that overlap a mask that nobody looked at and, as in COCO, rows
         matched with an ignored mask and unmatched ones that lie in a crowd.
         """
         pairs = self.matched(rows, iou)
         a, b = self.overlaps.a[pairs], self.overlaps.b[pairs]
         unsaid = self.ignore[b] | self.unseen[b]
         right, aside = np.zeros(len(self), bool), self.crowd_share >= iou
+        aside[self.overlaps.a[self.unseen[self.overlaps.b]]] = True
         right[a], aside[a] = ~unsaid, unsaid
         return Verdicts(right, rows & ~right & ~aside & self.labelled[self.image_of_row])
 

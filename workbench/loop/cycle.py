@@ -18,7 +18,6 @@ from workbench.loop.plan import Plan
 from workbench.store import campaigns, files
 from workbench.store.campaigns import Campaign, Cycle
 from workbench.store.catalog import Catalog
-from workbench.store.errors import StoreError
 from workbench.tables.cycles import CycleRow, CycleTable
 from workbench.tables.proposals import Proposals
 from workbench.triage.limits import fitted
@@ -47,7 +46,7 @@ class Campaigning:
 
         Raises
         ------
-        StoreError : when a cycle has no images left to take, or another process runs cycles
+        StoreError : when another process runs cycles
         """
         busy = "cycles are run by another process; let it finish, or end it"
         with files.locked(self.project.path / "cycles.lock", busy):
@@ -90,11 +89,6 @@ class Campaigning:
         train, calibration = (
             [image for image in self.plan.pools[role] if image not in used] for role in ("train", "calibration")
         )
-        if not train:
-            raise StoreError(
-                f"cycle {number}: all {len(self.plan.pools['train'])} train images were used in the cycles before; "
-                "add images, or take fewer a cycle"
-            )
         proposed: dict[str, Proposals] = {}
         before: dict[str, Proposals] = {}
         threshold = self.plan.triage.predicted_iou

@@ -170,6 +170,7 @@ def evaluate(
     notes: Mapping[str, str] | None = None,
     measured: Mapping[str, Any] | None = None,
     undecided: Mapping[str, str] | None = None,
+    doubtful: Mapping[str, str] | None = None,
 ) -> GateReport:
     """Hold figures against the bounds.
 
@@ -179,12 +180,14 @@ def evaluate(
     declared : checks that do not apply, each with its reason; those of `MEASURED` apply always
     notes : words on figures, as why one is not known; measured : what they are by, for the report
     undecided : checks whose data are too few to fail on, each with why: beyond its bound, such a figure is insufficient
+    doubtful : checks whose data are not fit to pass on, each with why: within its bound, such a figure is insufficient
 
     Raises
     ------
     ValueError : for an unknown name, a declaration without a reason, or one of a check that applies always
     """
-    config, declared, notes, undecided = config or GateConfig(), declared or {}, notes or {}, undecided or {}
+    config, declared, notes = config or GateConfig(), declared or {}, notes or {}
+    excuses = {"fail": undecided or {}, "pass": doubtful or {}}
     for name in (*figures, *declared):
         if name not in CHECKS:
             raise ValueError(f"gate: expected checks of {', '.join(CHECKS)}, got {name!r}")
@@ -200,7 +203,7 @@ def evaluate(
             config,
             declared.get(name),
             notes.get(name, ""),
-            undecided.get(name, ""),
+            {verdict: why[name] for verdict, why in excuses.items() if name in why},
         )
         for name in CHECKS
     ]
@@ -208,14 +211,16 @@ def evaluate(
     return GateReport(tuple(checks), config, seed, measured or {})
 
 
-def _check(name: str, figure: Interval, config: GateConfig, declared: str | None, note: str, undecided: str) -> Check:
+def _check(
+    name: str, figure: Interval, config: GateConfig, declared: str | None, note: str, excuses: Mapping[str, str]
+) -> Check:
     side, bound = CHECKS[name][0], float(getattr(config, name))
     ends = (figure.low, figure.high)
     if declared is not None:
         return Check(name, figure.value, bound, figure.n, ends, "not applicable", side, f"declared: {declared}")
     verdict, why = _verdict(figure, side, bound, config.reading == "point")
-    if verdict == "fail" and undecided:
-        verdict, why = "insufficient", undecided
+    if verdict in excuses:
+        verdict, why = "insufficient", excuses[verdict]
     return Check(name, figure.value, bound, figure.n, ends, verdict, side, note or why)
 
 

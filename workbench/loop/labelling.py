@@ -93,7 +93,7 @@ def _crowds(project: Reviewing, images: Collection[str]) -> dict[str, Proposals]
 
 
 def _add_final(project: Reviewing, found: Truths, images: Sequence[str], crowds: Mapping[str, Proposals]) -> None:
-    """Add the final masks of images; those decided in bulk are to be ignored, and those that nobody looked at are no labels.
+    """Add the final masks of images, those that nobody looked at one by one as unseen; what was rejected in bulk is ignored.
 
     What lies in a crowd of the imported truth is neither right nor wrong here either: nobody is asked about it.
     """
@@ -101,12 +101,13 @@ def _add_final(project: Reviewing, found: Truths, images: Sequence[str], crowds:
         review, crowd = project.image_review(name), crowds.get(name, Proposals.empty())
         in_bulk = review.bulk & (review.verdict != NONE) & ~review.superseded
         decided = np.flatnonzero(review.final | in_bulk)
-        bulk, unseen = review.bulk[decided], review.by[decided].astype(str) == ""
+        final = review.final[decided]
+        unseen = final & ((review.by[decided].astype(str) == "") | review.bulk[decided])
         masks, none = Proposals.concat([review.masks.select(decided), crowd]), np.zeros(len(crowd), bool)
         ends = np.arange(len(masks)) >= len(decided)
-        found[name] = TrueImage.of(masks, ends, *(np.concatenate([some, none]) for some in (bulk, unseen)))
+        found[name] = TrueImage.of(masks, ends, *(np.concatenate([some, none]) for some in (~final, unseen)))
         found.labels[name] = review.label[decided]
-        found.unseen += int((bulk | unseen).sum())
+        found.unseen += int((~final | unseen).sum())
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -139,7 +140,7 @@ class Labelled:
 
     @property
     def unlabelled(self) -> NDArray[np.bool_]:
-        """(n,) matched with a final mask that nobody looked at one by one; what lies in a crowd is not among them."""
+        """(n,) without a label, since nobody looked one by one at what they overlap; what lies in a crowd is not among them."""
         return unlabelled(self.comparison, self.known)
 
     @property
@@ -154,7 +155,7 @@ class Labelled:
 
 
 def unlabelled(comparison: Comparison, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return (n,) which rows are matched with a mask to be ignored, so are neither right nor wrong, and in no crowd."""
+    """Return (n,) which rows are neither right nor wrong, and in no crowd: nobody vouched for the mask they overlap."""
     return np.asarray(~known & (comparison.crowd_share < WRONG_IOU))
 
 

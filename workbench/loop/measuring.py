@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -153,13 +152,12 @@ def calibration_figures(
     if choice is not None and choice.chosen is not None:
         confidence[""] = choice.chosen.predict(test.features)
     found = {}
-    accepted = test.comparison.verdicts(auto)  # matched alone, as `fp_rate` counts them
+    use = test.whole[test.comparison.image_of_row]
+    accepted = test.verdicts(auto)  # matched alone, as `fp_rate` counts them
     for which, (right, wrong) in (("", (test.right, test.wrong)), ("_auto", accepted)):
-        some = right | wrong
+        some = (right | wrong) & use
         for when, p in confidence.items():
-            with warnings.catch_warnings():  # of a confidence near 1 no draw of a perfect model has a wrong mask
-                warnings.simplefilter("ignore", RuntimeWarning)
-                made = reliability(p[some], right[some], test.rows.image_id[some], rng, draws=DRAWS)
+            made = reliability(p[some], right[some], test.rows.image_id[some], rng, draws=DRAWS)
             for name in CALIBRATION:
                 found[f"{name}{which}{when}"] = _interval(made[name])
                 if name in PERFECT:

@@ -104,6 +104,15 @@ class Point:
         return self._known(counts, self.comparison.labelled)
 
     @property
+    def vouched(self) -> Flags:
+        """Images with truth that says of accepted masks whether they are wrong, (M,): none, where some masks are unseen.
+
+        People reject what is wrong and leave what is right: images without an unseen mask are those where more is wrong.
+        """
+        c = self.comparison
+        return c.labelled & (not c.unseen.any())
+
+    @property
     def every(self) -> Flags:
         """All images, (M,)."""
         return np.ones(len(self.comparison.image_ids), bool)
@@ -145,7 +154,7 @@ def _wrong(iou: float | None = None) -> Callable[[Point], Measured]:
     def count(p: Point) -> Measured:
         at = p.wrong_iou if iou is None else iou
         right, wrong = p.comparison.verdicts(p.auto, at)
-        return p.of_rows(wrong, right | wrong, p.comparison.whole(p.auto, at))
+        return p.of_rows(wrong, right | wrong, p.vouched)
 
     return count
 
@@ -156,7 +165,7 @@ def _duplicates(p: Point) -> Measured:
     again = np.zeros(len(p.comparison), bool)
     again[overlaps.a[(overlaps.iou >= p.wrong_iou) & ~p.comparison.ignore[overlaps.b]]] = True
     right, wrong = p.verdicts
-    return p.of_rows(wrong & again, right | wrong, p.comparison.whole(p.auto, p.wrong_iou))
+    return p.of_rows(wrong & again, right | wrong, p.vouched)
 
 
 def _automatic_share(p: Point) -> Measured:
@@ -229,8 +238,8 @@ METRICS: Mapping[str, Metric] = {
         _ceiling,
     ),
     "fp_rate": Metric(
-        "wrong (not matched one to one at IoU >= 0.75) ÷ auto-accepted; what lies in a crowd counts in neither, and images"
-        " are left out in which one matches a final mask that nobody looked at one by one. A sweep can estimate it from audits instead, see `workbench.loop.audited.fp_rate`",
+        "wrong (not matched one to one at IoU >= 0.75) ÷ auto-accepted; what is ignored or lies in a crowd counts in neither."
+        " Not known where some true masks are final ones that nobody looked at one by one. A sweep can estimate it from audits instead, see `workbench.loop.audited.fp_rate`",
         "exhaustive truth",
         _wrong(),
     ),

@@ -35,6 +35,7 @@ def gate(
     figures: dict[str, Interval] = {}
     notes: dict[str, str] = {}
     undecided: dict[str, str] = {}
+    doubtful: dict[str, str] = {}
     _calibration_error(project, calibration, config, figures, notes, undecided)
     rows = label(project, test)
     if len(rows.images) < config.least_images:
@@ -45,9 +46,9 @@ def gate(
         notes |= dict.fromkeys(("auto_accept_rate", "recall", "small_object_recall", "category_diversity"), said)
         notes |= dict.fromkeys(("improvement", "domains"), said)
     else:
-        _of_test_images(project, rows, config, figures, notes)
+        _of_test_images(project, rows, config, figures, notes, doubtful)
     _consistency(project, figures, notes)
-    return evaluate(figures, config, declared, notes, measured_by(project), undecided)
+    return evaluate(figures, config, declared, notes, measured_by(project), undecided, doubtful)
 
 
 def _calibration_error(
@@ -88,7 +89,12 @@ def _calibration_error(
 
 
 def _of_test_images(
-    project: Reviewing, rows: Labelled, config: GateConfig, figures: dict[str, Interval], notes: dict[str, str]
+    project: Reviewing,
+    rows: Labelled,
+    config: GateConfig,
+    figures: dict[str, Interval],
+    notes: dict[str, str],
+    doubtful: dict[str, str],
 ) -> None:
     rng = np.random.default_rng(abs(project.seed))
     names = {
@@ -100,9 +106,6 @@ def _of_test_images(
     figures |= {check: found[name] for check, name in names.items()}
     c = rows.comparison
     kept = ~c.ignore
-    if unseen := int((c.unseen & kept).sum()):  # accepted by themselves, and left so when the image was completed
-        said = f"{unseen:,} of these are final masks that nobody looked at one by one"
-        notes |= dict.fromkeys(("recall", "small_object_recall"), said)
     diverse, said = category_diversity(
         c.found(rows.auto, 0.5)[kept], rows.truth_labels[kept], c.image_of_truth[kept], rng, config.least_instances
     )
@@ -111,6 +114,27 @@ def _of_test_images(
         notes["category_diversity"] = said
     _domains(project, rows, rng, figures, notes)
     _improvement(project, rows, rng, figures, notes)
+    doubtful |= _unvouched(rows, config)
+
+
+def _unvouched(rows: Labelled, config: GateConfig) -> dict[str, str]:
+    """Return checks that hold only since final masks that nobody looked at one by one are found: by themselves."""
+    c = rows.comparison
+    found, kept, small = c.found(rows.auto, 0.5) & ~c.unseen, ~c.ignore, c.area_px <= c.small_px
+    said = (
+        "{:,} of the true masks are final ones that nobody looked at one by one, and found by themselves: accept or reject each, "
+        "or import truth"
+    )
+    doubtful = {}
+    for name, some, bound in (
+        ("recall", kept, config.recall), ("small_object_recall", kept & small, config.small_object_recall),
+    ):  # fmt: skip
+        unseen = int((c.unseen & some).sum())
+        if unseen and not found[some].mean() > bound:
+            doubtful[name] = said.format(unseen)
+    if "recall" in doubtful:
+        doubtful |= dict.fromkeys(("domains", "category_diversity"), doubtful["recall"])
+    return doubtful
 
 
 def _domains(
