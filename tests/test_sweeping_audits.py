@@ -99,7 +99,8 @@ def test_sweep__what_came_after_the_draw_and_in_bulk_is_no_label(project):
     assert before.loc[1, "fp_rate_n"] == 31  # those accepted in bulk are among them
     assert before.loc[1, "fp_rate"] == pytest.approx((1 + 8) / 32)
     project.record([event("verdict", image, mask, verdict="reject") for mask in masks])
-    assert sweep(project, metrics=["fp_rate"]).equals(before)
+    of_audits = [name for name in before if name.startswith(("fp_rate", "audit"))]
+    assert sweep(project, metrics=["fp_rate"])[of_audits].equals(before[of_audits])  # recall follows the final masks
 
 
 def test_sweep__answered_masks_stand_for_those_not_answered_yet(project):
