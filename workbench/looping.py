@@ -113,7 +113,8 @@ class Looping(Adopting):
             _expect_enough(plan, cycles)
             self._tell_another(plan)
             campaign = campaigns.begin(self.catalog, digest, plan, first.model_id, pools["test"])
-        _expect_enough(campaign.settings, cycles)
+        else:
+            _expect_enough(campaign.settings, cycles)
         campaigns.take_up(self.catalog, campaign.id)
         return Campaigning(self, campaign, first, progress).run(cycles, _annotator(annotator))
 

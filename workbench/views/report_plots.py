@@ -39,12 +39,17 @@ def phases(report: QualityReport) -> hv.Bars:
         for kind, shares in (("plan", report.planned_share), ("measured", report.active_share))
         for phase, share in shares.items()
     ]
-    colours, shared = {"plan": PLAN, "measured": MEASURED}, pool_plots.frame("time by phase", 280)
     bars = hv.Bars(
         rows or [("verdict", "plan", 0.0)], kdims=["phase", "of"], vdims=hv.Dimension("share", label="% of time")
     )
+    return _grouped(bars, {"plan": PLAN, "measured": MEASURED}, "time by phase")
+
+
+def _grouped(bars: hv.Bars, colours: Mapping[str, str], title: str) -> hv.Bars:
+    """Return bars of shares in %, side by side by `of`, each in its colour."""
+    shared = pool_plots.frame(title, 280)
     return bars.opts(
-        color=hv.dim("of").categorize(colours),
+        color=hv.dim("of").categorize(dict(colours), default=PLAN),
         line_width=0,
         tools=["hover"],
         xlabel="",
@@ -69,18 +74,6 @@ def sizes(found: Sequence[Diversity]) -> hv.Bars:
         for name, share in zip(names, part.size_shares, strict=True)
         if share == share
     ]
-    shared, colours = (
-        pool_plots.frame("sizes", 280),
-        dict(zip((part.what for part in found), (MEASURED, DRAWN), strict=False)),
-    )
+    colours = dict(zip((part.what for part in found), (MEASURED, DRAWN), strict=False))
     bars = hv.Bars(rows or [(names[0], "", 0.0)], ["quarter", "of"], hv.Dimension("share", label="% of these masks"))
-    return bars.opts(
-        color=hv.dim("of").categorize(colours, default=PLAN),
-        line_width=0,
-        tools=["hover"],
-        xlabel="",
-        ylim=(0, 100),
-        multi_level=False,
-        show_legend=True,
-        **{**shared, "hooks": [*shared["hooks"], _readable_groups]},
-    )
+    return _grouped(bars, colours, "sizes")
