@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from dataclasses import asdict, replace
 
@@ -11,6 +12,7 @@ import skimage.data
 import torch
 from disc_project import disc_project, draw_all
 from PIL import Image
+from random_sams import random_sam
 from twice_bilinear import TwiceBilinear, embedding
 
 import workbench as wb
@@ -24,6 +26,7 @@ from workbench.sam.load import resolve_device
 from workbench.sam.pretrain import TOY, Run, export
 from workbench.sam.scenes import draw_scene
 from workbench.sam.segmenter import Embedding
+from workbench.sam.vit import LoweredViT
 from workbench.train import fit as fitting
 from workbench.train.lesson import Lesson
 from workbench.train.sample import TrainImage
@@ -113,6 +116,15 @@ def test_propose__bfloat16_finds_most_of_them() -> None:
     assert abs(len(found) / len(expected) - 1) < 0.1
     assert found_again(expected, found, 0.8) > 0.8
     assert len(np.unique(found.predicted_iou)) > 0.9 * len(found)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_embed__of_a_vit_in_fused_attention_is_the_cpus_but_for_rounding(dtype: str) -> None:
+    sam, image = random_sam(0), photograph("coins")
+    expected = wb.load_sam(copy.deepcopy(sam), device="cpu").embed(image).features
+    low = wb.load_sam(sam, device=DEVICE, dtype=dtype)  # type: ignore[call-overload]
+    assert isinstance(low._encoder, LoweredViT)
+    assert torch.allclose(low.embed(image).features.cpu(), expected, atol=0.1)
 
 
 def test_project__proposes_in_batches_as_on_the_cpu(tmp_path) -> None:
