@@ -15,6 +15,7 @@ from PIL import Image
 from strips import strips
 
 from workbench.calibrate.bounds import percent_up
+from workbench.formats import coco
 from workbench.loop import certification, gate, readiness
 from workbench.loop.comparison import Comparison, TrueImage, compare_image
 from workbench.loop.labelling import label
@@ -214,3 +215,18 @@ def test_verify__is_of_what_was_accepted_when_triage_has_moved(bordered):
     assert found.rule.startswith("auto-accepted by triage")
     bordered.triage(BORDER.replace(border_px=None, predicted_iou=0.99))
     assert str(bordered.verify_annotation()) == str(found.verified)
+
+
+def test_export_annotation__tells_apart_images_of_one_path_in_two_folders(bordered, tmp_path):
+    found = bordered.annotate_automatically(override="a trial")
+    twin = tmp_path / "elsewhere" / bordered.images()["path"][0]
+    twin.parent.mkdir(parents=True)
+    Image.fromarray(np.random.default_rng(5).integers(0, 256, (*judged.SIZE, 3), dtype=np.uint8)).save(twin)
+    bordered.add_images(twin.parent)
+    bordered.propose(stub_sam.StubSam(), progress=False)
+    again = bordered.annotate_automatically(override="a trial")
+    assert len(again.images) == len(found.images) + 1
+    bordered.export_annotation(again, tmp_path / "masks.json")
+    written = coco.read(tmp_path / "masks.json")
+    assert len({entry.file_name for entry in written.images}) == len(again.images)
+    assert len(written.masks) == len(again.masks)

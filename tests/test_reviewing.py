@@ -496,6 +496,8 @@ def test_add_annotator__names_are_text_and_roles_are_known(project):
     with pytest.raises(ValueError, match="role: expected one of annotator, senior, owner"):
         project.add_annotator("c", "king")
     assert project.add_annotator("a", "senior").role == "senior"
+    assert project.add_annotator("a").role == "senior"  # whoever opens the annotator again stays what they are
+    assert project.add_annotator("new").role == "annotator"
 
 
 def test_draw__the_pixels_of_a_mask_that_is_there_accept_it(project, image):

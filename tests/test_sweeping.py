@@ -399,6 +399,18 @@ def test_sweep__truth_goes_before_reviews_unless_told(project):
     assert project.sweep(GRID, labels="review", progress=False)["recall_auto_n"].eq(final).all()
 
 
+def test_sweep__what_lies_in_a_crowd_of_the_truth_is_no_error_of_a_review(project):
+    one, _, _ = reviewed(project)
+    review = project.image_review(one)
+    rejected = review.masks.select(review.verdict == 2)
+    known = project._final_images(project.images(), frozenset([one]))(one)
+    assert not known.crowd.any()
+    project.import_truth(rejected, crowd=np.ones(len(rejected), bool), images=[one])
+    known = project._final_images(project.images(), frozenset([one]))(one)
+    assert known.masks.mask_id[known.crowd].tolist() == rejected.mask_id.tolist()
+    assert len(known.masks) == review.final.sum() + len(rejected)
+
+
 def test_sweep__rejections_without_a_verdict_are_refused(project):
     with pytest.raises(ValueError, match="rejection_rate_auto needs verdicts, and nobody has given one"):
         project.sweep(GRID, metrics=["rejection_rate_auto"], progress=False)

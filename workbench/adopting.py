@@ -62,12 +62,11 @@ class Adopting(Annotating):
                 f"adopt: the calibration of certificate {kept.id} is not there; calibrate and certify again"
             )
         base = self._base_of(made_of)
-        if chosen == "pool":
-            now = sum(int(own.within.sum()) for own in certification.each_candidate(self, config=base))
-            if now != certificate.pool:
-                raise StoreError(
-                    f"adopt: the certificate is of a pool of {certificate.pool:,} masks, there are {now:,} now; certify again"
-                )
+        if chosen == "pool" and kept.settings.get("pool") != certification.digest_of(self, base):
+            raise StoreError(
+                f"adopt: certificate {kept.id} is of a pool of {certificate.pool:,} masks, and the masks of the latest run "
+                "are others now; certify again"
+            )
         model = adoption.Adopted.from_dict({"recalibration": values, "base": base.to_dict(), "model_id": kept.model_id})
         words = f"certificate {kept.id} ({chosen}): confidence above {certificate.threshold:g}"
         return self._adopt(model, certificate.threshold, "decides", base, kept, author, note or words)

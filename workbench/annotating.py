@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workbench import exchange
 from workbench.calibrating import Calibrating
 from workbench.config import ProposeConfig
 from workbench.review.state import REJECT
@@ -98,6 +100,15 @@ class Annotating(Calibrating):
         verdicts = self._labels_of(kept.result["sample"], *by)
         return stage3.verify_by(verdicts, kept.result["masks"], kept.settings["delta"])
 
+    def export_annotation(self, annotation: Annotation, path: str | Path) -> None:
+        """Write what `annotate_automatically` accepted as COCO, with an entry for each image it annotated.
+
+        Raises
+        ------
+        OutputError (an OSError) : when the file cannot be written, or is an image or the catalogue of the project
+        """
+        exchange.export_annotation(self, path, annotation)
+
     # ---- what the above share -------------------------------------------------------------------------------------
 
     def _propose_alike(self, sam: Segmenter, images: list[str] | None) -> None:
@@ -138,8 +149,7 @@ class Annotating(Calibrating):
         recalibration = calibrated.recalibration if calibrated else None
         if kept is None or calibrated is None or recalibration is None or kept.settings["calibration"] != calibrated.id:
             return stage3.rule_of(None, same_pool=False), made_of
-        pool = certification.pool_of(self, recalibration, calibrated.base, images).digest
-        same_pool = kept.settings.get("pool") == pool
+        same_pool = kept.settings.get("pool") == certification.digest_of(self, calibrated.base, images)
         return stage3.rule_of(kept.result, same_pool=same_pool), made_of
 
     def _proposed(self, names: list[str] | None, run_id: int) -> list[str]:

@@ -158,8 +158,8 @@ class Calibrating(Reviewing):
         source, names = self.label_source(), (pool.image[drawn].tolist(), pool.mask_id[drawn].tolist())
         looked_up = certification.Drawn.of(self, *names, source, kept.base)
         of_pool, unlabelled = certification.of_pool(pool, drawn, looked_up, kept.recalibration, alpha, delta)
-        others = [i for i in self.unseen_images("calibration") if i not in set(kept.images)]
-        share = self._calibration_share()
+        calibrated, share = set(kept.images), self._calibration_share()
+        others = [i for i in self.unseen_images("calibration") if i not in calibrated]
         others = [i for i in others if not calibration.is_for_fitting(i, self.seed, share)]
         found = certification.Certificates(
             of_pool,

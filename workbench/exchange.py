@@ -27,6 +27,7 @@ from workbench.tables.proposals import Proposals, mask_id
 if TYPE_CHECKING:
     from workbench.folder import ProjectFolder
     from workbench.formats.entry import ImageEntry
+    from workbench.loop.stage3 import Annotation
 
 OUTCOMES = ("all", "distinct", "auto_accepted", "flagged", "discarded", "final")
 
@@ -279,6 +280,15 @@ def _export_final(
     entries = _entries(project, run_id, set(masks.image_id.tolist()))
     coco.write(path, masks, entries, Triage(outcomes, reasons), labels=labels, originals=kept_files)
     return len(masks)
+
+
+def export_annotation(project: ProjectFolder, path: str | Path, annotation: Annotation) -> None:
+    """Write the masks of a fully automatic annotation of the latest run as COCO, with an entry for each of its images."""
+    from workbench.formats import coco
+
+    chosen, run = set(annotation.images), runs.find(project.catalog, None)
+    entries = [entry for entry in _entries(project, run.id if run else 0, chosen) if entry.image_id in chosen]
+    coco.write(path, annotation.masks, entries, originals=originals(project))
 
 
 def _entries(project: ProjectFolder, run_id: int, more: Collection[str] = ()) -> list[ImageEntry]:

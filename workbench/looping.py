@@ -239,13 +239,14 @@ class Looping(Adopting):
         """Return the ids of the images by role: those named, else those of the project's split; none in two roles."""
         frame = self.images()
         readable = frame.loc[frame["image_id"].notna()]
-        role, test = readable["role"], readable["truth"].notna()
-        known = (role == "test") & test
+        role = readable["role"]
+        known = (role == "test") & readable["truth"].notna()
         chosen = known if known.any() else role == "test"  # without any truth people give it, in time
         pools = {"test": named.get("test", readable.loc[chosen, "image_id"].tolist())}
+        test = set(pools["test"])
         for name in ("train", "calibration"):
             ids = readable.loc[role == name, "image_id"].tolist() if whole else named.get(name, [])
-            pools[name] = [image for image in ids if image not in set(pools["test"])]
+            pools[name] = [image for image in ids if image not in test]
         both = set(pools["train"]) & set(pools["calibration"])
         if both:
             raise StoreError(f"roles: expected images of one role each, {len(both)} train and calibrate: {min(both)}")

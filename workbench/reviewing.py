@@ -59,8 +59,12 @@ class Reviewing(ProjectFolder):
 
     # ---- people ---------------------------------------------------------------------------------------------------
 
-    def add_annotator(self, name: str, role: str = "annotator") -> Person:
-        """Record a person who reviews, or give a known one another role: annotator, senior or owner.
+    def add_annotator(self, name: str, role: str | None = None) -> Person:
+        """Record a person who reviews, or give a known one another role.
+
+        Parameters
+        ----------
+        role : annotator, senior or owner; without one a known person keeps theirs, and a new one is an annotator
 
         Raises
         ------

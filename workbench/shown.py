@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import collections
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 import workbench
 from workbench.config import TriageConfig
+from workbench.recent import Recent
 from workbench.store import records, runs
 from workbench.tables.events import EventError
 from workbench.tables.outcomes import Triage
@@ -16,9 +16,6 @@ from workbench.tables.proposals import Proposals
 
 if TYPE_CHECKING:
     from workbench.folder import ProjectFolder
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 _KEPT_IMAGES = 16  # whose proposals stay in memory: people go back and forth between a few
 
@@ -35,8 +32,8 @@ class Shown:
 
     def __init__(self, project: ProjectFolder) -> None:
         self.project = project
-        self._proposals: collections.OrderedDict[tuple[int, str], Proposals] = collections.OrderedDict()
-        self._triaged: collections.OrderedDict[tuple[int, int, str], Triage] = collections.OrderedDict()
+        self._proposals = Recent[tuple[int, str], Proposals](_KEPT_IMAGES)
+        self._triaged = Recent[tuple[int, int, str], Triage](_KEPT_IMAGES)
         self._configs: dict[int, tuple[int, TriageConfig]] = {}
 
     def latest(self, run_id: int | None = None) -> Version:
@@ -53,21 +50,23 @@ class Shown:
         return Version(run.id, records.keep_triage(catalog, blank, "", ""))
 
     def proposals(self, run_id: int | None, image_id: str) -> Proposals:
-        """Return the proposals of a run on an image."""
+        """Return the proposals of a run on an image; none where the run has not got to it."""
+        found = self._found(run_id, image_id)
+        return Proposals.empty() if found is None else found
+
+    def _found(self, run_id: int | None, image_id: str) -> Proposals | None:
         if run_id is None:
-            return Proposals.empty()
+            return None
         found = self._proposals.get((run_id, image_id))
         if found is None:
             parts = [rows for _, rows in self.project.each([image_id], run_id)]
-            if not parts:  # not done yet: asked again the next time
-                return Proposals.empty()
-            found = _keep(self._proposals, (run_id, image_id), parts[0])
+            if parts:  # else it is not done yet, and asked for again the next time
+                found = self._proposals.put((run_id, image_id), parts[0])
         return found
 
     def done(self, run_id: int | None, image_id: str) -> bool:
         """Return whether a run has got to an image, if only to find nothing on it."""
-        self.proposals(run_id, image_id)
-        return (run_id, image_id) in self._proposals
+        return self._found(run_id, image_id) is not None
 
     def triaged(self, version: Version, image_id: str) -> tuple[Proposals, Triage]:
         """Return the proposals of an image with their outcomes by a version of triage."""
@@ -78,7 +77,7 @@ class Shown:
         found = self._triaged.get(key)
         if found is None or len(found) != len(rows):
             config = self.config(version.triage_id)
-            found = _keep(self._triaged, key, workbench.triage(self.project.with_confidence(rows, config), config))
+            found = self._triaged.put(key, workbench.triage(self.project.with_confidence(rows, config), config))
         return rows, found
 
     def config(self, triage_id: int) -> TriageConfig:
@@ -96,10 +95,3 @@ class Shown:
                 raise EventError(f"triage_id: expected a version in project.triages(), got {triage_id}")
             self._configs[triage_id] = (kept.run_id, TriageConfig.from_dict(kept.settings))
         return self._configs[triage_id]
-
-
-def _keep(kept: collections.OrderedDict[K, V], key: K, value: V) -> V:
-    kept[key] = value
-    while len(kept) > _KEPT_IMAGES:
-        kept.popitem(last=False)
-    return value

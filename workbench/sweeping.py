@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from workbench import auditing
 from workbench.config import Preset, ProposeConfig, TriageConfig, triage_config
-from workbench.review.state import NONE
 from workbench.reviewing import Reviewing
 from workbench.store.errors import StoreError
 
@@ -97,7 +96,7 @@ class Sweeping(Reviewing):
         judged = sum(len(image.answered) for image in (audited or {}).values())
         known = loop.Known(len(ids), labels, len(labelled), len(verdicts), exhaustive, judged)
         names = loop.choose_metrics(metrics, known)
-        truth_of = self._true_image if labels == "truth" else self._final_image
+        truth_of = self._true_image if labels == "truth" else self._final_images(chosen, labelled)
         with tqdm(total=len(points), desc="sweeping", unit="point", disable=not progress) as bar:
             counted = loop.count(
                 functools.partial(self.each, ids, run.id, config=points.base),
@@ -251,15 +250,12 @@ class Sweeping(Reviewing):
             )
         return found
 
-    def _final_image(self, image: str) -> TrueImage:
-        """Return the final masks of an image, those that nobody looked at one by one as unseen."""
-        from workbench.loop.comparison import TrueImage
+    def _final_images(self, chosen: pd.DataFrame, labelled: frozenset[str]) -> Callable[[str], TrueImage]:
+        """Return what gives the final masks of an image; the chosen ones among the labelled have their crowds read."""
+        from workbench.loop.labelling import crowds, final_truth
 
-        review = self.image_review(image)
-        decided = review.final | (review.bulk & (review.verdict != NONE) & ~review.superseded)
-        final = review.final[decided]
-        unseen = final & ((review.by[decided].astype(str) == "") | review.bulk[decided])
-        return TrueImage.of(review.masks.select(decided), ignore=~final, unseen=unseen)
+        of_many = crowds(self, labelled & set(chosen.loc[chosen["truth"].notna(), "image_id"]))
+        return lambda image: final_truth(self.image_review(image), of_many.get(image))
 
     def _verdicts(self, ids: Sequence[str]) -> dict[str, dict[str, int]]:
         """Return the verdicts of people by image and mask: of masks looked at one by one."""

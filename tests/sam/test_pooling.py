@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from workbench.masks import rle
-from workbench.sam.pooling import MASKS_AT_ONCE, pooled
+from workbench.sam import pooling
+from workbench.sam.pooling import pooled
 from workbench.sam.segmenter import Embedding
 
 
@@ -41,12 +42,17 @@ def test_pooled__mean_of_the_cells_by_their_share():
     assert masks.dtype == np.float32
 
 
-def test_pooled__no_masks_empty_masks_and_many():
+def test_pooled__no_masks_empty_masks_and_many(monkeypatch):
     image = np.zeros((40, 80, 3), np.uint8)
     assert pooled(Known(), image, [])[0].shape == (0, 2)
     assert np.isnan(pooled(Known(), image, masks_of((40, 80), (0, 0, 0, 0)))[0]).all()
-    many = masks_of((40, 80), *[(0, 0, 10, 10)] * (MASKS_AT_ONCE + 3))
-    assert np.array_equal(pooled(Known(), image, many)[0], np.zeros((MASKS_AT_ONCE + 3, 2)))
+    many = masks_of((40, 80), *[(0, 0, 10 + k, 10 + k) for k in range(7)])
+    at_once = pooled(Known(), image, many)[0]
+    monkeypatch.setattr(pooling, "PIXELS_AT_ONCE", 2 * 40 * 80)  # two masks, then less than one
+    assert np.allclose(pooled(Known(), image, many)[0], at_once)
+    monkeypatch.setattr(pooling, "PIXELS_AT_ONCE", 7)
+    assert np.allclose(pooled(Known(), image, many)[0], at_once)
+    assert len(np.unique(at_once[:, 0])) > 3
 
 
 def test_pooled__of_several_maps_the_coarsest():

@@ -277,12 +277,15 @@ def _figures(
 ) -> dict[str, Measured]:
     """Each figure, over resampled images and over labels drawn as if the confidence were true."""
     names = {"ece": ece, "brier": lambda a, b: float(np.mean((a - b) ** 2)), "brier_skill": brier_skill, "auroc": auroc}
-    resampled = [np.repeat(np.arange(len(p)), times[codes]) for times in picks]
-    perfect = rng.random((max(len(picks), 200), len(p))) < p
+    perfect = np.stack([rng.random(len(p)) < p for _ in range(max(len(picks), 200))])
+    drawn: dict[str, list[float]] = {name: [] for name in names}
+    for times in picks:
+        rows = np.repeat(np.arange(len(p)), times[codes])
+        for name, figure in names.items():
+            drawn[name].append(figure(p[rows], y[rows]))
     found = {}
     for name, figure in names.items():
-        drawn = [figure(p[rows], y[rows]) for rows in resampled]
-        found[name] = _measured(name, figure(p, y), drawn, [figure(p, labels) for labels in perfect], len(p))
+        found[name] = _measured(name, figure(p, y), drawn[name], [figure(p, labels) for labels in perfect], len(p))
     smooth = _smooth_draws(p, y, codes, picks[:_SMOOTH_DRAWS]), _smooth_perfect(p, perfect[:_SMOOTH_DRAWS])
     found["smooth_ece"] = _measured("smooth_ece", smooth_ece(p, y), *smooth, len(p))
     order = ("ece", "smooth_ece", "brier", "brier_skill", "auroc")
@@ -303,7 +306,7 @@ def _smooth_draws(
 ) -> NDArray[np.float64]:
     if not len(picks):
         return np.zeros(0)
-    images = [np.flatnonzero(codes == k) for k in range(picks.shape[1])]
+    images = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes, minlength=picks.shape[1]))[:-1])
     times = picks.astype(np.float64)
     residuals = times @ np.stack([on_grid(p[i], p[i] - y[i]) for i in images])
     return smooth_ece_of_many(residuals, times @ np.stack([on_grid(p[i], np.ones(len(i))) for i in images]))
@@ -322,7 +325,7 @@ def _iou_error(
     predicted, true, codes = predicted[known], true[known], codes[known]
     found, scatter = bins_of(predicted), true - predicted
     scatter = scatter - (np.bincount(found, scatter) / np.maximum(np.bincount(found), 1))[found]
-    rows = [np.repeat(np.arange(len(true)), times[codes]) for times in picks]
+    rows = (np.repeat(np.arange(len(true)), times[codes]) for times in picks)
     drawn = [ece(predicted[r], true[r]) for r in rows]
     perfect = [ece(predicted, predicted + rng.choice(scatter, len(scatter))) for _ in range(200)]
     return _measured("iou_calibration_error", ece(predicted, true), drawn, perfect, len(true))

@@ -282,7 +282,7 @@ def _gain_interval(
 ) -> tuple[float, float]:
     images = int(codes.max()) + 1
     picks = rng.multinomial(images, np.full(images, 1 / images), size=draws)
-    rows = [np.repeat(np.arange(len(y)), times[codes]) for times in picks]
+    rows = (np.repeat(np.arange(len(y)), times[codes]) for times in picks)
     gains = [auroc(p[r], y[r]) - auroc(score[r], y[r]) for r in rows if not undefined(y[r])]
     if not gains:
         return float("nan"), float("nan")

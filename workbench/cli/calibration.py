@@ -151,18 +151,12 @@ def annotate(
             verified = project.verify_annotation()
             show({"verification": str(verified), **verified.to_dict()}, as_json, f"annotated {folder}")
             return
-        kept = exchange.originals(project) if output is not None else frozenset()
         if output is not None:  # before the work, not after it
-            outputs.expect_target(output.expanduser(), kept)
+            outputs.expect_target(output.expanduser(), exchange.originals(project))
         found = project.annotate_automatically(override=override, sample=sample)
         values = found.to_dict()
         if output is not None:
-            from workbench.formats import coco
-            from workbench.formats.entry import ImageEntry
-
-            sizes = project.images().set_index("image_id")
-            entries = [ImageEntry(sizes["path"][i], (sizes["height"][i], sizes["width"][i]), i) for i in found.images]
-            coco.write(output.expanduser(), found.masks, entries, originals=kept)
+            project.export_annotation(found, output.expanduser())
             values["file"] = str(output)
         if not as_json:
             left_out = (

@@ -87,8 +87,7 @@ def review(
     with answering(as_json):
         name, labels = check_name(annotator), checked_labels(label or [])
         with Project.open(folder) as project:
-            if name not in set(project.annotators()["name"]):
-                project.add_annotator(name)
+            project.add_annotator(name)
             notebook = write_notebook(project.path, name, labels)
             progress = str(project.queue().progress())
         command = lab_command(notebook, port, browser)

@@ -44,9 +44,11 @@ def of_labelled(project: Reviewing, sam: Segmenter, rows: Labelled) -> Embedded:
     expect_model(project, sam)
     masks: list[NDArray[np.float32]] = []
     images: list[NDArray[np.float32]] = []
+    number = {name: m for m, name in enumerate(rows.comparison.image_ids)}
     for image_id, proposals in project.each(rows.comparison.image_ids):
+        own = rows.mask_id[rows.comparison.image_of_row == number[image_id]]
         place = {name: k for k, name in enumerate(proposals.mask_id.tolist())}
-        wanted = [place[name] for name in rows.mask_id[rows.image == image_id].tolist()]
+        wanted = [place[name] for name in own.tolist()]
         of_masks, of_image = pooled(sam, project.image(image_id), list(proposals.rles[wanted]))
         masks.append(of_masks)
         images.append(of_image)

@@ -242,7 +242,8 @@ def compare(a: Side, b: Side, names: Sequence[str] | None, seed: int) -> pd.Data
     for name in known_metrics(names) if names is not None else []:
         if name not in shared:
             raise ValueError(f"compare: both experiments have {', '.join(shared)}, asked for {name}")
-    images = [i for i in a.counted.image_ids if i in set(b.counted.image_ids)]
+    in_b = set(b.counted.image_ids)
+    images = [i for i in a.counted.image_ids if i in in_b]
     if not images:
         raise ValueError(f"compare: {a.name!r} and {b.name!r} have no image in common; sweep over the same images")
     asked = shared if names is None else known_metrics(names)

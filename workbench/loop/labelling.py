@@ -19,9 +19,9 @@ from workbench.config import ProposeConfig, TriageConfig
 from workbench.loop.comparison import WRONG_IOU, ComparedImage, Comparison, TrueImage, compare_image
 from workbench.loop.context import NAMES, context
 from workbench.masks import rle
-from workbench.review.state import NONE
+from workbench.review.state import NONE, ImageReview
 from workbench.store import runs
-from workbench.tables.outcomes import CONFIDENCE, DOUBTS, Reason, Triage
+from workbench.tables.outcomes import CONFIDENCE, DOUBTS, Outcome, Reason, Triage
 from workbench.tables.proposals import Proposals
 
 if TYPE_CHECKING:
@@ -42,10 +42,16 @@ Source = Literal["truth", "final", "final only"]
 
 
 class Truths(dict[str, TrueImage]):
-    """What is known of images: their imported truth, or their final masks where they are complete."""
+    """What is known of images: their imported truth, or their final masks where they are complete.
 
-    unseen = 0  # masks that are no labels: final ones that nobody looked at, and those decided in bulk
-    labels: dict[str, NDArray[np.object_]]
+    labels : (T,) categories of each image's true masks; unseen : masks that are no labels, final ones that nobody looked at
+    and those decided in bulk
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.labels: dict[str, NDArray[np.object_]] = {}
+        self.unseen = 0
 
 
 def truths(project: Reviewing, images: Sequence[str], source: Source = "truth") -> Truths:
@@ -57,8 +63,8 @@ def truths(project: Reviewing, images: Sequence[str], source: Source = "truth") 
         calibration images; "final only" takes nothing else, as where imported truth leaves things out
     """
     found, frame = Truths(), project.images().set_index("image_id")
-    found.labels = {}
-    imported = [name for name in images if not np.isnan(frame["truth"].astype(float)[name])]
+    known = frame["truth"].notna()
+    imported = [name for name in images if known[name]]
     done = project.reviewed()
     complete = set(done["image_id"][done["status"] == "complete"]) if len(done) else set()
     if source == "truth":
@@ -68,7 +74,7 @@ def truths(project: Reviewing, images: Sequence[str], source: Source = "truth") 
     if imported:
         _add_truth(project, found, imported)
     if left := [name for name in images if name in complete]:
-        _add_final(project, found, left, _crowds(project, set(frame.index[frame["truth"].notna()]) & set(left)))
+        _add_final(project, found, left, crowds(project, set(frame.index[known]) & set(left)))
     return found
 
 
@@ -82,7 +88,7 @@ def _add_truth(project: Reviewing, found: Truths, images: Sequence[str]) -> None
         found.labels[name] = labels[own][~crowd[own]]
 
 
-def _crowds(project: Reviewing, images: Collection[str]) -> dict[str, Proposals]:
+def crowds(project: Reviewing, images: Collection[str]) -> dict[str, Proposals]:
     """Return the regions of many things by image, of those whose imported truth has any."""
     if not images:
         return {}
@@ -92,22 +98,33 @@ def _crowds(project: Reviewing, images: Collection[str]) -> dict[str, Proposals]
     return {name: regions.select(rows) for name, rows in regions.by_image()}
 
 
-def _add_final(project: Reviewing, found: Truths, images: Sequence[str], crowds: Mapping[str, Proposals]) -> None:
-    """Add the final masks of images, those that nobody looked at one by one as unseen; what was rejected in bulk is ignored.
-
-    What lies in a crowd of the imported truth is neither right nor wrong here either: nobody is asked about it.
-    """
+def _add_final(project: Reviewing, found: Truths, images: Sequence[str], of_many: Mapping[str, Proposals]) -> None:
     for name in images:
-        review, crowd = project.image_review(name), crowds.get(name, Proposals.empty())
-        in_bulk = review.bulk & (review.verdict != NONE) & ~review.superseded
-        decided = np.flatnonzero(review.final | in_bulk)
-        final = review.final[decided]
-        unseen = final & ((review.by[decided].astype(str) == "") | review.bulk[decided])
-        masks, none = Proposals.concat([review.masks.select(decided), crowd]), np.zeros(len(crowd), bool)
-        ends = np.arange(len(masks)) >= len(decided)
-        found[name] = TrueImage.of(masks, ends, *(np.concatenate([some, none]) for some in (~final, unseen)))
-        found.labels[name] = review.label[decided]
-        found.unseen += int((~final | unseen).sum())
+        review = project.image_review(name)
+        found[name] = true = final_truth(review, of_many.get(name))
+        found.labels[name] = review.label[_decided(review)]
+        found.unseen += int((true.ignore | true.unseen).sum())
+
+
+def final_truth(review: ImageReview, crowd: Proposals | None = None) -> TrueImage:
+    """Return the final masks of an image, those that nobody looked at one by one as unseen; what was rejected in bulk is ignored.
+
+    Parameters
+    ----------
+    crowd : regions of many things by its imported truth: what lies in one is neither right nor wrong here either, for
+        nobody is asked about it
+    """
+    decided, crowd = _decided(review), Proposals.empty() if crowd is None else crowd
+    final = review.final[decided]
+    unseen = final & ((review.by[decided].astype(str) == "") | review.bulk[decided])
+    masks, none = Proposals.concat([review.masks.select(decided), crowd]), np.zeros(len(crowd), bool)
+    in_crowd = np.arange(len(masks)) >= len(decided)
+    return TrueImage.of(masks, in_crowd, *(np.concatenate([some, none]) for some in (~final, unseen)))
+
+
+def _decided(review: ImageReview) -> NDArray[np.int64]:
+    """Return which masks are final or were decided in bulk."""
+    return np.flatnonzero(review.final | (review.bulk & (review.verdict != NONE) & ~review.superseded))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -136,7 +153,7 @@ class Labelled:
     @property
     def auto(self) -> NDArray[np.bool_]:
         """(n,) auto-accepted."""
-        return np.asarray(self.outcome == 2)
+        return np.asarray(self.outcome == Outcome.auto_accepted)
 
     @property
     def unlabelled(self) -> NDArray[np.bool_]:

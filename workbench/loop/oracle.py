@@ -68,7 +68,7 @@ class Reviewable(Protocol):
     def record(self, events: Sequence[ReviewEvent]) -> list[Recorded]:
         """Append events to the journal."""
 
-    def add_annotator(self, name: str, role: str = "annotator") -> Any:
+    def add_annotator(self, name: str, role: str | None = None) -> Any:
         """Record who reviews."""
 
 

@@ -1,8 +1,7 @@
-"""Embeddings kept for reuse: the last few in memory, and any number in a folder of safetensors files."""
+"""Embeddings kept for reuse in a folder of safetensors files."""
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import hashlib
 import json
@@ -10,7 +9,6 @@ import logging
 import os
 import re
 import secrets
-import threading
 import zlib
 from pathlib import Path
 from typing import Any
@@ -24,30 +22,6 @@ from workbench.sam.segmenter import Embedding
 log = logging.getLogger(__name__)
 
 _OURS = re.compile(r"[0-9a-f]{32}\.safetensors|\.[0-9a-f]{32}\.[0-9a-f]{8}\.tmp")  # files of a cache
-
-
-class RecentEmbeddings:
-    """The `size` embeddings used last, by key; safe to share among threads."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._kept: collections.OrderedDict[str, Embedding] = collections.OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: str) -> Embedding | None:
-        """Return the embedding of `key`, now the youngest, or None."""
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
-
-    def put(self, key: str, embedding: Embedding) -> None:
-        """Keep `embedding`, and forget the one unused longest when there are too many."""
-        with self._lock:
-            self._kept[key] = embedding
-            self._kept.move_to_end(key)
-            while len(self._kept) > self._size:
-                self._kept.popitem(last=False)
 
 
 class EmbeddingCache:

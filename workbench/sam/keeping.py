@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from workbench.images import array_id
-from workbench.sam.cache import EmbeddingCache, RecentEmbeddings
+from workbench.recent import Recent
+from workbench.sam.cache import EmbeddingCache
 from workbench.sam.segmenter import Embedding
 
 RECENT = 8  # embeddings kept in memory; one of SAM's is 4 MiB
@@ -73,7 +74,7 @@ class KeepingSegmenter(abc.ABC):
         self.model = model.to(self.device).eval()
         self.model_id = model_id
         self.cache = cache
-        self._recent = RecentEmbeddings(RECENT)
+        self._recent = Recent[str, Embedding](RECENT)
         self._holders = _holders(self.model)
         self._weights_version = _weights_version(self._holders)
 

@@ -15,7 +15,7 @@ from workbench.sam.bundled import load_bundled
 from workbench.sam.cache import EmbeddingCache
 from workbench.sam.checkpoints import ARCHITECTURES, CheckpointError, encoder_name, load_checkpoint
 from workbench.sam.identity import model_id, weights_hash
-from workbench.sam.predict import Predictor
+from workbench.sam.predict import Predictor, has_bfloat16
 
 if TYPE_CHECKING:
     from workbench.sam.hf import HFSegmenter
@@ -193,7 +193,7 @@ def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype
     if dtype == "auto":
         if device.type != "cuda":
             return torch.float32
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+        return torch.bfloat16 if has_bfloat16(device) else torch.float16
     found = _DTYPES.get(dtype) if isinstance(dtype, str) else dtype
     if found is None or found not in _DTYPES.values():
         raise ValueError(f'dtype: expected "auto", {", ".join(map(repr, _DTYPES))}, got {dtype!r}')

@@ -13,7 +13,7 @@ from torch.nn import functional
 from workbench.masks import rle
 from workbench.sam.segmenter import Segmenter
 
-MASKS_AT_ONCE = 64
+PIXELS_AT_ONCE = 2**24  # of masks, as float32
 
 
 @torch.no_grad()
@@ -38,8 +38,9 @@ def pooled(segmenter: Segmenter, image: np.ndarray, rles: Sequence[bytes]) -> tu
     h, w = (max(1, math.ceil(n * px / side)) for n, px in zip(coarse.shape[1:], embedding.input_hw, strict=True))
     cells = coarse[:, :h, :w].reshape(len(coarse), -1)  # those that show the image, without padding
     found = [np.zeros((0, len(coarse)), np.float32)]
-    for start in range(0, len(rles), MASKS_AT_ONCE):
-        masks = rle.decode(list(rles[start : start + MASKS_AT_ONCE]), embedding.size_hw)
+    at_once = max(1, PIXELS_AT_ONCE // math.prod(embedding.size_hw))
+    for start in range(0, len(rles), at_once):
+        masks = rle.decode(list(rles[start : start + at_once]), embedding.size_hw)
         shares = torch.as_tensor(masks, dtype=torch.float32, device=cells.device)
         weights = functional.adaptive_avg_pool2d(shares[:, None], (h, w)).flatten(1)
         means = weights @ cells.T / weights.sum(1, keepdim=True)  # 0 / 0 is NaN

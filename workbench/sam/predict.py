@@ -52,7 +52,7 @@ class Predictor(KeepingSegmenter):
         self._autocast = dtype != torch.float32 and not fused
         self._encoder = _compiled(encoder) if compiled else encoder
         self._grid_decoder = self.model.mask_decoder
-        if dtype == torch.bfloat16 and _has_bfloat16(self.device) and is_shareable(self.model):
+        if dtype == torch.bfloat16 and has_bfloat16(self.device) and is_shareable(self.model):
             self._grid_decoder = lowered(self._grid_decoder, dtype)
         self._shared: tuple[Embedding, SharedDecoder] | None = None  # of the image answered last
 
@@ -143,8 +143,8 @@ class Predictor(KeepingSegmenter):
         return size
 
 
-def _has_bfloat16(device: torch.device) -> bool:
-    """Return whether a device computes in bfloat16 itself; a CPU without units for it takes minutes."""
+def has_bfloat16(device: torch.device) -> bool:
+    """Return whether a device is a GPU that computes in bfloat16 itself; a CPU without units for it takes minutes."""
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 

@@ -51,20 +51,23 @@ class Place(NamedTuple):
     size_hw: tuple[int, int] | None
 
 
-def add_person(catalog: Catalog, name: str, role: str) -> Person:
-    """Record a person, or give a known one another role.
+def add_person(catalog: Catalog, name: str, role: str | None = None) -> Person:
+    """Record a person, or give a known one another role; without a role a known one keeps theirs.
 
     Raises
     ------
     ValueError : for a name or a role that cannot be one
     """
     name = check_name(name)
-    if role not in ROLES:
+    if role is not None and role not in ROLES:
         raise ValueError(f"role: expected one of {', '.join(ROLES)}, got {role!r}")
     same = annotators.c.name == name
     with catalog.write() as connection:
-        if not connection.execute(sa.update(annotators).where(same).values(role=role)).rowcount:
-            connection.execute(sa.insert(annotators).values(name=name, role=role, added_at=now()))
+        known = connection.execute(_PEOPLE.where(same)).one_or_none()
+        if known is None:
+            connection.execute(sa.insert(annotators).values(name=name, role=role or ROLES[0], added_at=now()))
+        elif role is not None:
+            connection.execute(sa.update(annotators).where(same).values(role=role))
         return Person(*connection.execute(_PEOPLE.where(same)).one())
 
 

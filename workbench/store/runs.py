@@ -21,7 +21,7 @@ from workbench.store.schema import image_roots, images, models, run_images, runs
 from workbench.store.schema import shards as shard_table
 from workbench.tables.proposals import Proposals
 
-_ASKED_BY_NAME = 500  # from more names on, all images are read: databases limit the length of a question
+ASKED_BY_NAME = 500  # from more names on, all images are read: databases limit the length of a question
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +128,7 @@ def image_files(catalog: Catalog, run_id: int | None, names: Iterable[str] | Non
     )
     wanted = None if names is None else {str(name) for name in names}
     with catalog.read() as connection:
-        if wanted is None or len(wanted) > _ASKED_BY_NAME:
+        if wanted is None or len(wanted) > ASKED_BY_NAME:
             found = [ImageFile(*row) for row in connection.execute(query)]
         else:  # ids first: they have an index, paths alone have none
             found = [ImageFile(*row) for row in connection.execute(query.where(images.c.image_id.in_(wanted)))]

@@ -171,6 +171,8 @@ def load(catalog: Catalog, reader: shards.ShardReader, names: Iterable[str] | No
         .select_from(truth_images.join(images).outerjoin(shard_table))
         .order_by(images.c.key)
     )
+    if wanted is not None and len(wanted) <= runs.ASKED_BY_NAME:
+        query = query.where(images.c.key.in_(wanted))
     with catalog.read() as connection:
         rows = connection.execute(query).all()
     return _read(reader, [(path, group) for key, path, group in rows if wanted is None or key in wanted])

@@ -10,6 +10,7 @@ from segment_anything.modeling import Sam
 from torch import Tensor, nn
 
 from workbench.sam.asking import answer
+from workbench.sam.predict import has_bfloat16
 from workbench.train.losses import Losses, view_losses
 from workbench.train.sample import View, correct, draw_prompts, to_input
 from workbench.train.settings import TrainConfig
@@ -61,7 +62,7 @@ def on_all(lesson: Lesson, jobs: list[tuple[View, list[int], int, Tensor | None]
 
 def uses_amp(config: TrainConfig, device: torch.device) -> bool:
     """Return whether the encoder runs in bfloat16: where the settings let it and the device can."""
-    return config.amp == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return config.amp == "auto" and has_bfloat16(device)
 
 
 def _mean(rounds: Sequence[Losses]) -> Tensor:

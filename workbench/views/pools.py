@@ -193,9 +193,7 @@ class _Labelled:
         rows_of = {image_id: rows for block in blocks for image_id, rows in block.each() if image_id in place}
         images: list[ComparedImage] = []
         compared = [np.zeros(0, np.int64)]
-        # asked for at once: one by one, each is looked for among all images of the project
-        truth = self._project._truth(self._ids)
-        for image_id, true in zip(self._ids, truth, strict=True):
+        for image_id, true in zip(self._ids, self._project._truth(self._ids), strict=True):
             m, own, mine = place.get(image_id), Proposals.empty(), order[:0]
             if m is not None:
                 mine = np.sort(order[cuts[m] : cuts[m + 1]])

@@ -14,6 +14,7 @@ import panel as pn
 from bokeh.document import Document
 from panel.io.state import set_curdoc
 
+from workbench.recent import Recent
 from workbench.views import layout, offline
 from workbench.views.campaign import Campaign, words
 from workbench.views.latest import LOG, Latest
@@ -22,8 +23,8 @@ POLL_MS = 2_000
 AGAIN_MS = 1_000
 FIRST_S = 1.0  # a page that is read within this time is sent with its words; else without, and filled when it is read
 
-_SEEN: dict[tuple[Any, ...], tuple[object, Any]] = {}  # by page and project: the stamp of the catalogue, what was read
-_MOST_SEEN = 16
+# by page and project: the stamp of the catalogue, what was read
+_SEEN = Recent[tuple[Any, ...], tuple[object, Any]](16)
 
 pn.extension("tabulator", inline=True, notifications=False)
 offline.send_styles()
@@ -147,7 +148,7 @@ class View(pn.viewable.Viewer):
             self._tell(self.campaign.problem)
             return
         if self._doc is None:
-            self._heard(0, *_tried(self.look))
+            self._heard(0, *tried(self.look))
         else:
             self.reading.ask(self.campaign.changed)
 
@@ -225,9 +226,9 @@ class View(pn.viewable.Viewer):
         key, stamp = (type(self), self.campaign.place, self.campaign.database), self.campaign.stamp
         kept = _SEEN.get(key)
         if kept is None or kept[0] != stamp:
-            kept = _SEEN[key] = stamp, self.read()  # taken before: what is written meanwhile is read at the next look
-            while len(_SEEN) > _MOST_SEEN:
-                _SEEN.pop(next(iter(_SEEN)), None)
+            kept = _SEEN.put(
+                key, (stamp, self.read())
+            )  # taken before: what is written meanwhile is read at the next look
         return kept[1]
 
     def _read_timed(self) -> Any:
@@ -257,7 +258,8 @@ def _within(doc: Document, action: Callable[[], None]) -> None:
         action()
 
 
-def _tried(work: Callable[[], Any]) -> tuple[Any, Exception | None]:
+def tried(work: Callable[[], Any]) -> tuple[Any, Exception | None]:
+    """Return what work gives, or None and its error."""
     try:
         return work(), None
     except Exception as error:  # told on the page

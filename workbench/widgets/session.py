@@ -63,8 +63,7 @@ class Session:
         self.project, self.annotator = project, check_name(annotator)
         self._publish, self._later = publish, later or (lambda call: call())
         self.labels = checked_labels(labels)
-        if self.annotator not in set(project.annotators()["name"]):
-            project.add_annotator(self.annotator)
+        project.add_annotator(self.annotator)
         self.desk = desk_of(project, self.annotator, queue, images)
         self._prompter = Prompter(_loader(sam), self._answered, asking.NO_MODEL)
         self._lock = threading.RLock()  # JupyterLab hands messages over on a thread of their own
