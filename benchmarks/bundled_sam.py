@@ -23,13 +23,13 @@ import torch
 from benchmarks.figures import Row, row, write_rows
 from benchmarks.watershed import otsu_watershed
 from workbench import images
+from workbench.calibrate.reliability import auroc
 from workbench.config import ProposeConfig, TriageConfig, preset
 from workbench.formats import coco
 from workbench.masks import matching, rle
 from workbench.propose.grid import crops, points
 from workbench.propose.run import propose
 from workbench.sam.bundled import WEIGHTS, load_bundled
-from workbench.sam.checking import auroc
 from workbench.sam.load import load_sam
 from workbench.sam.scenes import draw_scene
 from workbench.tables.proposals import Proposals

@@ -582,6 +582,9 @@ def test_adopt_verifier__that_says_no_more_is_refused_unless_asked_for(project):
         assert np.array_equal(point.outcome, wb.triage(rows, point.config).outcome)
     swept = project.sweep({"predicted_iou": [0.8]}, base=project.triage_config().replace(nms_iou=0.7), progress=False)
     assert swept["auto_accepted"].tolist() == [len(accepted & sure)]
+    off = project.triage_config().replace(nms_iou=0.7, confidence=None)
+    moved = project.sweep({"confidence": [None, 0.9]}, base=off, progress=False)
+    assert moved["auto_accepted"].tolist() == [len(accepted), len(accepted & sure)]
 
 
 def test_adopt_verifier__that_beats_predicted_iou_needs_no_word(calibrated, monkeypatch):

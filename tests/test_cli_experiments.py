@@ -101,10 +101,12 @@ def test_sweep__of_some_images_and_other_settings(folder):
         (["--grid", "predicted_iou=0:1:1e-9"], 2, "at most 10,000 values, got 1,000,000,001"),
         (["--grid", "predicted_io=0.5"], 2, "did you mean 'predicted_iou'"),
         (["--grid", "predicted_iou=0.2"], 1, "predicted_iou_floor=0.1"),
-        ([*GRID, "--metrics", "recal_auto"], 1, "did you mean 'recall_auto'"),
+        ([*GRID, "--metrics", "recal_auto"], 2, "did you mean 'recall_auto'"),
         ([*GRID, "--metrics", "fp_rate"], 1, "exhaustive"),
         ([*GRID, "--labels", "review", "--metrics", "recall_auto"], 1, "needs truth, and none"),
         ([*GRID, "--show", "first"], 2, "got --grid and --show"),
+        (["--name", "lost", "--exhaustive"], 2, "--name, --exhaustive goes with --grid"),
+        (["--metrics", "recall_auto"], 2, "--metrics goes with --grid or --compare"),
         (["--show", "first"], 1, "none is called 'first'"),
         (["--compare", "first"], 2, "given twice"),
         (["--adopt", "first"], 2, "expected NAME:ROW"),
@@ -123,3 +125,18 @@ def test_sweep__row_that_is_not_there(folder):
 def test_sweep__a_setting_given_twice_is_wrong_use(folder):
     found = answer(folder, "--grid", "predicted_iou=0.8", "--grid", "predicted_iou=0.9", status=2)
     assert "predicted_iou is given twice" in found["error"]
+
+
+def test_sweep__says_what_figures_were_counted_against(folder):
+    answer(folder, *GRID, "--exhaustive", "--name", "first")
+    found = answer(folder, "--show", "first")
+    assert found["labels"] == "labels=truth that holds every object of 5 images, right from IoU 0.75"
+    assert (found["settings"]["wrong_iou"], found["base"]["min_area_px"]) == (0.75, 1)
+    assert "labels=truth that holds every object" in run(folder, "--show", "first").output
+
+
+def test_sweep__a_name_that_ends_as_a_row_does(folder):
+    answer(folder, *GRID, "--name", "tuned:1")
+    assert len(answer(folder, "--compare", "tuned:1", "--compare", "tuned:1")["differences"]) >= 6
+    whole = answer(folder, "--compare", "tuned:1:2", "--compare", "tuned:1:0")["differences"]
+    assert {(one["row_a"], one["row_b"]) for one in whole} == {(2, 0)}

@@ -9,6 +9,8 @@ from disc_project import SIZE_HW, disc_project
 from typer.testing import CliRunner
 
 from workbench.cli import app
+from workbench.cli.loop import Strategy
+from workbench.loop.batches import STRATEGIES
 
 SMALL = [
     "--batch", "1", "--calibration", "0", "--set", "train.steps=1", "--set", "train.views=1", "--set", "train.prompts=4",
@@ -126,3 +128,7 @@ def test_cycle__no_project(tmp_path):
     result = run(tmp_path, "--json")
     assert result.exit_code == 1
     assert "not a project" in json.loads(result.stdout)["error"]
+
+
+def test_cycle__offers_every_strategy():
+    assert tuple(Strategy) == STRATEGIES

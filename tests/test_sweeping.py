@@ -118,6 +118,18 @@ def test_sweep__exact_pool(project):
     for row in table.itertuples():
         config = base.replace(nms_iou=row.nms_iou, predicted_iou=row.predicted_iou)
         assert wb.triage(project.proposals(), config).counts()["auto_accepted"] == row.auto_accepted
+    # what a stricter threshold discards is not compared there, and does not bring its duplicates into the denominator
+    assert table.groupby("nms_iou")["auto_accept_rate_n"].nunique().eq(1).all()
+    plain = project.sweep({"nms_iou": [0.3, 0.7]}, progress=False)
+    assert table["distinct"].tolist() == np.repeat(plain["distinct"], 2).tolist()
+
+
+def test_triage__exact_of_rows_stored_after_nms_is_refused(tmp_path, stage):
+    with made(tmp_path, config=wb.ProposeConfig(pool="distinct")) as project:
+        exact = project.triage_config().replace(pool="exact")
+        with pytest.raises(PoolError, match="rows were stored with pool='distinct'"):
+            project.triage(exact)
+        assert len(project.triages()) == 1
 
 
 @pytest.mark.parametrize(
@@ -329,19 +341,112 @@ def test_compare__what_cannot_be_is_refused(project):
         project.compare("a", "c")
 
 
-def test_compare__figures_counted_by_other_rules_are_refused(project):
+def test_compare__figures_counted_by_other_rules_are_refused(project, caplog):
     take_truth(project)
     project.sweep(GRID, name="a", progress=False)
     project.sweep(GRID, name="strict", wrong_iou=0.9, progress=False)
-    with pytest.raises(ValueError, match=r"automatic_share.*wrong_iou=0.75 in 'a' and wrong_iou=0.9 in 'strict'"):
-        project.compare("a", "strict")
+    with pytest.raises(ValueError, match=r"automatic_share.*wrong_iou=0.75 in 'a' and .*wrong_iou=0.9 in 'strict'"):
+        project.compare("a", "strict", ["automatic_share"])
+    assert "automatic_share" not in set(project.compare("a", "strict")["metric"])
+    assert "left out automatic_share: counted with wrong_iou=0.75 in 'a'" in caplog.text
     assert not project.compare("a", "strict", ["recall_auto"]).empty
     project.add_annotator("a1")
     for image in project.images()["image_id"]:
         project.record(ReviewEvent(f"done-{image}", image, "complete", annotator="a1"))
     project.sweep(GRID, name="final", labels="review", progress=False)
-    with pytest.raises(ValueError, match=r"recall_auto.*labels='truth' in 'a' and labels='review' in 'final'"):
+    with pytest.raises(ValueError, match=r"recall_auto.*labels='truth' in 'a' and .*labels='review' in 'final'"):
         project.compare("a", "final", ["recall_auto"])
+
+
+def test_compare__what_is_small_is_one_thing_on_both_sides(project):
+    ids = take_truth(project)
+    project.sweep(GRID, name="all", progress=False)
+    project.sweep(GRID, name="some", images=ids[:2], progress=False)
+    with pytest.raises(
+        ValueError, match=r"recall_auto_small: small is up to .* px, the lowest quartile of what was swept"
+    ):
+        project.compare("all", "some", ["recall_auto_small"])
+    compared = project.compare("all", "some")
+    assert compared["difference"].eq(0).all()  # the same masks of the same images
+    assert {"recall_auto", "recall_auto_small_coco"} <= set(compared["metric"])
+
+
+def test_compare__truth_that_has_changed_in_between_is_no_difference_of_settings(project):
+    ids = take_truth(project)
+    project.sweep(GRID, name="before", progress=False)
+    some = project.proposals(ids[:2])
+    project.import_truth(some, images=ids[:2])
+    project.sweep(GRID, name="after", progress=False)
+    with pytest.raises(
+        ValueError, match=r"recall_auto: [12] of the 8 images had other true masks when 'before' was swept"
+    ):
+        project.compare("before", "after", ["recall_auto"])
+    assert set(project.compare("before", "after")["metric"]) == {
+        "auto_accept_rate",
+        "masks_per_image",
+        "flagged_per_image",
+    }
+    assert project.experiment("after").counted.truth != project.experiment("before").counted.truth
+
+
+def test_compare__rates_among_proposals_of_other_floors_are_refused(project):
+    project.sweep(GRID, name="lax", progress=False)
+    project.propose(SAM, wb.ProposeConfig(predicted_iou_floor=0.6), progress=False)
+    project.sweep(GRID, name="strict", base=project.triage_config(), progress=False)
+    with pytest.raises(
+        ValueError, match=r"auto_accept_rate: counted among proposals made with predicted_iou_floor=0\.5 in"
+    ):
+        project.compare("lax", "strict", ["auto_accept_rate"])
+    assert "masks_per_image" in set(project.compare("lax", "strict")["metric"])
+
+
+def test_sweep__numbers_of_numpy_and_no_note_are_kept(project):
+    take_truth(project)
+    table = project.sweep(
+        GRID, name="x", note=None, seed=np.int64(3), wrong_iou=np.float32(0.8), metrics=["recall_auto"], progress=False
+    )
+    kept = project.experiment("x")
+    assert (kept.note, kept.settings["seed"], kept.settings["wrong_iou"]) == ("", 3, 0.8)
+    assert kept.table.equals(table)
+    for change, words in (
+        ({"seed": -1}, "seed: expected a whole number"),
+        ({"seed": 0.5}, "seed: expected a whole number"),
+        ({"wrong_iou": "0.7"}, "wrong_iou: expected a value"),
+        ({"wrong_iou": np.nan}, "wrong_iou: expected a value"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            project.sweep(GRID, progress=False, **change)
+
+
+def test_sweep__what_is_right_is_not_read_from_images_that_trained_the_model(project, monkeypatch, caplog):
+    ids = take_truth(project)
+    every = project.sweep(GRID, progress=False)
+    monkeypatch.setattr("workbench.store.versions.learned_by", lambda catalog, model_id: set(ids[:3]))
+    table = project.sweep(GRID, name="x", progress=False)
+    assert "sweep: 3 of the 8 images trained" in caplog.text
+    assert table["masks_per_image_n"].equals(every["masks_per_image_n"])
+    left = project.sweep(GRID, images=ids[3:], progress=False)
+    assert table["recall_auto"].equals(left["recall_auto"])
+    assert table["recall_auto_n"].lt(every["recall_auto_n"]).all()
+    assert "without 3 that trained the model" in repr(project.experiment("x"))
+    with pytest.raises(ValueError, match="none of the 0 that did not train the model has any"):
+        project.sweep(GRID, images=ids[:3], metrics=["recall_auto"], progress=False)
+
+
+def test_sweep__confidence_without_a_model_is_refused(project):
+    with pytest.raises(ValueError, match="grid: confidence needs the model"):
+        project.sweep({"confidence": [0.5, 0.9]}, progress=False)
+
+
+def test_sweep__masks_without_jitter_are_told(project, caplog):
+    grid = {"nms_iou": [0.7, 0.9], "predicted_iou": [0.9]}
+    project.sweep(grid, base=project.triage_config().replace(jitter_stability=None), progress=False)
+    assert "jitter_missing" not in caplog.text
+    project.sweep(grid, base=project.triage_config().replace(jitter_stability=0.9), progress=False)
+    assert "masks that stay only at NMS (box) 0.9 are flagged (jitter_missing)" in caplog.text
+    caplog.clear()
+    project.triage(project.triage_config().replace(jitter_stability=0.9, nms_iou=0.9))
+    assert "triage: jitter was measured of what survives NMS (box) at 0.7" in caplog.text
 
 
 # ---- labels from reviews ----------------------------------------------------------------------------------------------

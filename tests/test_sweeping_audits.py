@@ -11,7 +11,11 @@ from typer.testing import CliRunner
 
 import workbench as wb
 from workbench.cli import app
+from workbench.loop import paired
+from workbench.loop.audited import SUMS, Sums
+from workbench.loop.experiments import figures
 from workbench.store.schema.review import audits
+from workbench.tables.experiments import Counted
 
 GRID = {"predicted_iou": [0.94, 0.88, 0.8, 0.59]}  # one mask, two, three and all four of each image are accepted
 IMAGES = 16
@@ -160,8 +164,11 @@ def test_sweep__truth_stays_the_default(project):
     by_truth = sweep(project, labels=None, exhaustive=True, name="truth")
     assert by_truth.loc[1, "fp_rate"] == 0
     assert "audit_coverage" not in by_truth
-    with pytest.raises(ValueError, match="by audits in 'audits' and by truth in 'truth'"):
-        project.compare("audits", "truth")
+    with pytest.raises(ValueError, match=r"fp_rate: counted with labels='audits' in 'audits' and .*'truth' in 'truth'"):
+        project.compare("audits", "truth", ["fp_rate"])
+    assert "fp_rate" not in set(project.compare("audits", "truth")["metric"])
+    sweep(project, labels="review", name="review")
+    assert "recall_auto" in set(project.compare("audits", "review")["metric"])  # both of final masks
     assert not project.compare("audits", "truth", metrics=["auto_accept_rate"]).empty
 
 
@@ -237,3 +244,23 @@ def test_thresholds_page__follows_the_answers_of_an_audit(project):
     assert "error" in view.heat_map.shown.options
     view.heat_map.shown.value = "error"
     assert view.banner.object == ""
+
+
+def test_compare__says_of_a_point_what_its_sweep_says():
+    """A point whose drawable masks nobody judged is unknown on both, whatever people saw of its other masks."""
+    sums = np.zeros((SUMS, 2, 6), np.float32)
+    seen_wrong, seen, weight_wrong, weight, squared, wrong, answered, drawable, auto = sums
+    seen_wrong[:], seen[:], drawable[:], auto[:] = 1, 5, 10, 15
+    weight_wrong[1], weight[1], squared[1], wrong[1], answered[1] = 2.5, 10, 25, 1, 4
+    images, rate = tuple(f"i{k}" for k in range(6)), Sums(*sums).rate
+    counted = Counted(
+        {}, ({"predicted_iou": 0.9}, {"predicted_iou": 0.8}), images, np.zeros((2, 4), int), ("fp_rate",),
+        rate[0][None], rate[1][None], sums,
+    )  # fmt: skip
+    table = figures(counted, 0)
+    one, other = (paired.Side("x", counted, [row], {"labels": "audits"}, wb.ProposeConfig()) for row in (0, 1))
+    (found,) = paired.compare(one, other, None, 0).itertuples()
+    assert np.isnan(found.value_a)
+    assert np.isnan(table["fp_rate"][0])
+    assert np.isnan(found.difference)
+    assert found.value_b == table["fp_rate"][1]

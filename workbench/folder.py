@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from workbench.sam.segmenter import Segmenter
     from workbench.store.blocks import Block
+
+LOG = logging.getLogger(__name__)
 
 
 class ProjectFolder(Catalogued):
@@ -237,7 +240,7 @@ class ProjectFolder(Catalogued):
         StoreError : when there are no proposals yet
         PoolError : a ValueError, for thresholds below the floors of the run, or another NMS than its rows are stored after
         """
-        from workbench.triage.limits import refuse_below
+        from workbench.triage.limits import refuse_below, unmeasured
 
         run = self._find_run(None)
         if run is None:
@@ -245,7 +248,10 @@ class ProjectFolder(Catalogued):
                 "triage: expected proposals, there are none yet; run `workbench propose` (project.propose) first"
             )
         config = triage_config(config) if config is not None else self.triage_config(run.id)
-        refuse_below(config, ProposeConfig.from_dict(run.settings))
+        floors = ProposeConfig.from_dict(run.settings)
+        refuse_below(config, floors)
+        if told := unmeasured(config, floors):
+            LOG.warning("triage: %s", told)
         whole = exchange.sorted_out(self, config)
         done = records.totals(self.catalog, run.id)["done"]
         counts = (whole.counts(), whole.reason_counts())

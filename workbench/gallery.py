@@ -12,14 +12,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from workbench import outputs
+from workbench import colours, outputs
 from workbench.images import safe_name
-from workbench.masks import rle
+from workbench.masks import regions, rle
 from workbench.tables.outcomes import Triage
 from workbench.tables.proposals import Proposals
 
-# Okabe and Ito's colours, which people with any colour blindness tell apart (jfly.uni-koeln.de/color, 2008)
-COLOURS = {"auto_accepted": (0, 114, 178), "flagged": (230, 159, 0), "truth": (0, 158, 115)}
+COLOURS = {  # red, green, blue in 0..255
+    name: tuple(bytes.fromhex(colour.removeprefix("#")))
+    for name, colour in {**colours.OUTCOMES, "truth": colours.TRUTH}.items()
+}
 FILL = 0.35
 LEAST_SIDE_PX = 512  # smaller images are enlarged, so that outlines of one pixel stay visible
 MOST_SIDE_PX = 1600
@@ -73,14 +75,7 @@ def _paint(canvas: np.ndarray, mask: np.ndarray, box: np.ndarray, scale: tuple[i
     part = np.kron(mask[y0 * step : y1 * step : step, x0 * step : x1 * step : step], np.ones((factor, factor), bool))
     window = canvas[y0 * factor : y1 * factor, x0 * factor : x1 * factor]
     window[part] = window[part] * (1 - FILL) + colour * FILL
-    window[part & ~_eroded(_eroded(part))] = colour
-
-
-def _eroded(mask: np.ndarray) -> np.ndarray:
-    """Return the pixels whose four neighbours belong to the mask too."""
-    wide = np.pad(mask, 1)
-    inner: np.ndarray = wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:] & mask
-    return inner
+    window[part & ~regions.eroded(regions.eroded(part))] = colour
 
 
 def draw(image: np.ndarray, proposals: Proposals, triage: Triage | None = None) -> Image.Image:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from workbench.images import ROLES
 from workbench.recording import image_review
 from workbench.review import queue as queueing
 from workbench.review import state, timing
@@ -25,7 +26,6 @@ from workbench.tables.events import Claim, Left, Progress
 if TYPE_CHECKING:
     import pandas as pd
 
-_ROLES = ("train", "calibration", "test")
 _COUNTED_AT_ONCE = 64
 
 
@@ -43,8 +43,8 @@ def queue(
         near = difflib.get_close_matches(str(strategy), claims.STRATEGIES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"strategy: expected one of {', '.join(claims.STRATEGIES)}, got {strategy!r}{hint}")
-    if role is not None and role not in _ROLES:
-        raise ValueError(f"role: expected one of {', '.join(_ROLES)}, got {role!r}")
+    if role is not None and role not in ROLES:
+        raise ValueError(f"role: expected one of {', '.join(ROLES)}, got {role!r}")
     if not 0 < claim_s < 1e9:
         raise ValueError(f"claim_s: expected seconds above 0, got {claim_s!r}")
     keys = None if images is None else {f.key for f in runs.image_files(shown.project.catalog, None, list(images))}

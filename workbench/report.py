@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from workbench.store.runs import Run
 
 
-class _Shown:
+class _Tabular:
     """A frozen dataclass that is shown as a short table in terminals and in notebooks."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -46,21 +46,11 @@ class _Shown:
         return f"<table>{cells}</table>"
 
 
-class Figures(_Shown):
+class Figures(_Tabular):
     """A frozen dataclass of figures, intervals among them, shown whole: a line each, and one for each of a mapping."""
 
-    def __str__(self) -> str:
-        return "\n".join(f"{name.replace('_', ' '):20} {text}" for name, text in self.to_words().items())
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        cells = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(name.replace('_', ' '))}</th>"
-            f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
-            for name, text in self.to_words().items()
-        )
-        return f"<table>{cells}</table>"
+    def _rows(self) -> list[tuple[str, str]]:
+        return list(self.to_words().items())
 
     def to_words(self) -> dict[str, str]:
         """Return each field in words, as it is shown: a figure with its interval, "not known" for none."""
@@ -68,7 +58,7 @@ class Figures(_Shown):
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class ProposeSummary(_Shown):
+class ProposeSummary(_Tabular):
     """What one call of `Project.propose` did.
 
     images : chosen for this call; done + failed + skipped + left
@@ -94,7 +84,7 @@ class ProposeSummary(_Shown):
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class Report(_Shown):
+class Report(_Tabular):
     """Images, proposals and outcomes of a project's latest run (and of none, before the first).
 
     images : recorded, those that cannot be read among them; done : of the latest run
@@ -127,7 +117,7 @@ class Report(_Shown):
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class TruthSummary(_Shown):
+class TruthSummary(_Tabular):
     """What an import of ground truth did.
 
     images : of the file that are in the project; masks : theirs; replaced : masks that these images had before

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from workbench import auditing
 from workbench.config import Preset, ProposeConfig, TriageConfig, triage_config
+from workbench.images import ROLES
 from workbench.reviewing import Reviewing
+from workbench.store import versions
 from workbench.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -17,12 +20,12 @@ if TYPE_CHECKING:
 
     from workbench.loop.audited import AuditedImage
     from workbench.loop.comparison import TrueImage
-    from workbench.loop.experiments import Side
+    from workbench.loop.paired import Side
     from workbench.store.runs import Run
     from workbench.tables.experiments import Experiment
     from workbench.tables.outcomes import Triage
 
-ROLES = ("train", "calibration", "test")
+LOG = logging.getLogger(__name__)
 
 
 class Sweeping(Reviewing):
@@ -51,7 +54,8 @@ class Sweeping(Reviewing):
         ----------
         grid : values of some triage settings by name, as {"predicted_iou": [0.8, 0.9]}; all combinations are counted
         metrics : names of `workbench.loop.metrics.METRICS`; None for all that can be counted. The rate of acceptance
-            always stands there, and where there is truth, recall_auto beside it
+            always stands there, and where there is truth, recall_auto beside it. What is right is never read from images
+            that trained the model of the run: of these, only the masks are counted
         name, note, author : kept under a name as an experiment, see `experiment`; None keeps nothing
         images, role : ids or paths, and one of train, calibration, test; None for all images with proposals
         base : settings that the grid does not move; None for those used last
@@ -84,27 +88,30 @@ class Sweeping(Reviewing):
 
         if name is not None:
             store.check_name(self.catalog, name)
+        seed, wrong_iou = loop.expect_numbers(seed, wrong_iou)
         run = self._run_to_sweep()
+        floors = ProposeConfig.from_dict(run.settings)
         points = Grid.of(grid, triage_config(base) if base is not None else self.triage_config())
-        if "confidence_model" in grid:
-            raise ValueError("grid: confidence_model cannot move in a sweep; give base= with another one")
+        asked = loop.expect_answerable(points, floors)
         chosen = self._images_to_sweep(run, images, role)
         ids = chosen["image_id"].tolist()
         labels, labelled = self._labelled(chosen, labels)
-        verdicts = self._verdicts(ids)
-        audited = self._audited(run, ids, wrong_iou) if labels == "audits" else None
+        fresh = self._without_learned(ids, run)
+        labelled &= set(fresh)
+        verdicts = self._verdicts(fresh)
+        audited = self._audited(run, fresh, wrong_iou) if labels == "audits" else None
         judged = sum(len(image.answered) for image in (audited or {}).values())
-        known = loop.Known(len(ids), labels, len(labelled), len(verdicts), exhaustive, judged)
+        known = loop.Known(len(ids), labels, len(labelled), len(verdicts), exhaustive, judged, len(ids) - len(fresh))
         names = loop.choose_metrics(metrics, known)
         truth_of = self._true_image if labels == "truth" else self._final_images(chosen, labelled)
         with tqdm(total=len(points), desc="sweeping", unit="point", disable=not progress) as bar:
             counted = loop.count(
-                functools.partial(self.each, ids, run.id, config=points.base),
+                functools.partial(self.each, ids, run.id, config=asked),
                 points,
                 names,
                 lambda image: truth_of(image) if image in labelled else None,
                 verdicts.get,
-                ProposeConfig.from_dict(run.settings),
+                floors,
                 wrong_iou=wrong_iou,
                 images=len(ids),
                 audits_of=None if audited is None else audited.get,
@@ -113,7 +120,7 @@ class Sweeping(Reviewing):
         figures = loop.figures(counted, seed)
         if name is not None:
             about = {**known._asdict(), "wrong_iou": wrong_iou, "seed": seed}
-            store.save(self.catalog, name, run.id, about, counted, figures, note=note, author=author)
+            store.save(self.catalog, name, run.id, about, counted, figures, note=str(note or ""), author=author)
         return counted.frame(figures)
 
     def experiments(self) -> pd.DataFrame:
@@ -145,7 +152,7 @@ class Sweeping(Reviewing):
         ----------
         a, b : the name of an experiment for all its points in order, or (name, row) for one; one point on a side is
             compared with every point of the other
-        metrics : names of figures; None for those that both have
+        metrics : names of figures; None for those that both count alike: of the others the log says why
 
         Returns
         -------
@@ -155,11 +162,11 @@ class Sweeping(Reviewing):
         Raises
         ------
         StoreError : for an unknown name; ValueError : for a row that is not there, another number of points, no image
-            in common, or a figure that one side lacks
+            in common, or a figure that one side lacks or counts otherwise
         """
-        from workbench.loop import experiments as loop
+        from workbench.loop import paired
 
-        return loop.compare(self._side(a), self._side(b), metrics, seed)
+        return paired.compare(self._side(a), self._side(b), metrics, seed)
 
     def adopt(self, name: str, row: int, *, author: str = "", note: str = "") -> Triage:
         """Triage by the settings of a point of an experiment, and keep that as a version with its author and a note.
@@ -205,6 +212,17 @@ class Sweeping(Reviewing):
                 f" run {run.id}; run `workbench propose` (project.propose) on them"
             )
         return done
+
+    def _without_learned(self, ids: Sequence[str], run: Run) -> list[str]:
+        """Return the images that did not train the model: from the others nothing is read of what is right (METRICS)."""
+        learned = versions.learned_by(self.catalog, run.model_id)
+        left = [image for image in ids if image not in learned]
+        if len(left) < len(ids):
+            LOG.warning(
+                "sweep: %d of the %d images trained %s: their truth and verdicts are left out", len(ids) - len(left), len(ids),
+                run.model_id,
+            )  # fmt: skip
+        return left
 
     def _true_image(self, image: str) -> TrueImage:
         from workbench.loop.comparison import TrueImage
@@ -271,8 +289,10 @@ class Sweeping(Reviewing):
         return found
 
     def _side(self, point: str | tuple[str, int]) -> Side:
-        from workbench.loop.experiments import Side
+        from workbench.loop.paired import Side
 
         name, row = (point, None) if isinstance(point, str) else point
         found = self.experiment(name)
-        return Side(name, found.counted, range(len(found.counted)) if row is None else [row], found.settings)
+        run = self._find_run(found.run_id)
+        floors = ProposeConfig.from_dict(run.settings) if run is not None else ProposeConfig()
+        return Side(name, found.counted, range(len(found.counted)) if row is None else [row], found.settings, floors)

@@ -53,11 +53,6 @@ export function endsOfRuns(runs) {
   return ends;
 }
 
-/** @param {Uint32Array} ends @returns {Uint32Array} */
-export function runsOfEnds(ends) {
-  return ends.map((end, i) => (i ? end - ends[i - 1] : end));
-}
-
 /** @param {Uint32Array} ends */
 export function areaOf(ends) {
   let area = 0;

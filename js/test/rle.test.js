@@ -31,7 +31,6 @@ test("masks: area, box, every pixel's point test", () => {
     assert.equal(rle.areaOf(ends), area);
     assert.deepEqual(rle.boxOf(ends, h), box);
     for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) assert.equal(rle.contains(ends, h, x, y), rows[y][x] === "#");
-    assert.deepEqual([...rle.runsOfEnds(ends)], runs);
   }
 });
 

@@ -53,15 +53,6 @@ def test_hypergeometric__covers_exactly(population, data):
     assert missed <= 0.1 + 1e-9
 
 
-def test_stratified__splits_delta():
-    one = bounds.hypergeometric_upper(1, 100, 1000, 0.025)
-    both = [bounds.Stratum(1, 100, 1000), bounds.Stratum(1, 100, 1000)]
-    assert bounds.stratified_upper(both, 0.05) == pytest.approx(one)
-    assert bounds.stratified_upper([bounds.Stratum(0, 0, 0)], 0.05) == 0
-    with pytest.raises(ValueError, match="at least one"):
-        bounds.stratified_upper([], 0.05)
-
-
 def test_betting__least_number_of_images():
     n = bounds.images_needed(0.05, 0.05)
     assert bounds.betting_upper(np.zeros(n), 0.05) <= 0.05

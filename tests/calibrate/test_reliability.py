@@ -50,6 +50,13 @@ def test_ece__lies_between_the_mean_gap_and_one(rows):
     assert abs(p.mean() - y.mean()) - 1e-9 <= ece(p, y) <= 1
 
 
+def test_auroc__known_values():
+    assert auroc(np.array([0.1, 0.2, 0.8, 0.9]), np.array([False, False, True, True])) == 1
+    assert auroc(np.array([0.5, 0.5]), np.array([False, True])) == 0.5
+    for right in (np.ones(2, bool), np.zeros(2, bool), np.zeros(0, bool)):
+        assert np.isnan(auroc(np.full(len(right), 0.5), right))
+
+
 def test_auroc_and_skill__beside_scikit_learn():
     from sklearn.metrics import brier_score_loss, roc_auc_score
 

@@ -117,5 +117,14 @@ def test_errors_in_words():
         regions.connected_components(np.ones((1, 2, 2), bool))
 
 
+@settings(deadline=None, max_examples=100)
+@given(masks)
+def test_eroded__as_opencv_with_background_around(pixels):
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    framed = cv2.erode(np.pad(pixels, 1).astype(np.uint8), cross, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    np.testing.assert_array_equal(regions.eroded(pixels), framed[1:-1, 1:-1].astype(bool))
+    assert regions.eroded(np.zeros((0, 0), bool)).shape == (0, 0)
+
+
 def test_docstrings():
     assert doctest.testmod(regions).failed == 0

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from workbench.sam import checking
 from workbench.sam.asking import answer
 from workbench.sam.bundled import build_bundled, load_bundled
-from workbench.sam.checking import auroc
 from workbench.sam.dense import dense_loss, direction_to_middle
 from workbench.sam.lessons import Lessons, collate, drawn_ahead, make_batch
 from workbench.sam.pretrain import TOY, Recipe, Run, main, train
@@ -300,12 +299,12 @@ def test_check_on_scenes__counts_what_is_found_and_ranks_by_what_was_asked_for(m
     logits = torch.cat([torch.full((1, 16, 16), -9.0), 18 * cells - 9])
     monkeypatch.setattr(checking, "held_out", lambda number, size_px: scene)
 
-    def answered(high_where_asked):
+    def answered(high_where_asked, drawn=logits):
         def answer(sam, embedding, batch):
             shape = batch.targets.shape[:2]
             asked = asked_for(batch).float()
             predicted = torch.cat([torch.zeros(*shape, 1), (asked if high_where_asked else 1 - asked) * 0.9], dim=2)
-            return logits.expand(*shape, -1, -1, -1), predicted
+            return drawn.expand(*shape, -1, -1, -1), predicted
 
         return answer
 
@@ -318,6 +317,9 @@ def test_check_on_scenes__counts_what_is_found_and_ranks_by_what_was_asked_for(m
     assert found[True]["auroc"] == 1
     assert found[False]["auroc"] == 0  # the same masks: right, but not what was asked for
     assert (found[True]["high"], found[False]["high"]) == (1, 0)
+    monkeypatch.setattr(checking, "answer_batch", answered(True, torch.full_like(logits, -9.0)))
+    nothing = checking.check_on_scenes(build_bundled(), 1, 64)
+    assert (nothing["recall_50"], nothing["auroc"], nothing["high"]) == (0, 0.5, 0)  # none is right: nothing to rank
 
 
 @pytest.mark.parametrize("hw", [(16, 24), (1, 3)])
@@ -365,12 +367,6 @@ def test_dense_loss__falls_when_the_answer_is_right():
     right = wrong.clone()
     right[:, 0] = (owner[:, 1::4, 1::4] > 0).float() * 16 - 8
     assert dense_loss(right, owner, np.random.default_rng(0)) < dense_loss(wrong, owner, np.random.default_rng(0))
-
-
-def test_auroc__known_values():
-    assert auroc(np.array([0.1, 0.2, 0.8, 0.9]), np.array([False, False, True, True])) == 1.0
-    assert auroc(np.array([0.5, 0.5]), np.array([False, True])) == 0.5
-    assert auroc(np.zeros(0), np.zeros(0, bool)) == 0.5
 
 
 def test_team__alone_returns_its_own_clock():

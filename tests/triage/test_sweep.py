@@ -37,10 +37,12 @@ def test_outcomes__are_those_of_triage_at_every_point(pool, seed, n, crops, over
     grid = Grid.of(moved, TriageConfig(pool=pool, overlap=0.4 if overlap else None, predicted_iou_margin=0.1))
     found = list(outcomes(lambda: parts, grid))
     assert sorted(one.point for one in found) == list(range(len(grid)))
-    for point, config, outcome in found:
+    for point, config, outcome, distinct in found:
         assert config == grid.configs()[point]
         expected = triage(Proposals.concat(parts), config).outcome
         assert outcome.tolist() == expected.tolist()
+        first = triage(Proposals.concat(parts), config.replace(pool="distinct"))
+        assert distinct.tolist() == first.distinct.tolist()  # whatever the scores are
 
 
 def test_outcomes__one_pool_for_thresholds(monkeypatch):

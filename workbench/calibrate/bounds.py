@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from decimal import ROUND_CEILING, Context, Decimal
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -86,23 +84,6 @@ def hypergeometric_passes(wrong: int, n: int, population: int, alpha: float, del
     if least > population - (n - wrong):  # more wrong ones than there can be
         return True
     return bool(least > wrong and hypergeom.cdf(wrong, population, least, n) <= delta)
-
-
-class Stratum(NamedTuple):
-    """Labels of masks drawn with equal probability from a part of a pool."""
-
-    wrong: int
-    n: int
-    population: int
-
-
-def stratified_upper(strata: Sequence[Stratum], delta: float) -> float:
-    """Return an upper bound on the share wrong in all strata together: one exact bound each, delta split evenly."""
-    if not strata:
-        raise ValueError("stratified_upper: expected at least one stratum, got none")
-    total = sum(s.population for s in strata)
-    each = [hypergeometric_upper(*s, delta / len(strata)) * s.population for s in strata if s.population]
-    return sum(each) / total if total else 0.0
 
 
 def labels_needed(alpha: float, delta: float, wrong: int = 0, population: int | None = None) -> int:

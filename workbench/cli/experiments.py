@@ -87,12 +87,25 @@ def sweep(
         if len(asked := [option for option, value in given.items() if value]) > 1:
             raise UsageError(f"sweep: expected one of {', '.join(given)}, got {' and '.join(asked)}")
         values = _grid(grid or [])
+        of_grid: dict[str, object] = {
+            "--name": name,
+            "--image": images,
+            "--role": role,
+            "--preset": preset_name,
+            "--set": changes,
+        }
+        of_grid |= {"--labels": labels, "--exhaustive": exhaustive}
+        if not grid and (given_too := [option for option, value in of_grid.items() if value]):
+            raise UsageError(f"sweep: {', '.join(given_too)} goes with --grid NAME=VALUES, which says what to count")
+        if metrics and not (grid or compare):
+            raise UsageError("sweep: --metrics goes with --grid or --compare")
+        names = _names(metrics)
         with Project.open(folder) as project:
             if grid:
                 pair = preset(preset_name) if preset_name else None
                 table = project.sweep(
                     values,
-                    _names(metrics),
+                    names,
                     name=name,
                     note=note,
                     author=author,
@@ -105,9 +118,11 @@ def sweep(
                 )
                 _show_points(table, name, as_json)
             elif show_name:
-                _show_points(project.experiment(show_name).table, show_name, as_json)
+                found = project.experiment(show_name)
+                base = {"labels": found.about, "settings": dict(found.settings), "base": dict(found.counted.base)}
+                _show_points(found.table, show_name, as_json, base)
             elif compare:
-                _compare(project, compare, metrics, as_json)
+                _compare(project, compare, names, as_json)
             elif adopt:
                 _adopt(project, adopt, author, note, as_json)
             else:
@@ -157,25 +172,33 @@ def _steps(first: float, last: float, step: float) -> list[float | None]:
 
 
 def _names(text: str | None) -> list[str] | None:
-    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+    """Return the figures asked for. Raises UsageError for an unknown one."""
+    from workbench.loop.metrics import known_metrics
+
+    try:
+        return None if text is None else known_metrics([name.strip() for name in text.split(",") if name.strip()])
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
-def _point(text: str) -> str | tuple[str, int]:
-    """Read NAME or NAME:ROW."""
+def _point(project: Project, text: str) -> str | tuple[str, int]:
+    """Read NAME or NAME:ROW; an experiment of that whole name goes first."""
     name, colon, row = text.rpartition(":")
-    return (name, int(row)) if colon and row.strip().isdecimal() else text
+    if not (colon and row.strip().isdecimal()) or text in set(project.experiments()["name"]):
+        return text
+    return name, int(row)
 
 
-def _compare(project: Project, sides: Sequence[str], metrics: str | None, as_json: bool) -> None:
+def _compare(project: Project, sides: Sequence[str], metrics: list[str] | None, as_json: bool) -> None:
     if len(sides) != 2:
         raise UsageError(f"--compare: expected to be given twice, as --compare first:3 --compare second:3, got {sides}")
-    rows = _records(project.compare(_point(sides[0]), _point(sides[1]), _names(metrics)))
+    rows = _records(project.compare(_point(project, sides[0]), _point(project, sides[1]), metrics))
     shown = {"difference": ("difference", "low", "high")}
     _show_rows("differences", rows, shown, as_json, f"{sides[0]} minus {sides[1]}, on the same images")
 
 
 def _adopt(project: Project, point: str, author: str, note: str, as_json: bool) -> None:
-    found = _point(point)
+    found = _point(project, point)
     if isinstance(found, str):
         raise UsageError(f"--adopt: expected NAME:ROW, as first:3, got {point!r}")
     name, row = found
@@ -184,11 +207,13 @@ def _adopt(project: Project, point: str, author: str, note: str, as_json: bool) 
     show(values, as_json, f"adopted {point}")
 
 
-def _show_points(table: pd.DataFrame, name: str | None, as_json: bool) -> None:
+def _show_points(table: pd.DataFrame, name: str | None, as_json: bool, about: Row | None = None) -> None:
     rows = [{"row": k, **row} for k, row in enumerate(_records(table))]
     figures = [c for c in table.columns if f"{c}_low" in table.columns]
     shown = {figure: (figure, f"{figure}_low", f"{figure}_high", f"{figure}_n") for figure in figures}
-    _show_rows("points", rows, shown, as_json, f"experiment {name}" if name else "sweep", {"name": name})
+    title = f"experiment {name}" if name else "sweep"
+    title = f"{title} ({about['labels']})" if about else title
+    _show_rows("points", rows, shown, as_json, title, {"name": name, **(about or {})})
 
 
 def _records(frame: pd.DataFrame) -> list[Row]:

@@ -48,6 +48,7 @@ def init(
     as_json: AsJson = False,
 ) -> None:
     """Make a project of a folder of images."""
+    from workbench.images import ROLES
     from workbench.project import Project
 
     how: dict[str, Any] = {"seed": seed, "database": database}
@@ -55,7 +56,7 @@ def init(
         report = project.report().to_dict()
         shown = {"project": str(folder), **{name: report[name] for name in ("images", "duplicates", "failures")}}
         counted = project.images()["role"].value_counts()
-        shown["roles"] = {role: int(counted.get(role, 0)) for role in ("train", "calibration", "test")}
+        shown["roles"] = {role: int(counted.get(role, 0)) for role in ROLES}
         show(shown, as_json, f"made {folder}")
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.loop.curriculum import difficulty, easy_first
 from workbench.loop.diversity import occlusion
+from workbench.loop.plan import Strategy
 from workbench.tables.proposals import Proposals
 
-STRATEGIES = ("random", "uncertain", "diverse", "curriculum")
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 
 def choose(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -56,6 +58,12 @@ class TrueImage(NamedTuple):
         """Return the truth of an image, by default without crowds, with nothing to ignore and everything looked at."""
         flags = (ignore, crowd, unseen)
         return cls(masks, *(np.zeros(len(masks), bool) if f is None else np.asarray(f, bool) for f in flags))
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits of the masks and what is said of them."""
+        said = zip(self.masks.mask_id.tolist(), *(flags.tolist() for flags in self[1:]), strict=True)
+        return hashlib.sha256(json.dumps(sorted(said)).encode()).hexdigest()[:16]
 
 
 class ComparedImage(NamedTuple):

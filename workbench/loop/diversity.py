@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.masks.regions import eroded
 from workbench.plotted import Plotted
 from workbench.tables.figures import Interval
 from workbench.tables.proposals import Proposals
@@ -148,7 +149,7 @@ def occlusion(masks: Proposals) -> Floats:
         for mask, (y, x) in cut:
             near[y : y + mask.shape[0] + 2, x : x + mask.shape[1] + 2] += _grown(mask)
         for row, (mask, (y, x)) in zip(rows, cut, strict=True):
-            outline = _outline(mask)
+            outline = mask & ~eroded(mask)
             others = near[y + 1 : y + 1 + mask.shape[0], x + 1 : x + 1 + mask.shape[1]] > 1
             found[row] = (others & outline).sum() / max(int(outline.sum()), 1)
     return found
@@ -170,12 +171,6 @@ def _grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         for dx in range(3):
             grown[dy : dy + h, dx : dx + w] |= mask
     return grown
-
-
-def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    framed = np.pad(mask, 1)
-    inner = framed[:-2, 1:-1] & framed[2:, 1:-1] & framed[1:-1, :-2] & framed[1:-1, 2:]
-    return mask & ~inner
 
 
 # ---- categories ---------------------------------------------------------------------------------------------------

@@ -22,21 +22,11 @@ from workbench.masks import rle
 from workbench.review.state import NONE, ImageReview
 from workbench.store import runs
 from workbench.tables.outcomes import CONFIDENCE, DOUBTS, Outcome, Reason, Triage
-from workbench.tables.proposals import Proposals
+from workbench.tables.proposals import SCORES, Proposals
 
 if TYPE_CHECKING:
     from workbench.reviewing import Reviewing
 
-SCORES = (
-    "predicted_iou",
-    "stability_score",
-    "jitter_stability",
-    "jitter_iou",
-    "hypothesis_spread",
-    "solidity",
-    "roughness",
-    "contrast",
-)
 _TOO = Reason.too_small | Reason.too_large
 Source = Literal["truth", "final", "final only"]
 

@@ -67,6 +67,8 @@ class Point:
     """The outcomes of one setting over a comparison, whose matchings are found when they are first asked for.
 
     comparison : N rows of M images; outcome : (N,) of `Outcome`; config : for the area limits of the ceiling
+    distinct : (N,) rows that survive NMS; None for all but the duplicates of the outcome, which are more with
+        pool="exact": what fails a threshold is not compared there
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Point:
         outcome: NDArray[np.uint8],
         config: TriageConfig | None = None,
         wrong_iou: float = WRONG_IOU,
+        distinct: Flags | None = None,
     ) -> None:
         if outcome.shape != (len(comparison),):
             raise ValueError(f"outcome: expected one for each of {len(comparison)} proposals, got {outcome.shape}")
@@ -83,7 +86,7 @@ class Point:
         self.comparison, self.config, self.wrong_iou = comparison, config, wrong_iou
         self.auto: Flags = np.asarray(outcome == Outcome.auto_accepted)
         self.flagged: Flags = np.asarray(outcome == Outcome.flagged)
-        self.distinct: Flags = np.asarray(outcome != Outcome.duplicate)
+        self.distinct: Flags = np.asarray(outcome != Outcome.duplicate) if distinct is None else distinct
 
     @functools.cached_property
     def verdicts(self) -> Verdicts:

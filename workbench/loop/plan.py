@@ -10,6 +10,8 @@ from workbench.settings import Settings, setting, settings
 from workbench.train.settings import TrainConfig
 from workbench.triage.limits import fitted, refuse_below
 
+Strategy = Literal["random", "uncertain", "diverse", "curriculum"]  # `loop.batches` says what each does
+
 
 @settings
 class CycleConfig(Settings):
@@ -17,9 +19,7 @@ class CycleConfig(Settings):
 
     train: int | None = setting(default=None, low=1, high=10**7, doc="train images a cycle; None: all, in equal parts")
     calibration: int | None = setting(default=None, low=0, high=10**7, doc="calibration images a cycle; None: as train")
-    strategy: Literal["random", "uncertain", "diverse", "curriculum"] = setting(
-        default="random", doc="which train images come first"
-    )
+    strategy: Strategy = setting(default="random", doc="which train images come first")
     most_wrong: float = setting(
         default=0.05, low=0, high=1, doc="share of auto-accepted masks that calibrated thresholds let be wrong"
     )

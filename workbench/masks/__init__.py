@@ -1,1 +1,1 @@
-"""Masks as numpy arrays and COCO run lengths: encoding, boxes, NMS, regions, outlines, shape. No torch, no files."""
+"""Masks as numpy arrays and COCO run lengths: encoding, boxes, NMS, regions, polygons, shape. No torch, no files."""

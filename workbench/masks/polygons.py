@@ -1,4 +1,4 @@
-"""Polygons: exact outlines of a mask, their simplification, and masks filled from polygons as COCO fills them.
+"""Masks filled from polygons: by the centres of pixels, as the annotator fills them, and as COCO fills them.
 
 Coordinates are (x, y) px; the pixel in column x and row y covers x..x+1 and y..y+1.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import rlemasklib
@@ -19,67 +19,6 @@ from workbench.masks.compiled import compiled
 _MAX_LENGTH_PX = 2_000_000  # rasterising takes memory in proportion to the length of the outline
 
 
-def outlines(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
-    """Return the outlines of a mask along the edges of its pixels, so that filling them gives the mask back.
-
-    Outer rings run clockwise as seen on the screen, holes the other way round. No ring crosses itself: parts that touch
-    at a corner only have a ring each. Only corners are listed, the first is not repeated.
-
-    Parameters
-    ----------
-    mask : (H, W) bool
-
-    Returns
-    -------
-    Rings of (K, 2) float64, x and y of K >= 4 corners, ordered by their topmost, then leftmost edge
-
-    >>> [ring.tolist() for ring in outlines(np.array([[0, 1, 1]], dtype=bool))]
-    [[[1.0, 0.0], [3.0, 0.0], [3.0, 1.0], [1.0, 1.0]]]
-    """
-    if mask.ndim != 2:
-        raise ValueError(f"mask: expected (H, W), got shape {mask.shape}")
-    corners, ends = _trace(np.pad(np.ascontiguousarray(mask, dtype=bool).view(np.uint8), 1))
-    return np.split(corners.astype(np.float64), ends[:-1]) if len(ends) else []
-
-
-def simplify(polygon: ArrayLike, tolerance_px: float) -> NDArray[np.float64]:
-    """Return the ring with fewer points: none of those left out is farther than the tolerance from the new outline.
-
-    Parameters
-    ----------
-    polygon : (K, 2) xy, K >= 3, closed by its last point
-
-    Returns
-    -------
-    (M, 2) float64, 3 <= M <= K, points of the given ring in order; a ring smaller than the tolerance is returned as it is
-
-    Source: Douglas and Peucker 1973, on the two halves between the first point and the one farthest from it.
-
-    >>> simplify([[0, 0], [4, 0.1], [8, 0], [8, 8], [0, 8]], tolerance_px=0.5).tolist()
-    [[0.0, 0.0], [8.0, 0.0], [8.0, 8.0], [0.0, 8.0]]
-    """
-    ring = _as_polygon(polygon, 0)
-    if not tolerance_px >= 0:
-        raise ValueError(f"tolerance_px: expected 0 or more, got {tolerance_px}")
-    far = int(np.hypot(*(ring - ring[0]).T).argmax())
-    closed = np.concatenate([ring, ring[:1]])
-    keep = np.zeros(len(closed), dtype=bool)
-    keep[[0, far]] = True
-    spans = [(0, far), (far, len(ring))]
-    while spans:
-        start, stop = spans.pop()
-        if stop - start < 2:
-            continue
-        distance = _distance_to_segment(closed[start + 1 : stop], closed[start], closed[stop])
-        worst = int(distance.argmax())
-        if distance[worst] > tolerance_px:
-            middle = start + 1 + worst
-            keep[middle] = True
-            spans += [(start, middle), (middle, stop)]
-    chosen = keep[:-1]
-    return ring[chosen] if chosen.sum() >= 3 else ring
-
-
 def fill(
     polygons: Sequence[ArrayLike], size_hw: tuple[int, int], rule: Literal["even-odd", "union"] = "even-odd"
 ) -> NDArray[np.bool_]:
@@ -88,7 +27,7 @@ def fill(
     Parameters
     ----------
     polygons : rings of (K, 2) xy, K >= 3; they may leave the image
-    rule : "even-odd", a ring inside another is a hole, as `outlines` gives them; "union", every ring is filled
+    rule : "even-odd", a ring inside another is a hole; "union", every ring is filled
 
     Raises
     ------
@@ -154,61 +93,6 @@ def _as_polygon(points: ArrayLike, index: int) -> NDArray[np.float64]:
             " are the coordinates pixels?"
         )
     return ring
-
-
-def _distance_to_segment(points: NDArray[Any], a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
-    """Distance of each point to the segment from a to b, (N,) px."""
-    along = b - a
-    squared = float(along @ along)
-    share = np.clip((points - a) @ along / squared, 0, 1) if squared else np.zeros(len(points))
-    distance: NDArray[np.float64] = np.hypot(*(points - a - share[:, None] * along).T)
-    return distance
-
-
-@compiled
-def _trace(mask: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Corners of all rings one after the other, and where each ring ends; the mask has a border of background.
-
-    Walks with the mask on the right hand. At every corner the right turn comes first, which keeps parts apart that touch
-    at a corner only. Every ring runs along the top edge of some pixel, which is where it is found.
-    """
-    h, w = mask.shape
-    seen = np.zeros((h, w), dtype=np.uint8)  # top edges of pixels that a ring has passed
-    corners = np.empty((16, 2), dtype=np.int32)
-    ends = np.empty(4, dtype=np.int64)
-    n, rings = 0, 0
-    step_x, step_y = np.array([1, 0, -1, 0]), np.array([0, 1, 0, -1])
-    # pixel to the right hand and to the left hand ahead of a corner, by direction
-    right_x, right_y = np.array([0, -1, -1, 0]), np.array([0, 0, -1, -1])
-    left_x, left_y = np.array([0, 0, -1, -1]), np.array([-1, 0, 0, -1])
-    for y0 in range(1, h - 1):
-        for x0 in range(1, w - 1):
-            if not mask[y0, x0] or mask[y0 - 1, x0] or seen[y0, x0]:
-                continue
-            x, y, turn, direction = x0, y0, 1, 0
-            while True:
-                if turn:
-                    if n == len(corners):
-                        corners = np.concatenate((corners, np.empty_like(corners)))
-                    corners[n, 0], corners[n, 1] = x - 1, y - 1
-                    n += 1
-                if direction == 0:
-                    if seen[y, x]:
-                        n -= 1  # back at the first corner
-                        break
-                    seen[y, x] = 1
-                x, y = x + step_x[direction], y + step_y[direction]
-                turn = 0
-                if not mask[y + right_y[direction], x + right_x[direction]]:
-                    turn = 1
-                elif mask[y + left_y[direction], x + left_x[direction]]:
-                    turn = 3
-                direction = (direction + turn) % 4
-            if rings == len(ends):
-                ends = np.concatenate((ends, np.empty_like(ends)))
-            ends[rings] = n
-            rings += 1
-    return corners[:n], ends[:rings]
 
 
 @compiled

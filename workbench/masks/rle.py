@@ -7,7 +7,6 @@ pycocotools writes. The work is done in C by rlemasklib; only the checks of fore
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -190,16 +189,6 @@ def _inside(crop_box_xyxy: Sequence[int], h: int, w: int) -> tuple[int, int, int
     return x0, y0, x1, y1
 
 
-def mask_hash(counts: bytes, size_hw: Size, image_id: str = "") -> str:
-    """Return 32 hexadecimal digits that name this mask (of this image), the same on every machine.
-
-    >>> mask_hash(b"22", (2, 2)) == mask_hash(b"22", (2, 2), image_id="a")
-    False
-    """
-    text = f"{image_id}\0{int(size_hw[0])}x{int(size_hw[1])}\0".encode()
-    return hashlib.blake2b(text + counts, digest_size=16).hexdigest()
-
-
 def unpack_runs(rles: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the runs of all masks in one array, and where each mask's runs begin.
 
@@ -282,21 +271,6 @@ def runs_to_counts(runs: NDArray[Any] | Sequence[int]) -> bytes:
     return counts or b"0"  # a mask of no pixels
 
 
-def validate(counts: bytes, size_hw: Size, max_pixels: int = MAX_PIXELS) -> None:
-    """Check a mask from outside; nothing of the size that it claims is allocated.
-
-    Raises
-    ------
-    ValueError : if the size is not positive or has more than `max_pixels`, the string is malformed, or its runs do
-        not sum to h·w
-
-    >>> validate(b"22", (2, 3))
-    Traceback (most recent call last):
-    ValueError: the runs sum to 4 px, but the size (2, 3) has 6 px; was the size written as (w, h), or the image changed?
-    """
-    _check_total(counts_to_runs(counts), *_check_size(size_hw, max_pixels))
-
-
 def _check_total(runs: NDArray[Any] | Sequence[int], h: int, w: int) -> None:
     total = int(np.sum(runs, dtype=np.uint64))
     if total != h * w:
@@ -309,6 +283,8 @@ def _check_total(runs: NDArray[Any] | Sequence[int], h: int, w: int) -> None:
 def from_coco(segmentation: Mapping[str, Any], max_pixels: int = MAX_PIXELS) -> tuple[bytes, Size]:
     """Return the canonical mask of a COCO segmentation, and its size (h, w).
 
+    What comes from outside is checked; nothing of the size that it claims is allocated.
+
     Parameters
     ----------
     segmentation : {"size": [h, w], "counts": compressed string (bytes or str) or list of run lengths}. Polygons go
@@ -316,7 +292,8 @@ def from_coco(segmentation: Mapping[str, Any], max_pixels: int = MAX_PIXELS) -> 
 
     Raises
     ------
-    ValueError : as `validate` does
+    ValueError : if it is no such dict, the size is not positive or has more than `max_pixels`, the runs are malformed,
+        or they do not sum to h·w
 
     >>> from_coco({"size": [2, 2], "counts": [2, 1, 0, 1]})
     (b'22', (2, 2))

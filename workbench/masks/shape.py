@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,10 @@ def describe(
 ) -> dict[str, NDArray[np.float32]]:
     """Return solidity, roughness and contrast of each mask; the cost grows with the area of the boxes.
 
+    solidity : area over the area of the convex hull, in (0, 1]; see `_solidity`
+    roughness : how often the outline turns back on itself, per pixel of its length, in [0, 1]; see `_roughness`
+    contrast : difference of brightness across the outline, in standard deviations, >= 0; see `_contrast`
+
     Parameters
     ----------
     rles, size_hw : compressed COCO strings of the masks, and the size (h, w) of the image
@@ -32,7 +35,7 @@ def describe(
 
     Returns
     -------
-    {"solidity", "roughness", "contrast"}, each (N,) float32; NaN for an empty mask
+    {"solidity", "roughness", "contrast"}, each (N,) float32; NaN for an empty mask, contrast also where there is no outside
 
     Raises
     ------
@@ -41,7 +44,8 @@ def describe(
     >>> {name: values.tolist() for name, values in describe([b"04"], (2, 2)).items()}
     {'solidity': [1.0], 'roughness': [0.0], 'contrast': [nan]}
     """
-    _check_band(band_px)
+    if band_px < 1:
+        raise ValueError(f"band_px: expected at least 1, got {band_px}")
     if image is not None and image.shape != (*size_hw, 3):
         raise ValueError(f"image: expected (H, W, 3) of size {tuple(size_hw)}, got shape {image.shape}")
     boxes = rle.to_boxes(rles, size_hw).astype(np.int64)
@@ -49,80 +53,6 @@ def describe(
     gray = _NO_IMAGE if image is None or len(rles) == 0 else _gray(np.ascontiguousarray(image, dtype=np.uint8))
     columns = _describe(runs, offsets, boxes, int(size_hw[0]), int(size_hw[1]), gray, int(band_px))
     return {name: columns[i].astype(np.float32) for i, name in enumerate(("solidity", "roughness", "contrast"))}
-
-
-def solidity(mask: NDArray[np.bool_]) -> float:
-    """Return area over the area of the convex hull of the pixels' corners, in (0, 1]; NaN for an empty mask.
-
-    Rectangles have 1; a disc comes close to it from below, since its hull cuts the corners between steps.
-
-    Parameters
-    ----------
-    mask : (H, W) bool, the mask or a crop around it
-
-    >>> solidity(np.array([[1, 0], [1, 1]], dtype=bool))
-    0.8571428571428571
-    """
-    return float(_of_mask(mask)[0])
-
-
-def roughness(mask: NDArray[np.bool_]) -> float:
-    """Return how often the outline turns back on itself, per pixel of its length, in [0, 1]; NaN for an empty mask.
-
-    The outline runs along the edges of pixels. It turns back where a straight piece is entered and left by turns to the
-    same side: at every tip and every notch. An outline without notches does so four times, whatever its size: each
-    convex form, in any position, drawn by the pixels whose centres it holds, is exactly 0 if these are in one piece. With
-    R turns back on all outlines (holes and islands too) of total length P in pixels, roughness = max(R - 4, 0) / P.
-
-    A comb with teeth and gaps of one pixel is at 0.5, a cloud of single pixels near 1, waves of 10 px near 0.15.
-
-    Parameters
-    ----------
-    mask : (H, W) bool, the mask or a crop around it
-
-    >>> roughness(np.array([[1, 0, 1, 0, 1], [1, 1, 1, 1, 1]], dtype=bool))
-    0.2222222222222222
-    """
-    return float(_of_mask(mask)[1])
-
-
-def contrast(image_gray: NDArray[Any], mask: NDArray[np.bool_], band_px: int = 3) -> float:
-    """Return the difference of brightness across the outline, in standard deviations.
-
-    |mean inside - mean outside| / (s + 1 grey level), where inside are the pixels of the mask and outside those that are
-    none, both at most `band_px` from the other along the larger axis (Chebyshev), and s is the pooled standard
-    deviation of the two bands.
-
-    Parameters
-    ----------
-    image_gray, mask : (H, W), the same crop of both, with at least `band_px` around the mask where the image has it
-
-    Returns
-    -------
-    >= 0; NaN when the mask is empty or there is no outside
-
-    >>> contrast(np.array([[10, 10, 90, 90]]), np.array([[0, 0, 1, 1]], dtype=bool))
-    80.0
-    """
-    _check_band(band_px)
-    if image_gray.shape != mask.shape:
-        raise ValueError(f"image_gray: expected the mask's shape {mask.shape}, got {image_gray.shape}")
-    return float(_of_mask(mask, np.ascontiguousarray(image_gray, dtype=np.float32), int(band_px))[2])
-
-
-def _check_band(band_px: int) -> None:
-    if band_px < 1:
-        raise ValueError(f"band_px: expected at least 1, got {band_px}")
-
-
-def _of_mask(mask: NDArray[np.bool_], gray: NDArray[np.float32] = _NO_IMAGE, band_px: int = 1) -> NDArray[np.float64]:
-    """Return solidity, roughness and contrast of one mask of pixels, (3,)."""
-    if mask.ndim != 2:
-        raise ValueError(f"mask: expected (H, W), got shape {mask.shape}")
-    rles, (height, width) = rle.encode(np.ascontiguousarray(mask, dtype=bool)[None]), mask.shape
-    boxes = rle.to_boxes(rles, (height, width)).astype(np.int64)
-    described: NDArray[np.float64] = _describe(*rle.unpack_runs(rles), boxes, height, width, gray, band_px)[:, 0]
-    return described
 
 
 @compiled
@@ -198,7 +128,11 @@ def _pieces(
 
 @compiled
 def _solidity(pieces: NDArray[np.int64], starts: NDArray[np.int64]) -> float:
-    """Area over hull area. On each line between columns only the outermost corners can lie on the hull."""
+    """Area over the area of the convex hull of the pixels' corners, in (0, 1].
+
+    Rectangles have 1; a disc comes close to it from below, since its hull cuts the corners between steps. On each line
+    between columns only the outermost corners can lie on the hull.
+    """
     lines = len(starts)
     low, high = np.full(lines, 2**62, dtype=np.int64), np.full(lines, -1, dtype=np.int64)
     area = 0
@@ -239,10 +173,16 @@ def _hull_side(edge: NDArray[np.int64], right: NDArray[np.int64], side: int) -> 
 
 @compiled
 def _roughness(crop: NDArray[np.uint8], pieces: NDArray[np.int64], starts: NDArray[np.int64]) -> float:
-    """See `roughness`; the crop has a border of background.
+    """How often the outline turns back on itself, per pixel of its length, in [0, 1].
 
-    A straight piece of the outline is entered and left by turns to the same side where the pixels diagonally beyond its
-    two ends are alike: mask (the outline turns outward) or background.
+    The outline runs along the edges of pixels. It turns back where a straight piece is entered and left by turns to the
+    same side: at every tip and every notch. An outline without notches does so four times, whatever its size: each
+    convex form, in any position, drawn by the pixels whose centres it holds, is exactly 0 if these are in one piece. With
+    R turns back on all outlines (holes and islands too) of total length P in pixels, roughness = max(R - 4, 0) / P.
+    A comb with teeth and gaps of one pixel is at 0.5, a cloud of single pixels near 1, waves of 10 px near 0.15.
+
+    A straight piece is entered and left by turns to the same side where the pixels diagonally beyond its two ends are
+    alike: mask (the outline turns outward) or background. The crop has a border of background.
     """
     turns, length = 0, 0
     for x in range(1, len(starts) - 2):
@@ -283,7 +223,12 @@ def _along(outer: NDArray[np.uint8], pieces: NDArray[np.int64], k: int, first: i
 
 @compiled
 def _contrast(gray: NDArray[np.float32], crop: NDArray[np.uint8], left: int, top: int, band_px: int) -> float:
-    """See `contrast`: of the brightness of the whole image and a crop of the mask that begins at (left, top).
+    """Difference of brightness across the outline, in standard deviations, >= 0; NaN when there is no outside.
+
+    |mean inside - mean outside| / (s + 1 grey level), where inside are the pixels of the mask and outside those that are
+    none, both at most `band_px` from the other along the larger axis (Chebyshev), and s is the pooled standard
+    deviation of the two bands. `gray` is the brightness of the whole image, `crop` a crop of the mask that begins at
+    (left, top).
 
     How much of the mask lies in the window around a pixel, (2 · band + 1)² but for what is outside the image, says on
     which side of the outline the pixel lies and whether it is near it. The sums slide along the columns.

@@ -6,9 +6,9 @@ import functools
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from segment_anything.modeling import Sam
 
+from workbench.calibrate.reliability import auroc
 from workbench.sam.bundled import GRID, STRIDE_PX
 from workbench.sam.lessons import collate
 from workbench.sam.questions import Questions, object_at
@@ -28,7 +28,8 @@ def check_on_scenes(sam: Sam, count: int, size_px: int) -> dict[str, float]:
 
     recall_50, recall_75 : share of true masks that a hypothesis of predicted IoU over 0.5 meets
     best_of_three : mean, over points that ask for an object, of the best hypothesis' IoU with it or a whole that holds it
-    auroc : of predicted IoU for that IoU >= 0.75, over all hypotheses; high : share of right ones predicted over 0.88
+    auroc : of predicted IoU for that IoU >= 0.75, over all hypotheses; 0.5 where all or none reach it
+    high : share of right ones predicted over 0.88
     score : what checkpoints are chosen by
     """
     met50 = met75 = truths = 0
@@ -55,17 +56,10 @@ def check_on_scenes(sam: Sam, count: int, size_px: int) -> dict[str, float]:
         scores.append(predicted.flatten())
         rights.append(reached.flatten() >= 0.75)
     score, right = torch.cat(scores), torch.cat(rights)
+    ranking = auroc(score.numpy(), right.numpy()) if right.any() and not right.all() else 0.5  # nothing to tell apart
     figures = {
         "recall_50": met50 / truths, "recall_75": met75 / truths, "best_of_three": float(torch.cat(best).mean()),
-        "auroc": auroc(score.numpy(), right.numpy()), "high": float((score[right] > 0.88).float().mean()) if right.any() else 0.0,
+        "auroc": ranking, "high": float((score[right] > 0.88).float().mean()) if right.any() else 0.0,
     }  # fmt: skip
     figures["score"] = (figures["recall_50"] + figures["recall_75"]) / 2 + 0.25 * figures["auroc"]
     return figures
-
-
-def auroc(scores: np.ndarray, right: np.ndarray) -> float:
-    """Return the chance that a right one scores above a wrong one, ties half; 0.5 when either is missing."""
-    n, m = int(right.sum()), int((~right).sum())
-    if n == 0 or m == 0:
-        return 0.5
-    return float((rankdata(scores)[right].sum() - n * (n + 1) / 2) / (n * m))

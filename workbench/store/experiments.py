@@ -55,7 +55,8 @@ def save(
     StoreError : when the name is taken, also by another process in the meantime
     """
     check_name(catalog, name)
-    kept = {"base": counted.base, "changes": counted.changes, "metrics": counted.metrics, "images": counted.image_ids}
+    names = ("base", "changes", "metrics", "truth", "small_px")
+    kept = {"images": counted.image_ids, **{name: getattr(counted, name) for name in names}}
     row = {
         "name": name,
         "note": note,
@@ -105,6 +106,8 @@ def load(catalog: Catalog, name: str) -> Experiment:
         values,
         per,
         np.array(sums, np.float32) if sums else None,
+        tuple(kept.get("truth", ())),
+        kept.get("small_px"),
     )
     about = {column: row[column] for column in ("name", "note", "author", "made_at", "run_id", "model_id")}
     columns = {_RENAMED[0].sub(_RENAMED[1], name): column for name, column in figures.items()}

@@ -28,6 +28,8 @@ class Counted:
     outcomes : (P, 4) int64, see `OUTCOME_COUNTS`; metrics : K names
     values, per : (K, P, M) float32, NaN where an image lacks what the figure needs
     audits : (S, P, M) float32 where false positives are estimated from audits: the sums of `workbench.loop.audited`
+    truth : M digests of what is true of an image, "" where nothing is known; small_px : the largest area that counts as
+        small. Empty and None in experiments of before they were kept
     """
 
     base: Mapping[str, Any]
@@ -38,6 +40,8 @@ class Counted:
     values: NDArray[np.float32]
     per: NDArray[np.float32]
     audits: NDArray[np.float32] | None = None
+    truth: tuple[str, ...] = ()
+    small_px: float | None = None
 
     def __post_init__(self) -> None:
         shape = len(self.metrics), len(self.changes), len(self.image_ids)
@@ -47,6 +51,10 @@ class Counted:
             )
         if self.audits is not None and self.audits.shape[1:] != shape[1:]:
             raise ValueError(f"Counted.audits: expected shape (S, {shape[1]}, {shape[2]}), got {self.audits.shape}")
+        if self.truth and len(self.truth) != len(self.image_ids):
+            raise ValueError(
+                f"Counted.truth: expected one for each of {len(self.image_ids)} images, got {len(self.truth)}"
+            )
         if self.outcomes.shape != (len(self.changes), len(OUTCOME_COUNTS)):
             raise ValueError(f"Counted.outcomes: expected a row for each of {len(self.changes)} points")
 
@@ -95,10 +103,23 @@ class Experiment:
     def __repr__(self) -> str:
         images = len(self.counted.image_ids)
         grid = ", ".join(self.counted.changes[0])
-        return f"<Experiment {self.name!r}: {len(self)} points of {grid} on {images} images; {self.made_at}>"
+        return (
+            f"<Experiment {self.name!r}: {len(self)} points of {grid} on {images} images; {self.about}; {self.made_at}>"
+        )
 
     def _repr_html_(self) -> str:
         return str(self.table.to_html(max_rows=20))
+
+    @property
+    def about(self) -> str:
+        """What its figures were counted against, in words."""
+        said, learned = self.settings, int(self.settings.get("learned") or 0)
+        if not said.get("labelled"):
+            words = "no labels"
+        else:
+            whole = " that holds every object" if said.get("exhaustive") and said.get("labels") == "truth" else ""
+            words = f"labels={said.get('labels')}{whole} of {said['labelled']} images, right from IoU {said.get('wrong_iou'):g}"
+        return f"{words}, without {learned} that trained the model" if learned else words
 
     @property
     def table(self) -> pd.DataFrame:

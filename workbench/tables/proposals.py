@@ -59,6 +59,16 @@ COLUMNS: dict[str, Column] = {
 }
 
 
+SCORES = (  # how good a mask may be; recalibrations and pools keep this order
+    "predicted_iou",
+    "stability_score",
+    "jitter_stability",
+    "jitter_iou",
+    "hypothesis_spread",
+    "solidity",
+    "roughness",
+    "contrast",
+)
 NOT_STORED = ("confidence",)  # it follows from the other columns and a record
 _NAMED_BY = ("image_id", "rles", "sizes_hw")  # what a mask_id is the hash of
 

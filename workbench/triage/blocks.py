@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.ahead import Ahead
-from workbench.config import TriageConfig
 from workbench.masks.boxes import box_area
 from workbench.tables.proposals import Proposals
-from workbench.triage.rules import triage
+from workbench.triage.rules import size_of_image
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -87,8 +86,8 @@ def _check_sizes(part: Proposals, rows: NDArray[np.int64], starts: NDArray[np.in
     wrong = np.flatnonzero(((sizes != of_image) | (sizes < 1)).any(axis=1))
     if len(wrong):
         image = np.searchsorted(starts, wrong[0], side="right") - 1
-        # triage words the error; without NMS and overlaps it does nothing else
-        triage(part.select(rows[starts[image] : starts[image + 1]]), TriageConfig(overlap=None))
+        of_this = rows[starts[image] : starts[image + 1]]
+        size_of_image(part, of_this, str(part.image_id[of_this[0]]))
 
 
 def _cut(starts: NDArray[np.int64]) -> Iterator[tuple[int, int]]:

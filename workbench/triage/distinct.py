@@ -13,23 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.config import ProposeConfig, TriageConfig
 from workbench.masks.compiled import compiled
 from workbench.tables.outcomes import DOUBTS, Outcome, Reason
-from workbench.tables.proposals import Proposals
+from workbench.tables.proposals import SCORES, Proposals
 from workbench.triage.blocks import Images, cores, in_threads, in_turn, most_area_px, parts_of, whole_images
 from workbench.triage.histogram import HeatMap, Histogram, cells_of, count, edges_of, finite_range
 from workbench.triage.limits import Limits, PoolError, doubtful, limits, passes_but_for_iou, refuse, refuse_duplicates
 from workbench.triage.rules import decides, sure
 from workbench.triage.together import sort_distinct
 
-SCORES = (
-    "predicted_iou",
-    "stability_score",
-    "jitter_stability",
-    "jitter_iou",
-    "hypothesis_spread",
-    "solidity",
-    "roughness",
-    "contrast",
-)
 _DISCARDED, _FLAGGED, _ACCEPTED = (
     np.uint8(Outcome.discarded),
     np.uint8(Outcome.flagged),

@@ -113,8 +113,24 @@ def refuse_below(asked: TriageConfig, floors: ProposeConfig) -> None:
         _refuse_stability(asked, floors.stability_floor)
 
 
+def refuse_no_replay(floors: ProposeConfig) -> None:
+    """Raise PoolError where a run stored too little to replay NMS after other thresholds, as pool="exact" asks for."""
+    if floors.min_region_area_px > 0:
+        raise PoolError(
+            f"masks were cleaned of regions below {floors.min_region_area_px} px, which cannot be replayed from before"
+            " NMS: take pool='distinct' (DistinctPool), or propose again with min_region_area_px=0 and pool='exact'"
+        )
+    if floors.pool != "exact":
+        raise PoolError(
+            f"rows were stored with pool={floors.pool!r}, after NMS at {floors.nms_iou:g}: what it suppressed cannot"
+            " come back; take pool='distinct' (DistinctPool), or propose again with pool='exact'"
+        )
+
+
 def refuse_duplicates(asked: TriageConfig, floors: ProposeConfig) -> None:
     """Raise PoolError where rows were stored after NMS, and `asked` has another: which rows it drops is not known."""
+    if asked.pool == "exact":
+        refuse_no_replay(floors)
     if floors.pool != "distinct":
         return
     stored = {"nms": floors.nms, "nms_iou": floors.nms_iou}
@@ -131,6 +147,19 @@ def refuse_duplicates(asked: TriageConfig, floors: ProposeConfig) -> None:
     )
 
 
+def unmeasured(asked: TriageConfig, floors: ProposeConfig) -> str:
+    """Return which masks `asked` keeps that a run did not measure with moved prompts, in words; "" for none."""
+    if asked.jitter_stability is None or not floors.jitter_prompts:
+        return ""
+    if asked.nms == floors.nms and asked.nms_iou <= floors.nms_iou:
+        return ""
+    return (
+        f"jitter was measured of what survives NMS ({floors.nms}) at {floors.nms_iou:g}; masks that stay only at NMS"
+        f" ({asked.nms}) {asked.nms_iou:g} are flagged (jitter_missing), where a fresh run would measure them: propose again with"
+        f" nms={asked.nms!r} and nms_iou={asked.nms_iou:g} to know"
+    )
+
+
 def refuse_unanswerable(floors: ProposeConfig) -> None:
     """Raise PoolError where no triage could replay the NMS of a run: before it takes hours."""
     if floors.pool == "distinct" and floors.crop_n_layers and floors.crop_nms_iou != floors.nms_iou:
@@ -144,7 +173,7 @@ def fitted(config: TriageConfig, floors: ProposeConfig) -> TriageConfig:
     """Return settings that keep nothing below the floors of a run, and have its NMS where its rows are stored after one."""
     values: dict[str, object] = {}
     if floors.pool == "distinct":
-        values |= {"nms": floors.nms, "nms_iou": floors.nms_iou}
+        values |= {"nms": floors.nms, "nms_iou": floors.nms_iou, "pool": "distinct"}
     floor = floors.predicted_iou_floor
     if np.float32(config.predicted_iou - config.predicted_iou_margin) < np.float32(floor):
         accepted = max(config.predicted_iou, floor)

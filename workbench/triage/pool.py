@@ -17,7 +17,7 @@ from workbench.tables.proposals import Proposals
 from workbench.triage import graph
 from workbench.triage.blocks import cores, in_threads, most_area_px, parts_of, whole_images
 from workbench.triage.distinct import DistinctPool
-from workbench.triage.limits import THRESHOLDS, Limits, PoolError, limits, refuse
+from workbench.triage.limits import THRESHOLDS, Limits, PoolError, limits, refuse, refuse_no_replay
 from workbench.triage.rules import decides
 
 __all__ = ["DistinctPool", "ExactPool", "PoolError"]
@@ -97,7 +97,8 @@ class ExactPool:
             raise ValueError(f"smallest_nms_iou: expected a value in [0, 1], got {smallest_nms_iou}")
         if edges_per_row < 0:
             raise ValueError(f"edges_per_row: expected at least 0, got {edges_per_row}")
-        _refuse_run(floors)
+        if floors is not None:
+            refuse_no_replay(floors)
         if floors is not None and floors.crop_n_layers > 0:
             proposals = _saying_crops(parts_of(proposals))
         images, blocks = whole_images(parts_of(proposals)), list[graph.Block]()
@@ -125,7 +126,8 @@ class ExactPool:
     def keep(self, config: TriageConfig) -> NDArray[np.bool_]:
         """Return which of the rows given a fresh run keeps, (N,): neither failed nor suppressed by NMS.
 
-        Equal to the rows that `triage(proposals, config)` accepts or flags.
+        Equal to the rows that `triage(proposals, config)` accepts or flags. Where NMS is laxer than the run's own, a fresh
+        one would also measure the jitter of rows that this one did not (`limits.unmeasured`).
 
         Raises
         ------
@@ -174,22 +176,6 @@ def _greedy(block: graph.Block, above: np.float32, others: tuple[Limits, float, 
     state.setflags(write=False)
     passed.setflags(write=False)
     return state, passed
-
-
-def _refuse_run(floors: ProposeConfig | None) -> None:
-    """Raise PoolError where a run stored too little to replay NMS."""
-    if floors is None:
-        return
-    if floors.min_region_area_px > 0:
-        raise PoolError(
-            f"masks were cleaned of regions below {floors.min_region_area_px} px, which cannot be replayed from before"
-            " NMS: take pool='distinct' (DistinctPool), or propose again with min_region_area_px=0 and pool='exact'"
-        )
-    if floors.pool != "exact":
-        raise PoolError(
-            f"rows were stored with pool={floors.pool!r}, after NMS at {floors.nms_iou:g}: what it suppressed cannot"
-            " come back; take pool='distinct' (DistinctPool), or propose again with pool='exact'"
-        )
 
 
 def _saying_crops(parts: Iterable[Proposals]) -> Iterator[Proposals]:

@@ -72,7 +72,7 @@ def triage(
     there = dict(existing.by_image()) if existing is not None else {}
     for image_id, positions in proposals.by_image():
         rows = positions[np.argsort(proposals.row[positions], kind="stable")]
-        size_hw = _size_of(proposals, rows, image_id)
+        size_hw = size_of_image(proposals, rows, image_id)
         compared = rows[~failed[rows]] if settings.pool == "exact" else rows
         kept = without_duplicates(proposals, compared, size_hw, settings)
         duplicates = np.setdiff1d(compared, kept)
@@ -203,7 +203,8 @@ def _at_border(p: Proposals, margin_px: int) -> NDArray[np.bool_]:
     return np.asarray(near & (p.boxes_xyxy[:, 2:] > p.boxes_xyxy[:, :2]).all(axis=1))
 
 
-def _size_of(p: Proposals, rows: Rows, image_id: str) -> tuple[int, int]:
+def size_of_image(p: Proposals, rows: Rows, image_id: str) -> tuple[int, int]:
+    """Return height and width of an image, px, as its rows have it. Raises ValueError for several sizes, or no pixels."""
     sizes = np.unique(p.sizes_hw[rows], axis=0)
     if len(sizes) != 1 or sizes.min() < 1:
         raise ValueError(
@@ -284,7 +285,7 @@ def _overlapping_existing(
     if s.overlap is None:
         return found
     image_id = str(p.image_id[rows[0]]) if len(rows) else ""
-    other = _size_of(existing, there, image_id)
+    other = size_of_image(existing, there, image_id)
     if other != size_hw:
         raise ValueError(f"existing masks of image {image_id!r}: expected size {size_hw} (h, w), got {other}")
     i, _, _ = pairs.overlapping(list(p.rles[rows]), list(existing.rles[there]), size_hw, s.overlap, s.overlap_measure)

@@ -21,6 +21,7 @@ from workbench.triage.rules import failures, triage
 MOST_POINTS = 10_000
 
 Parts = Callable[[], Iterable[Proposals]]
+_Found = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,11 +77,16 @@ def _checked(name: str, values: Iterable[Any], base: TriageConfig) -> tuple[Any,
 
 
 class Outcomes(NamedTuple):
-    """The outcomes at a point of a grid: its number, its settings, and the `Outcome` of each row given, (N,)."""
+    """The outcomes at a point of a grid: its number, its settings, and the `Outcome` of each row given, (N,).
+
+    distinct : (N,) which rows survive the point's NMS whatever their scores are. With pool="exact" what fails a threshold
+        is never compared, so the outcomes do not tell; and what they accept in its stead need not be among them
+    """
 
     point: int
     config: TriageConfig
     outcome: NDArray[np.uint8]
+    distinct: NDArray[np.bool_]
 
 
 def outcomes(parts: Parts, grid: Grid, floors: ProposeConfig | None = None) -> Iterator[Outcomes]:
@@ -104,8 +110,8 @@ def outcomes(parts: Parts, grid: Grid, floors: ProposeConfig | None = None) -> I
     for members in _alike(configs):
         some = [configs[k] for k in members]
         answers = _exact(parts, some, floors) if some[0].pool == "exact" else _distinct(parts, some, floors)
-        for k, outcome in zip(members, answers, strict=True):
-            yield Outcomes(k, configs[k], outcome)
+        for k, (outcome, distinct) in zip(members, answers, strict=True):
+            yield Outcomes(k, configs[k], outcome, distinct)
 
 
 def _alike(configs: list[TriageConfig]) -> list[list[int]]:
@@ -118,23 +124,29 @@ def _alike(configs: list[TriageConfig]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _distinct(parts: Parts, configs: list[TriageConfig], floors: ProposeConfig | None) -> Iterator[NDArray[np.uint8]]:
+def _distinct(parts: Parts, configs: list[TriageConfig], floors: ProposeConfig | None) -> Iterator[_Found]:
     pool = DistinctPool.build(parts(), floors, configs[0])
     for config in configs:
-        yield pool.outcome(config)
+        outcome = pool.outcome(config)
+        yield outcome, outcome != Outcome.duplicate
 
 
-def _exact(parts: Parts, configs: list[TriageConfig], floors: ProposeConfig | None) -> Iterator[NDArray[np.uint8]]:
+def _exact(parts: Parts, configs: list[TriageConfig], floors: ProposeConfig | None) -> Iterator[_Found]:
     """What survives NMS comes from the pool; triage of the survivors alone, which NMS leaves as they are, finds doubts."""
     held = list(parts())
     smallest = min(config.nms_iou for config in configs)
     pool = ExactPool.build(held, floors, configs[0], smallest_nms_iou=smallest)
     starts = np.concatenate([[0], np.cumsum([len(part) for part in held])]).astype(np.int64)
+    distinct: dict[float, NDArray[np.bool_]] = {}
     for config in configs:
+        if config.nms_iou not in distinct:
+            first = config.replace(pool="distinct", overlap=None)
+            found = [triage(part, first).distinct for part in held]
+            distinct[config.nms_iou] = np.concatenate([np.zeros(0, bool), *found])
         keep = pool.keep(config)
         outcome = np.full(len(keep), Outcome.duplicate, dtype=np.uint8)
         for part, start in zip(held, starts, strict=False):
             own, kept = outcome[start : start + len(part)], keep[start : start + len(part)]
             own[failures(part, config)] = Outcome.discarded
             own[kept] = triage(part.select(kept), config).outcome
-        yield outcome
+        yield outcome, distinct[config.nms_iou]

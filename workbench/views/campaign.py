@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,12 +109,3 @@ def words(error: BaseException) -> str:
     return (
         f"Something unexpected went wrong ({type(error).__name__}). What you saved is kept; the server's log says more."
     )
-
-
-@contextlib.contextmanager
-def telling(state: param.Parameterized, name: str = "problem") -> Iterator[None]:
-    """Turn errors into words in a parameter of `state`."""
-    try:
-        yield
-    except Exception as error:  # the page goes on, with words on it
-        setattr(state, name, words(error))

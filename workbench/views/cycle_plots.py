@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import holoviews as hv
 import numpy as np
 
+from workbench import colours
 from workbench.tables.cycles import CycleRow, CycleTable
 from workbench.tables.seed_table import SEED_CYCLES, SOURCE
 
 if TYPE_CHECKING:
     from workbench.loop.orders import Orders
 
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#8A8A8A"  # Okabe and Ito's
 _SHARE, _COUNT, _FREE = (-0.03, 1.03), (0, None), (None, None)
-_SHADES = ("#56B4E9", "#0072B2", "#009E73", "#E69F00", "#D55E00", "#CC79A7")
 _DASHES = ("solid", "dashed", "dotted", "dotdash")
 
 
@@ -95,7 +94,7 @@ def trend(table: CycleTable, name: str, *, seed: bool = True, title: bool = True
     last = max(len(SEED_CYCLES) if seed else 1, *(row.cycle for row in table.rows))
     parts: list[Any] = []
     for colour, (column, label) in zip(
-        (BLUE, ORANGE if name == "acceptance" else GREEN), found.columns.items(), strict=False
+        (colours.MAIN, colours.BESIDE if name == "acceptance" else colours.SECOND), found.columns.items(), strict=False
     ):
         points = [(row.cycle, *_ends(row, column)) for row in table.rows]
         parts += _measured([point for point in points if np.isfinite(point[1])], colour, label)
@@ -121,7 +120,9 @@ def _stated(found: Trend) -> list[Any]:
     for name, dash in zip(shown, ("dashed", "dotted"), strict=False):
         label = f"the seed: {found.columns[name]}" if len(shown) > 1 else SOURCE
         rows = [(row.cycle, getattr(row, name)) for row in SEED_CYCLES]
-        parts.append(hv.Curve(rows, "cycle", "value", label=label).opts(color=GREY, line_dash=dash, line_width=2))
+        parts.append(
+            hv.Curve(rows, "cycle", "value", label=label).opts(color=colours.REFERENCE, line_dash=dash, line_width=2)
+        )
     return parts
 
 
@@ -157,7 +158,7 @@ def confidence(table: CycleTable, *, title: bool = True) -> hv.Overlay:
     for k, row in enumerate(table.rows):
         counts, total = list(row.confidence), max(1, sum(row.confidence))
         points = [((i + 0.5) / len(counts), n / total) for i, n in enumerate(counts)]
-        shade = _SHADES[round(k * (len(_SHADES) - 1) / max(1, len(table.rows) - 1))]
+        shade = colours.CYCLES[round(k * (len(colours.CYCLES) - 1) / max(1, len(table.rows) - 1))]
         line = hv.Curve(points, "predicted IoU", "share of proposals", label=f"cycle {row.cycle}{'+' * row.closing}")
         lines.append(line.opts(color=shade, line_width=2, line_dash=_DASHES[k % len(_DASHES)]))
     named = "Predicted IoU by cycle" if title else ""
@@ -172,12 +173,12 @@ def orders(found: Orders) -> hv.Overlay:
     found : with a row at least; the lines lie a little beside each other, so that their intervals can be told apart
     """
     names = list(dict.fromkeys(name for *_, figures in found.rows for name in figures))
-    parts: list[Any] = [hv.HLine(0).opts(color=GREY, line_dash="dashed", line_width=1)]
+    parts: list[Any] = [hv.HLine(0).opts(color=colours.REFERENCE, line_dash="dashed", line_width=1)]
     for k, name in enumerate(names):
         beside = 0.06 * (k - (len(names) - 1) / 2)
         some = [(cycle + beside, figures[name]) for cycle, _, figures in found.rows if name in figures]
         points = [(x, figure.value, figure.low, figure.high) for x, figure in some if figure.known]
-        parts += _measured(points, _SHADES[k % len(_SHADES)], name.replace("_", " "))
+        parts += _measured(points, colours.CYCLES[k % len(colours.CYCLES)], name.replace("_", " "))
     cycles = [cycle for cycle, *_ in found.rows]
     return hv.Overlay(parts).opts(
         title=" − ".join(found.strategies), xlabel="cycle (reviewed images before it)", ylabel="difference",

@@ -11,6 +11,7 @@ import panel as pn
 import panel_material_ui as pmui
 from panel.util.parameters import edit_readonly
 
+from workbench import colours
 from workbench.views import downloads, offline, theme
 
 if TYPE_CHECKING:
@@ -48,8 +49,6 @@ WORDS = """
   background: var(--c, none); vertical-align: .1em; } .tile.plain b::before { display: none; }
 .note { opacity: .8; margin: .1rem 0; max-width: 90ch; } .tiles + .note { margin-top: .7rem; }
 .box { border: 1px solid; border-radius: 8px; padding: .7rem 1rem; max-width: 100ch; overflow-wrap: anywhere; }
-.box.problem { border-color: #D55E00; box-shadow: inset 5px 0 0 #D55E00; }
-.box.info { border-color: #0072B2; box-shadow: inset 5px 0 0 #0072B2; }
 .next h2 { font-size: 1.3rem; font-weight: 500; margin: .2rem 0 .4rem; }
 code { font: .9rem/1.5 ui-monospace, monospace; background: #8883; border-radius: 4px; padding: .1rem .35rem; }
 pre { margin: .5rem 0 0; }
@@ -60,7 +59,10 @@ figure img { display: block; width: 100%; aspect-ratio: 4 / 3; object-fit: conta
 figcaption { padding: .4rem .7rem .5rem; overflow-wrap: anywhere; font-size: .88rem; } figcaption b { display: block; font-weight: 500; }
 table { border-collapse: collapse; } th, td { text-align: left; padding: .2rem 1.1rem .2rem 0; border-bottom: 1px solid #8884; font-weight: 400; vertical-align: top; }
 td { font-variant-numeric: tabular-nums; } th { opacity: .8; }
-"""
+""" + "".join(
+    f".box.{kind} {{ border-color: {colour}; box-shadow: inset 5px 0 0 {colour}; }}\n"
+    for kind, colour in colours.BOXES.items()
+)
 _CARD = {
     "border": "1px solid #8886",
     "border-radius": "10px",

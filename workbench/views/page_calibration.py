@@ -16,7 +16,7 @@ from workbench.views import layout, plots, reliability_plots
 from workbench.views.campaign import words
 from workbench.views.latest import long_work
 from workbench.views.reliabilities import Domains, by_cycle, by_domain
-from workbench.views.view import View
+from workbench.views.view import View, tried
 
 if TYPE_CHECKING:
     from workbench.loop.calibration import Calibration
@@ -193,11 +193,7 @@ class CalibrationView(View):
                 then(found)
 
         def run() -> None:
-            found, error = None, None
-            try:
-                found = work()
-            except Exception as caught:  # told on the page
-                error = caught
+            found, error = tried(work)
             self.on_page(lambda: finish(found, error))
 
         if self.live:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import panel as pn
 import panel_material_ui as pmui
 
+from workbench import colours
 from workbench.loop import efficiency
 from workbench.loop.efficiency import Efficiency
 from workbench.loop.gate import CHECKS, GateReport
 from workbench.report import Report
 from workbench.store import calibrations, claims
-from workbench.views import cycle_plots, layout, plots, pool_plots, report_plots
+from workbench.views import cycle_plots, layout, plots, report_plots
 from workbench.views.campaign import words
 from workbench.views.latest import Latest, long_work
 from workbench.views.view import View
@@ -265,7 +266,7 @@ def _standing(report: Report) -> str:
         for name in ("auto_accepted", "flagged", "discarded"):
             n = getattr(report, name)
             label = name.replace("_", "-", 1)
-            cells.append((f"{n:,}", label, f"{n / distinct:.1%} of the distinct", pool_plots.OUTCOMES[name]))
+            cells.append((f"{n:,}", label, f"{n / distinct:.1%} of the distinct", colours.OUTCOMES[name]))
     seconds = report.seconds_per_image
     cells.append((f"{seconds:.2f} s", "an image", "reading and proposing", ""))
     return layout.tiles(cells)

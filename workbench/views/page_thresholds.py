@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -36,7 +35,7 @@ from workbench.views.thresholds import (
     curves,
     moved,
 )
-from workbench.views.view import View, query_of
+from workbench.views.view import View, query_of, tried
 
 SETTLED_MS = 350  # when a move's answer stands for this long the slower parts of the page follow
 BUILDING_MS = 400
@@ -175,7 +174,7 @@ class ThresholdsView(View):
         if self.pooled is not None and self.pooled.kind != self.state.pool:
             self.pooled = None  # else the last one answers until this one is there
         if not self.live or building.future.done():
-            self._ready(*_outcome(building.future.result))
+            self._ready(*tried(building.future.result))
             return
         self._watch(building, key)
 
@@ -191,7 +190,7 @@ class ThresholdsView(View):
             self.status.object = f'<p role="status">Building the {KINDS[key[0]]}: {building.words}</p>'
             if building.future.done():
                 callback.stop()
-                self._ready(*_outcome(building.future.result))
+                self._ready(*tried(building.future.result))
 
         callback: Any = None
 
@@ -246,8 +245,8 @@ class ThresholdsView(View):
             return
         asked = self._newest = _Asked(self.pooled, config, self.state.axis)
         if not self.live:
-            self._deliver(asked, *_outcome(lambda: self._answered(asked)))
-            self._strip(asked, *_outcome(lambda: self._changes(asked)))
+            self._deliver(asked, *tried(lambda: self._answered(asked)))
+            self._strip(asked, *tried(lambda: self._changes(asked)))
             return
         self._unsettle()
         self.asking.ask(asked)
@@ -349,10 +348,3 @@ class ThresholdsView(View):
 
 def _search(query: dict[str, Any]) -> str:
     return f"?{urlencode(query)}" if query else ""
-
-
-def _outcome(work: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    try:
-        return work(), None
-    except Exception as error:  # told on the page
-        return None, error

@@ -14,6 +14,7 @@ from typing import Any
 import holoviews as hv
 import numpy as np
 
+from workbench import colours
 from workbench.calibrate.certify import Certificate
 from workbench.calibrate.reliability import ReliabilityTable
 from workbench.loop.calibration import Calibration
@@ -26,14 +27,10 @@ from workbench.loop.orders import Orders
 from workbench.loop.varied import DiversityTable
 from workbench.tables.cycles import CycleTable
 from workbench.views import cycle_plots, offline
-from workbench.views.cycle_plots import BLUE, GREEN, GREY, ORANGE
 
 hv.extension("bokeh", inline=True, logo=False)
 offline.send_styles()
 
-# Okabe and Ito's colours (jfly.uni-koeln.de/color, 2008)
-RED = "#D55E00"
-VERDICTS = {"pass": GREEN, "fail": RED, "insufficient": ORANGE, "not applicable": GREY}
 _SIZE = {"width": 520, "height": 360}
 
 
@@ -60,10 +57,10 @@ def empty(title: str, what_to_do: str) -> Any:
 @figure.register
 def _(table: ReliabilityTable, *, before: ReliabilityTable | None = None, title: str = "Reliability", **_: Any) -> Any:
     """Return share right against confidence with 95 % intervals, and counts below; `before` in orange beside it."""
-    shown = [(before, ORANGE, "before"), (table, BLUE, "after" if before is not None else "measured")]
+    shown = [(before, colours.BESIDE, "before"), (table, colours.MAIN, "after" if before is not None else "measured")]
     if not any(t is not None and len(t.counts) for t, *_ in shown):
         return empty(title, table.note or "No labelled masks: project.calibrate() after review, or with imported truth")
-    ideal = hv.Curve([(0, 0), (1, 1)], label="perfect").opts(color=GREY, line_dash="dashed", line_width=1)
+    ideal = hv.Curve([(0, 0), (1, 1)], label="perfect").opts(color=colours.REFERENCE, line_dash="dashed", line_width=1)
     curve = ideal
     for some, colour, name in shown:
         if some is not None and len(some.counts):
@@ -96,7 +93,9 @@ def _counts(table: ReliabilityTable) -> Any:
     bars = hv.Bars(
         rows, hv.Dimension("confidence", label="mean confidence of the bin"), hv.Dimension("n", label="masks")
     )
-    return bars.opts(color=GREY, line_width=0, width=520, height=150, title="Masks in each bin", xrotation=60, yticks=3)
+    return bars.opts(
+        color=colours.REFERENCE, line_width=0, width=520, height=150, title="Masks in each bin", xrotation=60, yticks=3
+    )
 
 
 def _figures_in_words(table: ReliabilityTable) -> str:
@@ -136,14 +135,14 @@ def _(certificate: Certificate, **_: Any) -> Any:
     seen = [(s.threshold, s.wrong / s.labels) for s in tested if s.labels]
     names: Any = ("threshold", "share")
     parts: list[Any] = [
-        hv.Curve(seen, *names, label="wrong among the labels").opts(color=GREY, line_width=1.5),
-        hv.Scatter(seen, *names).opts(color=GREY, size=4),  # one threshold alone makes no line
-        hv.HLine(certificate.alpha).opts(color=RED, line_dash="dashed", line_width=1),
+        hv.Curve(seen, *names, label="wrong among the labels").opts(color=colours.REFERENCE, line_width=1.5),
+        hv.Scatter(seen, *names).opts(color=colours.REFERENCE, size=4),  # one threshold alone makes no line
+        hv.HLine(certificate.alpha).opts(color=colours.LIMIT, line_dash="dashed", line_width=1),
     ]
     if passed:
-        parts.append(hv.Scatter(passed, *names, label="bound, passed").opts(color=BLUE, size=6))
+        parts.append(hv.Scatter(passed, *names, label="bound, passed").opts(color=colours.MAIN, size=6))
     if failed:
-        parts.append(hv.Scatter(failed, *names, label="bound, failed").opts(color=RED, size=8, marker="x"))
+        parts.append(hv.Scatter(failed, *names, label="bound, failed").opts(color=colours.LIMIT, size=8, marker="x"))
     chart = hv.Overlay(parts)
     granted = f"granted above {certificate.threshold:g}" if certificate.granted else "not granted"
     return chart.opts(
@@ -171,7 +170,7 @@ def _(report: GateReport, **_: Any) -> Any:
         return empty(title, "Nothing measured yet: review test images, or import truth;\nthen project.calibrate()")
     order = [_named(check) for check in report.checks][::-1]
     parts: list[Any] = []
-    for verdict, colour in VERDICTS.items():
+    for verdict, colour in colours.VERDICTS.items():
         rows = [(check.value, _named(check)) for check in measured if check.verdict == verdict]
         points = hv.Scatter([(name, value) for value, name in rows], "check", "value", label=verdict)
         parts.append(points.opts(color=colour, size=10, tools=["hover"]))
@@ -204,7 +203,10 @@ def _(efficiency: Efficiency, **_: Any) -> Any:
     rows = [row for row in efficiency.rows() if row["hours"] > 0]
     if not rows:
         return empty("Hours of annotation", "No time was written down yet: review some images first")
-    data = [(f"{r['work']} ({r['basis']})", r["hours"], BLUE if r["basis"] == "measured" else "#7FB8D8") for r in rows]
+    data = [
+        (f"{r['work']} ({r['basis']})", r["hours"], colours.MAIN if r["basis"] == "measured" else colours.FAINT)
+        for r in rows
+    ]
     bars = hv.Bars(data, "work", [hv.Dimension("hours", unit="h"), "colour"])
     title = f"Hours of annotation, {efficiency.of}"
     if np.isfinite(efficiency.gain):
@@ -231,9 +233,9 @@ def _(diversity: Diversity, **_: Any) -> Any:
     names = [f"smallest, to {first}", f"second, to {second}", f"third, to {third}", f"largest, from {third}"]
     bars = hv.Bars(list(zip(names, diversity.size_shares.tolist(), strict=True)), "area", "share of masks")
     title = f"{diversity.n:,} {diversity.what} by size\n{diversity.occluded:.0%} touched on a tenth of their outline"
-    even = hv.HLine(0.25).opts(color=GREY, line_dash="dashed", line_width=1)
+    even = hv.HLine(0.25).opts(color=colours.REFERENCE, line_dash="dashed", line_width=1)
     bars = bars.opts(
-        color=BLUE, line_width=0, xlabel="area, by quarters of the reference", ylim=(0, 1), tools=["hover"]
+        color=colours.MAIN, line_width=0, xlabel="area, by quarters of the reference", ylim=(0, 1), tools=["hover"]
     )
     return (bars * even).opts(title=title, fontsize={"title": 10}, **_SIZE)
 
@@ -251,7 +253,7 @@ def _(table: DiversityTable, **_: Any) -> Any:
     ]
     bars = hv.Bars(data, ["masks", "quarter"], hv.Dimension("share", label="share of masks"))
     bars = bars.opts(
-        stacked=True, cmap=["#08306B", BLUE, "#7FB8D8", "#CFE3F2"], line_width=0, tools=["hover"], xlabel="", xrotation=30,
+        stacked=True, cmap=list(colours.QUARTERS), line_width=0, tools=["hover"], xlabel="", xrotation=30,
         legend_position="right", title=f"Quarters of sizes, beside {table.reference}", ylim=(0, 1), **_SIZE,
     )  # fmt: skip
     found = [(row.what, row.small_found) for row in rows if row.small_found.known]
@@ -259,9 +261,10 @@ def _(table: DiversityTable, **_: Any) -> Any:
         return bars
     points = hv.Scatter([(what, f.value) for what, f in found], "masks", "share found")
     ends = [(what, f.value, f.value - f.low, f.high - f.value) for what, f in found if np.isfinite(f.low)]
-    spans = hv.ErrorBars(ends, "masks", ["share found", "below", "above"]).opts(line_color=BLUE)
+    spans = hv.ErrorBars(ends, "masks", ["share found", "below", "above"]).opts(line_color=colours.MAIN)
     right = (
-        points.opts(color=BLUE, size=8, tools=["hover"], xrotation=30, xlabel="", ylim=(-0.03, 1.03), **_SIZE) * spans
+        points.opts(color=colours.MAIN, size=8, tools=["hover"], xrotation=30, xlabel="", ylim=(-0.03, 1.03), **_SIZE)
+        * spans
     )
     return hv.Layout([bars, right.opts(title="Small masks that are found, at IoU 0.5")]).cols(2)
 
@@ -281,7 +284,11 @@ def _(found: Curriculum, **_: Any) -> Any:
         )
     ]
     bars = hv.ErrorBars(rows, vdims=["difficulty", "a", "b"])
-    chart = curve.opts(color=BLUE, line_width=2) * bars.opts(line_color=BLUE) * curve.to(hv.Scatter).opts(size=8)
+    chart = (
+        curve.opts(color=colours.MAIN, line_width=2)
+        * bars.opts(line_color=colours.MAIN)
+        * curve.to(hv.Scatter).opts(size=8)
+    )
     return chart.opts(
         title=title, xlabel="cycle", ylabel="mean rank of difficulty, 0 to 1",
         ylim=(0, 1), xlim=(found.cycles.min() - 0.4, found.cycles.max() + 0.4), xticks=found.cycles.tolist(), **_SIZE,
@@ -315,7 +322,9 @@ def cycles(frame: Any, columns: Sequence[str] = tuple(CYCLE_COLUMNS)) -> Any:
         parts = []
         for k, (source, rows) in enumerate(frame.groupby("source", sort=False)):
             colour, dash = (
-                (GREY, "dashed") if str(source).startswith("the seed") else ((BLUE, GREEN, ORANGE)[k % 3], "solid")
+                (colours.REFERENCE, "dashed")
+                if str(source).startswith("the seed")
+                else ((colours.MAIN, colours.SECOND, colours.BESIDE)[k % 3], "solid")
             )
             line = hv.Curve(rows[["cycle", column]].dropna().to_numpy(), "cycle", column, label=str(source))
             parts.append(line.opts(color=colour, line_dash=dash, line_width=2))

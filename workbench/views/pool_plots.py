@@ -12,6 +12,7 @@ import holoviews as hv
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench import colours
 from workbench.config import TriageConfig
 from workbench.triage.histogram import HeatMap, Histogram
 from workbench.views import offline
@@ -23,16 +24,13 @@ Columns = dict[str, Any]  # of a part of a figure, by Bokeh's names
 hv.extension("bokeh", inline=True, logo=False)
 offline.send_styles()
 
-# Okabe and Ito's colours, which people with any colour blindness tell apart (jfly.uni-koeln.de/color, 2008)
-OUTCOMES = {"auto_accepted": "#0072B2", "flagged": "#E69F00", "discarded": "#8A8A8A"}
 EXACT = {"auto_accepted": "kept", "discarded": "discarded or duplicate"}
-MARK = "#D55E00"
 NAMES = {
     "predicted_iou": "predicted IoU",
     "jitter_stability": "jitter stability",
     "stability_score": "stability score",
 }
-_LINE: dict[str, Any] = {"color": MARK, "line_width": 2}
+_LINE: dict[str, Any] = {"color": colours.LIMIT, "line_width": 2}
 _MAPS = {"accepted": "cividis", "error": "inferno", "number": "viridis"}
 _DARKEST = 56  # of 256: below it a colour cannot be told from a dark page
 BEHIND = "#8888882a"  # so that pale and dark colours can be told from the page in light and dark
@@ -109,7 +107,7 @@ def histogram(found: Histogram, threshold: float, kind: str) -> hv.Overlay:
     for name, low, high, n in _stacked(found, kind):
         label = (EXACT if kind == "exact" else {}).get(name, name.replace("_", " "))
         boxes = hv.Rectangles((found.edges[:-1], low, found.edges[1:], high, n), vdims=[hv.Dimension("n", label=label)])
-        layers.append(boxes.opts(color=OUTCOMES[name], line_width=0, tools=["hover"]))
+        layers.append(boxes.opts(color=colours.OUTCOMES[name], line_width=0, tools=["hover"]))
     layers.append(hv.VLines([threshold]).opts(**_LINE))
     return hv.Overlay(layers).opts(
         xlabel=NAMES["predicted_iou"],
@@ -177,10 +175,10 @@ def _with_point(lines: list[hv.Curve], here: tuple[float, float]) -> hv.Overlay:
         line.opts(color=colour, line_dash=dash, line_width=2, tools=["hover"])
     names = [dimension.name for dimension in lines[0].dimensions()]
     point = hv.Scatter([here], *names, label="accepted now")
-    return hv.Overlay([*lines, point.opts(color=MARK, size=12, marker="diamond", tools=["hover"])])
+    return hv.Overlay([*lines, point.opts(color=colours.LIMIT, size=12, marker="diamond", tools=["hover"])])
 
 
-_STYLES = (("#0072B2", "solid"), ("#009E73", "dashed"), ("#CC79A7", "dotdash"))
+_STYLES = ((colours.MAIN, "solid"), (colours.SECOND, "dashed"), (colours.THIRD, "dotdash"))
 
 
 def frame(title: str, height: int) -> dict[str, Any]:

@@ -19,8 +19,7 @@ from workbench.loop.metrics import Curve, precision_recall
 from workbench.store import truth
 from workbench.store.blocks import STORED
 from workbench.store.errors import StoreError
-from workbench.tables.proposals import Proposals
-from workbench.triage.distinct import SCORES
+from workbench.tables.proposals import SCORES, Proposals
 from workbench.triage.limits import THRESHOLDS
 from workbench.triage.pool import DistinctPool, ExactPool
 from workbench.triage.together import columns_for

@@ -7,24 +7,20 @@ from typing import Any
 
 import holoviews as hv
 
+from workbench import colours
 from workbench.calibrate.reliability import ReliabilityTable
 from workbench.views import pool_plots
 
-_STYLES = (
-    ("#0072B2", "solid", "circle"),
-    ("#D55E00", "dashed", "square"),
-    ("#009E73", "dotted", "triangle"),
-    ("#CC79A7", "dotdash", "diamond"),
-    ("#E69F00", "dashdot", "inverted_triangle"),
-    ("#56B4E9", "solid", "cross"),
-)
+_DASHES = ("solid", "dashed", "dotted", "dotdash", "dashdot", "solid")
+_MARKERS = ("circle", "square", "triangle", "diamond", "inverted_triangle", "cross")
+_STYLES = tuple(zip(colours.GROUPS, _DASHES, _MARKERS, strict=True))
 MOST = len(_STYLES)  # more curves cannot be told apart
 
 
 def groups(tables: Mapping[str, ReliabilityTable], name: str) -> hv.Overlay:
     """Return share right against confidence with 95 % intervals, a curve for each group; the last `MOST` of them."""
-    parts: list[Any] = [hv.Curve([(0, 0), (1, 1)], "confidence", "share right", label="perfect").opts(color="#8A8A8A")]
-    parts[0] = parts[0].opts(line_dash="dashed", line_width=1)
+    perfect = hv.Curve([(0, 0), (1, 1)], "confidence", "share right", label="perfect")
+    parts: list[Any] = [perfect.opts(color=colours.REFERENCE, line_dash="dashed", line_width=1)]
     for (label, table), (colour, dash, marker) in zip(list(tables.items())[-MOST:], _STYLES, strict=False):
         points = list(zip(table.confidence, table.share_right, table.counts, strict=True))
         ends = [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import holoviews as hv
 
+from workbench import colours
 from workbench.tables.outcomes import FAILURES, Reason
 from workbench.views import pool_plots
 
@@ -14,16 +15,16 @@ if TYPE_CHECKING:
     from workbench.loop.diversity import Diversity
     from workbench.overview import QualityReport
 
-PLAN, MEASURED, DRAWN = "#B0B0B0", "#0072B2", "#E69F00"
+_PLAN = "#B0B0B0"
 
 
 def reasons(counts: Mapping[str, int], what: str = "distinct proposals") -> hv.Bars:
     """Return how many masks have each reason: doubts orange, failures grey; the most frequent on top."""
     rows = sorted(((n, name) for name, n in counts.items() if n), reverse=False) or [(0, "none")]
     failures = {str(reason.name) for reason in Reason if reason & FAILURES}
-    colours = [pool_plots.OUTCOMES["discarded" if name in failures else "flagged"] for _, name in rows]
+    shades = [colours.OUTCOMES["discarded" if name in failures else "flagged"] for _, name in rows]
     bars = hv.Bars(
-        [(name.replace("_", " "), n, colour) for (n, name), colour in zip(rows, colours, strict=True)],
+        [(name.replace("_", " "), n, colour) for (n, name), colour in zip(rows, shades, strict=True)],
         kdims="reason",
         vdims=[hv.Dimension("n", label=what), "colour"],
     )
@@ -42,14 +43,14 @@ def phases(report: QualityReport) -> hv.Bars:
     bars = hv.Bars(
         rows or [("verdict", "plan", 0.0)], kdims=["phase", "of"], vdims=hv.Dimension("share", label="% of time")
     )
-    return _grouped(bars, {"plan": PLAN, "measured": MEASURED}, "time by phase")
+    return _grouped(bars, {"plan": _PLAN, "measured": colours.MAIN}, "time by phase")
 
 
-def _grouped(bars: hv.Bars, colours: Mapping[str, str], title: str) -> hv.Bars:
+def _grouped(bars: hv.Bars, shades: Mapping[str, str], title: str) -> hv.Bars:
     """Return bars of shares in %, side by side by `of`, each in its colour."""
     shared = pool_plots.frame(title, 280)
     return bars.opts(
-        color=hv.dim("of").categorize(dict(colours), default=PLAN),
+        color=hv.dim("of").categorize(dict(shades), default=_PLAN),
         line_width=0,
         tools=["hover"],
         xlabel="",
@@ -74,6 +75,6 @@ def sizes(found: Sequence[Diversity]) -> hv.Bars:
         for name, share in zip(names, part.size_shares, strict=True)
         if share == share
     ]
-    colours = dict(zip((part.what for part in found), (MEASURED, DRAWN), strict=False))
+    shades = dict(zip((part.what for part in found), (colours.MAIN, colours.BESIDE), strict=False))
     bars = hv.Bars(rows or [(names[0], "", 0.0)], ["quarter", "of"], hv.Dimension("share", label="% of these masks"))
-    return _grouped(bars, colours, "sizes")
+    return _grouped(bars, shades, "sizes")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from workbench.views import layout, pool_plots
+from workbench import colours
+from workbench.views import layout
 from workbench.views.pools import Pooled
 from workbench.views.thresholds import RATES, Answer
 
@@ -14,8 +15,8 @@ def counted(found: Answer, before: dict[str, int], pooled: Pooled, reference: st
     images = f"{len(pooled.image_ids):,} image{'s' * (len(pooled.image_ids) != 1)}"
     if found.kind == "exact":
         shown = [
-            ("kept", "kept (accepted or flagged)", pool_plots.OUTCOMES["auto_accepted"]),
-            ("discarded", "discarded", pool_plots.OUTCOMES["discarded"]),
+            ("kept", "kept (accepted or flagged)", colours.OUTCOMES["auto_accepted"]),
+            ("discarded", "discarded", colours.OUTCOMES["discarded"]),
             ("duplicates", "duplicates of a kept one", ""),
         ]
         cells = [(f"{found.counts[k]:,}", name, "", colour) for k, name, colour in shown]
@@ -33,7 +34,7 @@ def counted(found: Answer, before: dict[str, int], pooled: Pooled, reference: st
         n, share = found.counts[name], found.counts[name] / max(1, found.counts["distinct"])
         change = n - before[name] if before else 0
         small = f"{share:.1%} of the distinct" + (f", {change:+,}" if change else "")
-        cells.append((f"{n:,}", name.replace("_", "-", 1).replace("_", " "), small, pool_plots.OUTCOMES[name]))
+        cells.append((f"{n:,}", name.replace("_", "-", 1).replace("_", " "), small, colours.OUTCOMES[name]))
     truth = ""
     if found.rates:
         wrong, recall, strict, ceiling = (found.rates[name] for name in RATES)
