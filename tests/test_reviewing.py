@@ -487,6 +487,19 @@ def test_record__order_is_the_sequence_whatever_the_clock_says(project, image, m
     assert project.journal()["recorded_at"].iloc[1] < project.journal()["recorded_at"].iloc[0]
 
 
+def test_reviewed_images__are_those_that_people_left(project):
+    frame = project.images()
+    one, other, third = frame["image_id"][:3]
+    assert project.reviewed_images() == []
+    project.record([event("skip", other, reason="blurred"), event("complete", one)])
+    project.record(event("complete", third, gesture="c"))
+    project.record(desk.undo(third, "c"))
+    assert project.reviewed_images() == [one, other]
+    assert (project.reviewed_images("complete"), project.reviewed_images("skipped")) == ([one], [other])
+    standing = project.reviewed().set_index("image_id")["status"]
+    assert standing.to_dict() == {one: "complete", other: "skipped", third: "open"}
+
+
 def test_add_annotator__names_are_text_and_roles_are_known(project):
     project.add_annotator("<b>x</b>")
     assert "<b>x</b>" in project.annotators()["name"].tolist()

@@ -124,8 +124,7 @@ class Annotating(Calibrating):
 
     def _left_to_do(self, images: list[str]) -> list[str]:
         """Return the images that people have not left. Raises StoreError where there are none."""
-        reviewed = self.reviewed()
-        left = set(reviewed.loc[reviewed["status"] != "open", "image_id"])
+        left = set(self.reviewed_images())
         names = [image for image in images if image not in left]
         if images and not names:
             raise StoreError(

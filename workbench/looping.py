@@ -349,8 +349,7 @@ class Looping(Adopting):
         frame = records.images_frame(self.catalog, None)
         names_of = ("role", "height", "width")
         known = dict(zip(frame["image_id"], zip(*(frame[name] for name in names_of), strict=True), strict=True))
-        reviewed = self.reviewed()
-        complete = set(reviewed.loc[reviewed["status"] == "complete", "image_id"])
+        complete = set(self.reviewed_images("complete"))
         files = [file for file in self._chosen(names, None) if file.image_id in complete]
         if names is None:
             files = [file for file in files if known[file.image_id][0] == "train"]

@@ -144,6 +144,10 @@ class Reviewing(ProjectFolder):
         """Return a row for each image that was left or worked on: status, annotator, active seconds, gestures."""
         return handing_out.reviewed_frame(self._shown, self.review_config)
 
+    def reviewed_images(self, status: str | None = None) -> list[str]:
+        """Return the ids of images that people left: complete or skipped; None for both. In the order of images."""
+        return journal.reviewed_images(self.catalog, status)
+
     def proposals(
         self, image: str | Iterable[str] | None = None, run: int | None = None, outcome: str | None = None
     ) -> Proposals:

@@ -242,9 +242,7 @@ class Sweeping(Reviewing):
         true = frozenset(chosen.loc[chosen["truth"].notna(), "image_id"])
         if labels == "truth" or (labels is None and true):
             return "truth", true
-        reviewed = self.reviewed()
-        complete = frozenset(reviewed.loc[reviewed["status"] == "complete", "image_id"])
-        final = complete & set(chosen["image_id"])
+        final = frozenset(self.reviewed_images("complete")) & set(chosen["image_id"])
         if labels == "audits":
             return labels, final
         return ("review", final) if labels == "review" or final else ("truth", true)

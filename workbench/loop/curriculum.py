@@ -160,8 +160,7 @@ def of_project(project: Reviewing, batches: Mapping[int, Sequence[str]], drawn: 
     ----------
     batches : ids of images by cycle; drawn : only what people drew or edited
     """
-    frame = project.reviewed()
-    complete = set(frame.loc[frame["status"] == "complete", "image_id"])
+    complete = set(project.reviewed_images("complete"))
     number = {image: cycle for cycle, images in batches.items() for image in images if image in complete}
     masks = project.final_masks(list(number)) if number else Proposals.empty()
     contrast, unread = _contrast(project, masks)

@@ -149,8 +149,7 @@ class Campaigning:
         self.project.triage(config, note=f"cycle {cycle.number}: {found.kind}", author="cycles")
         told = {"settings": config.to_dict(), "kind": found.kind, "note": found.note, "labels": found.labels}
         told["off"] = list(found.switched_off)
-        reviewed = self.project.reviewed()
-        left = set(reviewed.loc[reviewed["status"] != "open", "image_id"])
+        left = set(self.project.reviewed_images())
         before = [image for image in (*cycle.train, *cycle.calibration) if image in left]
         step = "evaluate" if cycle.closing else "review"
         return campaigns.advance(self.catalog, cycle, step, thresholds=told, reviewed_before=before)
@@ -185,8 +184,7 @@ class Campaigning:
 
     def _train(self, cycle: Cycle) -> Cycle:
         images = [image for c in self._until(cycle) for image in c.train]
-        reviewed = self.project.reviewed()
-        if not reviewed.loc[reviewed["status"] == "complete", "image_id"].isin(images).any():  # all were skipped
+        if not set(images) & set(self.project.reviewed_images("complete")):  # all were skipped
             return campaigns.advance(self.catalog, cycle, "evaluate", trained_id=cycle.model_id)
         version = self.project.train(
             self._load(cycle.model_id), self.plan.train, images=images, floors=self.plan.floors, progress=self.progress
@@ -239,9 +237,8 @@ class Campaigning:
         held_out = list(self.campaign.held_out)
         if not held_out:
             return "no test images, so nothing is measured: images of role test, or held_out= in another campaign"
-        frame, reviewed = self.project.images(), self.project.reviewed()
-        known = {*frame.loc[frame["truth"].notna(), "image_id"]}
-        known |= {*reviewed.loc[reviewed["status"] == "complete", "image_id"]}
+        frame = self.project.images()
+        known = {*frame.loc[frame["truth"].notna(), "image_id"], *self.project.reviewed_images("complete")}
         left = len([image for image in held_out if image not in known])
         if not left:
             return ""

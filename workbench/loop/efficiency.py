@@ -217,8 +217,7 @@ def of_project(
     ------
     UnwantedError : when nobody does
     """
-    reviewed = project.reviewed()
-    complete = reviewed.loc[reviewed["status"] == "complete", "image_id"].tolist()
+    complete = project.reviewed_images("complete")
     with project.catalog.read() as connection:
         events = journal.events(connection, purpose="review")
     by_basis: dict[str, list[str]] = {"measured": [], "simulated": [], "": []}

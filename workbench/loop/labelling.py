@@ -55,8 +55,7 @@ def truths(project: Reviewing, images: Sequence[str], source: Source = "truth") 
     found, frame = Truths(), project.images().set_index("image_id")
     known = frame["truth"].notna()
     imported = [name for name in images if known[name]]
-    done = project.reviewed()
-    complete = set(done["image_id"][done["status"] == "complete"]) if len(done) else set()
+    complete = set(project.reviewed_images("complete"))
     if source == "truth":
         complete -= set(imported)
     else:

@@ -62,8 +62,8 @@ class Reviewable(Protocol):
     def image_review(self, image: str) -> ImageReview:
         """Return how an image stands."""
 
-    def reviewed(self) -> pd.DataFrame:
-        """Return a row for each image that was left or worked on."""
+    def reviewed_images(self, status: str | None = None) -> list[str]:
+        """Return the ids of images that people left with a status, None for any."""
 
     def record(self, events: Sequence[ReviewEvent]) -> list[Recorded]:
         """Append events to the journal."""
@@ -84,8 +84,7 @@ class People:
 
     def annotate(self, project: Any, images: Sequence[str], cycle: int) -> list[str]:
         """Return the images that are neither complete nor skipped."""
-        reviewed = project.reviewed()
-        left = set(reviewed.loc[reviewed["status"] != "open", "image_id"])
+        left = set(project.reviewed_images())
         return [image for image in images if image not in left]
 
 
@@ -115,9 +114,8 @@ class Oracle:
             if review.status == "open":
                 crowd = np.asarray(project.truth_labels(image_id)["crowd"], dtype=bool)
                 project.record(self.gestures(review, project.truth(image_id), crowd, cycle))
-        reviewed = project.reviewed()
-        done = set(reviewed.loc[reviewed["status"] != "open", "image_id"])
-        return [image_id for image_id in images if image_id not in done]
+        left = set(project.reviewed_images())
+        return [image_id for image_id in images if image_id not in left]
 
     def expect_truth(self, project: Reviewable, images: Sequence[str]) -> None:
         """Refuse images without ground truth, as before hours of proposing on them. Raises StoreError."""

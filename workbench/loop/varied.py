@@ -99,8 +99,7 @@ def of_project(
     ----------
     batches : ids of images by cycle; only looked at by="cycle"
     """
-    frame = project.reviewed()
-    complete = frame.loc[frame["status"] == "complete", "image_id"].tolist()
+    complete = project.reviewed_images("complete")
     final, names = project.final_masks(complete), project.final_labels(complete)["label"].to_numpy(object)
     reference, reference_names, what = _reference(project, complete, final, names)
     grouped = "label"

@@ -262,6 +262,14 @@ def statuses(connection: sa.Connection, keys: Sequence[int] | None = None) -> di
     return {key: (status, sequence) for key, status, sequence in connection.execute(query)}
 
 
+def reviewed_images(catalog: Catalog, status: str | None = None) -> list[str]:
+    """Return the ids of images that people left with a status, complete or skipped (None: either), in the order of images."""
+    chosen = review_images.c.status != "open" if status is None else review_images.c.status == status
+    query = sa.select(images.c.image_id).join(review_images, review_images.c.image_key == images.c.key)
+    with catalog.read() as connection:
+        return [str(found) for found in connection.execute(query.where(chosen).order_by(images.c.key)).scalars()]
+
+
 def journal_frame(catalog: Catalog, keys: Sequence[int] | None = None) -> pd.DataFrame:
     """Return a row for each event in order: what, on which mask, by whom, active time, whether it came late."""
     import pandas as pd
