@@ -27,8 +27,9 @@ from benchmarks.figures import Row, write_rows
 from benchmarks.measuring import commit, processor
 from workbench.calibrate.bounds import betting_wealth
 from workbench.calibrate.certify import certify_images, certify_pool
+from workbench.calibrate.intervals import exact_binomial
 from workbench.calibrate.recalibrate import fit
-from workbench.calibrate.reliability import exact_interval, undefined
+from workbench.calibrate.reliability import undefined
 from workbench.formats import coco
 from workbench.loop.labelling import Labelled, label
 from workbench.loop.plan import first_triage, fitting_floors
@@ -126,7 +127,7 @@ def pooled_granted(masks: np.ndarray, wrong: np.ndarray) -> np.ndarray:
 
 def share(name: str, given: np.ndarray, error: float, kind: str) -> Row:
     """Return the share granted with its exact interval; at an error of alpha it has an aim, but for the wrong bound."""
-    low, high = exact_interval(given.sum(), len(given))
+    low, high = exact_binomial(given.sum(), len(given))
     aim = DELTA + 2 * math.sqrt(DELTA * (1 - DELTA) / len(given)) if error == ALPHA and "binomial" not in kind else None
     what = "violations" if error == ALPHA else "power"
     return Row(f"{what}: {name}", float(given.mean()), "1", (float(low), float(high)), len(given), aim, "<=")
@@ -244,7 +245,7 @@ def of(right: Callable[[float], np.ndarray], some: np.ndarray) -> Callable[[floa
 
 def plain_share(name: str, given: np.ndarray) -> Row:
     """Return a share of splits without an aim: splits of the same images are not independent campaigns."""
-    low, high = exact_interval(given.sum(), len(given))
+    low, high = exact_binomial(given.sum(), len(given))
     return Row(name, float(given.mean()), "1", (float(low), float(high)), len(given), None, "<=")
 
 

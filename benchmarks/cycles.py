@@ -74,6 +74,9 @@ def campaign(
 ) -> tuple[CycleTable, Found, dict[int, float]]:
     """Run the cycles of a seed in a project of its own; return them, and what `found_last` and `true_masks` say."""
     sam = load_sam("bundled", device="cpu")
+    thresholds = first_triage(None, floors, sam.model_id)
+    if not floors.jitter_prompts:  # else nothing would be accepted
+        thresholds = thresholds.replace(jitter_stability=None)
     chosen = [data / "images" / name for name in (*names.train, *names.calibration, *names.test)]
     project = (
         Project.open(folder / "p.wb")
@@ -93,7 +96,7 @@ def campaign(
                 train=batch, calibration=calibration, seed=seed, exhaustive=data.name not in NOT_EXHAUSTIVE
             ),
             floors=floors,
-            triage=first_triage(None, floors, sam.model_id),
+            triage=thresholds,
             train=train.replace(seed=seed),
         )
         return table, found_last(project), true_masks(project, data)

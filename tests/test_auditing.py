@@ -217,7 +217,7 @@ def test_quality_report__masks_an_hour_counts_masks_whose_time_was_measured(revi
     reviewed.record(desk.draw(one, (18, 20, 23, 25), elapsed_ms=36_000))
     reviewed.record(desk.draw(two, (18, 20, 23, 25), elapsed_ms=9_000, seconds_source="simulated"))
     report = reviewed.quality_report()
-    assert (report.manual, report.seconds_source, report.masks_an_hour) == (2, "measured", pytest.approx(100))
+    assert (report.manual, report.seconds_source, report.masks_per_hour) == (2, "measured", pytest.approx(100))
 
 
 def test_quality_report__rejections_in_bulk_are_in_neither_count(reviewed):

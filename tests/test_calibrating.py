@@ -662,6 +662,9 @@ def test_embedding__verifier_that_beats_predicted_iou_becomes_a_reason_to_flag(p
     assert project.calibration().to_dict() == found.to_dict()
     with pytest.raises(StoreError, match="expected the model of the latest run, stub-1"):
         project.adopt_verifier()
+    with wb.Project.create(tmp_path / "none.wb", images=str(tmp_path / "images")) as bare:
+        bare.propose(sam, stub_sam.PLAIN, progress=False)
+        assert bare.calibrate(draws=20, sam=sam).recalibration is None  # without a labelled mask: said so, no error
     with pytest.raises(StoreError, match="got stub-2"):
         project.calibrate(sam=Seeing("stub-2"))
     before = label(project, of_role(project, "test"))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import desk
 import pytest
@@ -52,19 +53,36 @@ def test_quality__as_one_object_and_as_a_table(folder):
     found = json.loads(run(app, ["quality", folder, "--json"]).stdout)
     assert (found["images_done"], found["images"], found["automatic"]) == (2, 3, 4)
     shown = run(app, ["quality", folder])
-    assert (shown.exit_code, "masks an hour" in shown.stdout) == (0, True)
+    assert (shown.exit_code, "masks per hour" in shown.stdout) == (0, True)
 
 
 def test_audit__bad_share_fails_in_words(folder):
     done = run(app, ["audit", folder, "--draw", "--share", "7", "--json"])
-    assert done.exit_code == 1
-    assert "share" in json.loads(done.stdout)["error"]
+    assert done.exit_code == 2
+    assert "--share" in json.loads(done.stdout)["error"]
 
 
 def test_agreement__as_one_object(folder):
     found = json.loads(run(app, ["agreement", folder, "--json"]).stdout)
     assert (found["images_twice"], found["masks_judged_twice"], found["cohens_kappa"]) == (0, 0, {})
     assert run(app, ["agreement", folder]).exit_code == 0
+
+
+def test_review__of_complete_images_once_more(folder):
+    done = run(app, ["review", folder, "--annotator", "bo", "--second", "--no-start", "--json"])
+    found = json.loads(done.stdout)
+    assert found["notebook"].endswith("review-bo-second.ipynb")
+    cells = json.loads(Path(found["notebook"]).read_text())["cells"]
+    code = "".join(line for cell in cells for line in cell["source"])
+    assert "wb.Annotator(project, annotator='bo', queue=project.queue(second=True))" in code
+    with Project.open(folder) as project:
+        assert project.queue(second=True).claim("bo").image_id in project.reviewed_images("complete")
+
+
+def test_review__nobody_is_wrong_use(folder):
+    done = run(app, ["review", folder, "--annotator", "", "--no-start", "--json"])
+    assert done.exit_code == 2
+    assert "--annotator: " in json.loads(done.stdout)["error"]
 
 
 def test_export__final(folder, tmp_path):

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 import workbench
 from workbench.masks import rle
-from workbench.quality import Coverage, combine, coverage, overlaps
+from workbench.quality import Coverage, combine, coverage, label_map, overlaps
 from workbench.tables.proposals import Proposals
 
 NONE = np.zeros((0, 4, 5), dtype=bool)
@@ -174,3 +174,19 @@ def test_quality__public_names():
     assert workbench.coverage is coverage
     assert workbench.overlaps is overlaps
     assert workbench.combine is combine
+
+
+@pytest.mark.parametrize("made", [np.asarray, proposals])
+def test_label_map__what_is_nested_lies_on_what_holds_it(made):
+    masks = boxes((10, 10, 20, 20), (0, 0, 40, 40), (15, 15, 25, 25), (50, 50, 60, 60))
+    owner = label_map(made(masks))
+    assert owner.dtype == np.int32
+    assert (owner[5, 5], owner[12, 12], owner[22, 22], owner[55, 55], owner[45, 45]) == (2, 1, 3, 4, 0)
+    assert owner[17, 17] == 1  # two of equal area: the first
+    assert ((owner > 0) == masks.any(axis=0)).all()
+
+
+def test_label_map__without_masks():
+    assert label_map(NONE, (4, 5)).tolist() == np.zeros((4, 5)).tolist()
+    with pytest.raises(ValueError, match="expected masks or size_hw"):
+        label_map(Proposals.empty())

@@ -388,9 +388,9 @@ def test_quality_report__counts_what_people_left(reviewed):
     assert (report.rejected, report.rejection_rate.value, report.overlapping) == (3, 0.5, 0)
     assert report.active_s == {"verdict": 6.0, "draw": 270.0, "check": 24.0}  # the pause of 70 s is none
     assert report.active_share["draw"] == pytest.approx(0.9)
-    assert report.masks_an_hour == pytest.approx(3 / (300 / 3600))
+    assert report.masks_per_hour == pytest.approx(3 / (300 / 3600))
     assert report.dialogs["coverage"] == {"asked": 3, "complete": 3}
-    assert "masks an hour" in str(report)
+    assert "masks per hour" in str(report)
     assert "<table>" in report._repr_html_()
     json.dumps(report.to_dict(), allow_nan=False)
 

@@ -18,6 +18,7 @@ from workbench.store import experiments as store
 from workbench.store.errors import StoreError
 from workbench.tables.events import ReviewEvent
 from workbench.tables.proposals import Proposals
+from workbench.triage.limits import unmeasured
 from workbench.triage.pool import PoolError
 
 GRID = {"predicted_iou": [0.75, 0.88, 0.95], "jitter_stability": [None, 0.92]}
@@ -447,6 +448,8 @@ def test_sweep__masks_without_jitter_are_told(project, caplog):
     caplog.clear()
     project.triage(project.triage_config().replace(jitter_stability=0.9, nms_iou=0.9))
     assert "triage: jitter was measured of what survives NMS (box) at 0.7" in caplog.text
+    assert "the run measured no jitter" in unmeasured(wb.TriageConfig(), wb.ProposeConfig(jitter_prompts=0))
+    assert unmeasured(wb.TriageConfig(jitter_stability=None), wb.ProposeConfig(jitter_prompts=0)) == ""
 
 
 # ---- labels from reviews ----------------------------------------------------------------------------------------------

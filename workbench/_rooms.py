@@ -22,6 +22,10 @@ class CallableRoom(ModuleType):
         return self._function()(*args, **settings)
 
     @property
+    def __doc__(self) -> str:  # type: ignore[override]
+        return inspect.getdoc(self._function()) or ""
+
+    @property
     def __signature__(self) -> inspect.Signature:
         return inspect.signature(self._function())
 

@@ -105,7 +105,7 @@ class Annotating(Calibrating):
 
         Raises
         ------
-        OutputError (an OSError) : when the file cannot be written, or is an image or the catalogue of the project
+        OutputError (a ValueError) : for a file of the project or one of its images; OSError : when it cannot be written
         """
         exchange.export_annotation(self, path, annotation)
 

@@ -245,7 +245,7 @@ def export_coco(
             "export: expected proposals, there are none yet; run `workbench propose` (project.propose) first"
         )
     if outcome == "final":
-        return _export_final(project, path, shown or Shown(project), run.id, kept_files)
+        return _export_final(project, path, shown or Shown(project), run, kept_files)
     parts, outcomes = [], []
     for _, rows in project.each(config=config):
         triaged = workbench.triage(rows, config)
@@ -254,7 +254,10 @@ def export_coco(
         outcomes.append((triaged.outcome[kept], triaged.reasons[kept]))
     masks = Proposals.concat(parts)
     codes, reasons = (np.concatenate([o[k] for o in outcomes]) if outcomes else np.zeros(0, int) for k in (0, 1))
-    coco.write(path, masks, _entries(project, run.id), Triage(codes, reasons, config), originals=kept_files)
+    about = {**_made_by(run), "triage": config.to_dict()}
+    coco.write(
+        path, masks, _entries(project, run.id), Triage(codes, reasons, config), about=about, originals=kept_files
+    )
     return len(masks)
 
 
@@ -264,22 +267,28 @@ def final_masks(shown: Shown, image_ids: Sequence[str] | None, run_id: int | Non
     return Proposals.concat([review.masks.select(review.final) for review in found])
 
 
-def _export_final(
-    project: ProjectFolder, path: str | Path, shown: Shown, run_id: int, kept_files: Collection[str]
-) -> int:
+def _export_final(project: ProjectFolder, path: str | Path, shown: Shown, run: Run, kept_files: Collection[str]) -> int:
     """Write the final masks of all images but the skipped ones, their labels as categories."""
     from workbench.formats import coco
 
-    parts, columns = [], []
+    parts, columns, decided = [], [], list[dict[str, str]]()
     for review in recording.everything(shown):
         kept = review.final
         parts.append(review.masks.select(kept))
+        decided += [{"by": str(by)} if by else {} for by in review.by[kept]]
         columns.append((review.outcome[kept], review.reasons[kept], review.label[kept]))
     masks = Proposals.concat(parts)
     outcomes, reasons, labels = (np.concatenate([c[k] for c in columns]) for k in range(3))
-    entries = _entries(project, run_id, set(masks.image_id.tolist()))
-    coco.write(path, masks, entries, Triage(outcomes, reasons), labels=labels, originals=kept_files)
+    entries, triaged = _entries(project, run.id, set(masks.image_id.tolist())), Triage(outcomes, reasons)
+    coco.write(
+        path, masks, entries, triaged, labels=labels, decided=decided, about=_made_by(run), originals=kept_files
+    )  # fmt: skip
     return len(masks)
+
+
+def _made_by(run: Run) -> dict[str, object]:
+    """Return which run its masks are of, for the info of a file."""
+    return {"run_id": run.id, "model_id": run.model_id, "propose": dict(run.settings)}
 
 
 def export_annotation(project: ProjectFolder, path: str | Path, annotation: Annotation) -> None:
@@ -287,8 +296,11 @@ def export_annotation(project: ProjectFolder, path: str | Path, annotation: Anno
     from workbench.formats import coco
 
     chosen, run = set(annotation.images), runs.find(project.catalog, None)
-    entries = [entry for entry in _entries(project, run.id if run else 0, chosen) if entry.image_id in chosen]
-    coco.write(path, annotation.masks, entries, originals=originals(project))
+    if run is None:
+        raise StoreError("export_annotation: expected the project that was annotated, this one has no proposals")
+    entries = [entry for entry in _entries(project, run.id, chosen) if entry.image_id in chosen]
+    about = {**_made_by(run), "rule": annotation.rule, "gate": annotation.gate_id, "override": annotation.override}
+    coco.write(path, annotation.masks, entries, about=about, originals=originals(project))
 
 
 def _entries(project: ProjectFolder, run_id: int, more: Collection[str] = ()) -> list[ImageEntry]:

@@ -115,10 +115,10 @@ class ProjectFolder(Catalogued):
             written; what was written stays
         PoolError : for settings whose rows no triage could sort
         """
+        from workbench.sam.segmenter import expect_segmenter
         from workbench.triage.limits import refuse_unanswerable
 
-        if not isinstance(getattr(sam, "model_id", None), str):
-            raise TypeError(f"propose: expected a model as load_sam() returns it, got {type(sam).__name__}")
+        expect_segmenter(sam, "propose", has=())
         config, since = propose_config(config or preset_for(sam.model_id)), time.perf_counter()
         refuse_unanswerable(config)
         if limit is not None and limit < 0:

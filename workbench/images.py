@@ -292,6 +292,14 @@ def domain_of(path: str | Path, root: str | Path) -> str:
     return folders[0] if folders and folders[0] != ".." else ""
 
 
+def check_shares(shares: Sequence[float]) -> None:
+    """Raise ValueError for shares of roles that are not three numbers in [0, 1] that sum to 1."""
+    if len(shares) != 3 or not all(0 <= s <= 1 for s in shares) or not math.isclose(sum(shares), 1.0):
+        raise ValueError(
+            f"shares: expected three numbers in [0, 1] that sum to 1, for {', '.join(ROLES)}, got {tuple(shares)}"
+        )
+
+
 def assign_role(image_id: str, seed: int, shares: Sequence[float] = (0.6, 0.2, 0.2)) -> Role:
     """Return the role of an image, drawn by a hash of seed and id: adding images moves none that are there.
 
@@ -305,10 +313,7 @@ def assign_role(image_id: str, seed: int, shares: Sequence[float] = (0.6, 0.2, 0
     ------
     ValueError : for shares that are not such
     """
-    if len(shares) != 3 or not all(0 <= s <= 1 for s in shares) or not math.isclose(sum(shares), 1.0):
-        raise ValueError(
-            f"shares: expected three numbers in [0, 1] that sum to 1, for {', '.join(ROLES)}, got {tuple(shares)}"
-        )
+    check_shares(shares)
     digest = hashlib.sha256(f"workbench role\0{seed}\0{image_id}".encode()).digest()
     draw, edge = int.from_bytes(digest[:6], "big") / 2**48, 0.0
     open_roles = [(role, share) for role, share in zip(ROLES, shares, strict=True) if share > 0]

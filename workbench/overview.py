@@ -46,7 +46,7 @@ class QualityReport(Figures):
         (with a verdict of their own, not in bulk, or edited); rejected_by_reason : how many of the rejected had each
         reason of triage
     active_s, active_share, planned_share : seconds by phase, their share, and the plan (20/70/10)
-    masks_an_hour : manual and edited final masks ÷ active hours; seconds_source : measured, or simulated where there is
+    masks_per_hour : manual and edited final masks ÷ active hours; seconds_source : measured, or simulated where there is
         nothing measured; masks and hours are those of this source
     gestures, late : events in the journal, and those that came under a lost claim
     dialogs : how often R5 and R6 asked, and each answer
@@ -74,7 +74,7 @@ class QualityReport(Figures):
     active_s: Mapping[str, float]
     active_share: Mapping[str, float]
     planned_share: Mapping[str, float]
-    masks_an_hour: float
+    masks_per_hour: float
     seconds_source: str
     gestures: int
     late: int
@@ -129,7 +129,7 @@ def quality_report(shown: Shown, config: ReviewConfig, progress: Progress, rng: 
         active_s=active,
         active_share=timing.shares(active),
         planned_share={"verdict": config.plan_verdict, "draw": config.plan_draw, "check": config.plan_check},
-        masks_an_hour=timing.per_hour(drawn, sum(active.values())),
+        masks_per_hour=timing.per_hour(drawn, sum(active.values())),
         seconds_source=source,
         gestures=len(events),
         late=sum(event.stale for event in events),

@@ -1,4 +1,5 @@
-"""Quality control of the masks of one image: coverage, overlapping pairs, automatic and manual masks combined (Q1–Q3).
+"""Quality control of the masks of one image: coverage, overlapping pairs, automatic and manual masks combined (Q1–Q3),
+and one owner for each pixel.
 
 Masks are given as `Proposals` of one image or as (N, H, W) arrays; the work is done on run lengths.
 """
@@ -139,6 +140,33 @@ def combine(automatic: Masks, manual: Masks, *, min_area: int = 100, max_overlap
     fell = np.zeros(len(both), dtype=bool)
     fell[list(why)] = True
     return Combined(both.select(~fell), both.select(fell), [why[k] for k in sorted(why)])
+
+
+def label_map(masks: Masks, size_hw: Size | None = None) -> NDArray[np.int32]:
+    """Return which mask each pixel of an image belongs to, as label images of other tools have it.
+
+    Where masks overlap, the smallest owns the pixel, so that what is nested lies on what holds it; of equal ones the first.
+
+    Parameters
+    ----------
+    masks : Proposals of one image, or (N, H, W) bool
+    size_hw : of the image, px; only needed without masks
+
+    Returns
+    -------
+    (H, W) int32: 0 for the ground, k + 1 for mask k
+
+    Raises
+    ------
+    ValueError : if the masks belong to several images or sizes, or there are none and no size is given
+    """
+    rles, size = _runs(masks, size_hw)
+    if not rles and size_hw is None:
+        raise ValueError("label_map: expected masks or size_hw=(height, width), got neither")
+    owner = np.zeros(size, np.int32)
+    for k in np.argsort(rle.area(rles, size), kind="stable")[::-1]:  # the first of equal ones last
+        owner[rle.decode([rles[k]], size)[0]] = k + 1
+    return owner
 
 
 def _runs(masks: Masks, size_hw: Size | None) -> tuple[list[bytes], Size]:

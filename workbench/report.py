@@ -8,6 +8,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from workbench.plain import plain
+
 if TYPE_CHECKING:
     from workbench.store.records import Version
     from workbench.store.runs import Run
@@ -18,7 +20,7 @@ class _Tabular:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values for JSON; what is not known is None."""
-        return {name: _plain(value) for name, value in self._values().items()}
+        return plain(self._values())
 
     def _values(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
@@ -153,25 +155,8 @@ def assemble(
     )
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON has it: mappings, lists, numbers, texts, None for what is not known."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(v) for name, v in value.items()}
-    if hasattr(value, "to_dict"):
-        return value.to_dict()
-    if hasattr(value, "_asdict"):
-        return _plain(value._asdict())
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return None if _unknown(value) else value
-
-
-def _unknown(value: object) -> bool:
-    return isinstance(value, float) and math.isnan(value)
-
-
 def _words(value: object) -> str:
-    if value is None or _unknown(value):
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return "not known"
     if isinstance(value, Mapping):
         inner = ((name, f"({_words(v)})" if isinstance(v, Mapping) else _words(v)) for name, v in value.items())

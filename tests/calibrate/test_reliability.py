@@ -14,7 +14,6 @@ from workbench.calibrate.reliability import (
     bins_of,
     brier_skill,
     ece,
-    exact_interval,
     reliability,
 )
 
@@ -164,13 +163,6 @@ def test_table__to_json_and_back():
     undefined = reliability([0.5], [True], ["a"], np.random.default_rng(0))
     again = ReliabilityTable.from_dict(json.loads(json.dumps(undefined.to_dict(), allow_nan=False)))
     assert np.isnan(again["ece"].value)
-
-
-def test_exact_interval__rule_of_three():
-    low, high = exact_interval([0, 59], [59, 59])
-    assert low[0] == 0
-    assert high[1] == 1
-    assert high[0] == pytest.approx(1 - 0.025 ** (1 / 59))
 
 
 @pytest.mark.parametrize("seed", range(8))

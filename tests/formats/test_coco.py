@@ -374,6 +374,21 @@ def test_write__record(tmp_path):
     ]
 
 
+def test_write__says_how_the_masks_came_about_and_who_decided(tmp_path):
+    masks = np.ones((2, 5, 6), bool)
+    proposals = table(masks, jitter_stability=np.array([0.5, np.nan], np.float32), source="automatic")
+    about = {"run_id": 3, "propose": {"points_per_side": 32}}
+    coco.write(tmp_path / "out.json", proposals, [ENTRY], decided=[{"by": "ann"}, {}], about=about)
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert written["info"]["workbench"] == about
+    one, other = (annotation["workbench"] for annotation in written["annotations"])
+    assert (one["by"], one["jitter_stability"]) == ("ann", 0.5)
+    assert {"by", "jitter_stability"}.isdisjoint(other)
+    with pytest.raises(ValueError, match="decided: expected one for each of the 2"):
+        coco.write(tmp_path / "out.json", proposals, [ENTRY], decided=[{}])
+    assert len(coco.read(tmp_path / "out.json").masks) == 2
+
+
 def test_write__no_score_where_nothing_was_predicted(tmp_path):
     coco.write(tmp_path / "out.json", table(np.ones((1, 5, 6), bool), predicted_iou=np.nan), [ENTRY])
     annotation = json.loads((tmp_path / "out.json").read_text())["annotations"][0]

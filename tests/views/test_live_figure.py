@@ -79,7 +79,7 @@ def test_figures__show_what_is_drawn_anew(pools, kind, shown):
 def test_figures__of_curves_move_the_point_alone(pools):
     pooled, base = pools["distinct"]
     known = curves(pooled)
-    first, found = answer(pooled, base), answer(pooled, base.replace(predicted_iou=0.95))
+    first, found = (answer(pooled, base.replace(predicted_iou=iou), exhaustive=True) for iou in (0.88, 0.95))
     made = LiveFigure(pool_plots.precision_recall(known, first), 300)
     beside = LiveFigure(pool_plots.risk_coverage(known, first, 0.5), 300)
     roots = [made.pane.get_root(), beside.pane.get_root()]
@@ -146,6 +146,7 @@ def test_page__figures_of_another_pool_are_not_shown_what_this_one_says(tmp_path
 def test_page__curves_are_drawn_anew_for_another_pool(tmp_path):
     with two_domains(tmp_path) as project:
         view = apps.view("thresholds", Campaign(project.path))
+        view.state.exhaustive = True
         assert view.known_curves
         before = view.figures.precision_recall[0]
         view.state.predicted_iou = 0.93

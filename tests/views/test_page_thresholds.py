@@ -7,15 +7,20 @@ import shutil
 import numpy as np
 import panel as pn
 import pytest
-from made_projects import fill, made_project, write_pictures
+from made_projects import fill, made_project, review, write_pictures
 
 import workbench as wb
-from workbench.store import runs
+from workbench.config import PRESET_NAMES
+from workbench.loop.plan import CycleConfig, Plan
+from workbench.store import calibrations, campaigns, runs
+from workbench.store.calibrations import Record
 from workbench.tables.outcomes import Outcome
 from workbench.triage.limits import PoolError
-from workbench.views import apps, page_thresholds
+from workbench.views import apps, page_thresholds, pools
 from workbench.views.campaign import Campaign
 from workbench.views.pools import pool_of
+from workbench.views.threshold_sliders import controls
+from workbench.views.threshold_state import SLIDERS, Thresholds
 from workbench.views.view import query_of
 
 
@@ -111,22 +116,104 @@ def test_exact_pool__says_how_many_kept_rows_have_no_jitter(tmp_path):
         assert view.answer.unjittered == 0
 
 
-def test_experiment__moves_the_sliders_and_not_what_back_goes_to(tmp_path):
+def test_truth__of_some_objects_says_of_no_mask_that_it_is_wrong(tmp_path):
     with made_project(tmp_path, images=4, rows=30) as project:
-        project.sweep({"predicted_iou": [0.93]}, name="one", progress=False)
-        project.sweep({"overlap": [0.3]}, name="other", progress=False)
         view = page(tmp_path)
-        before = view.reference.predicted_iou
-        view.experiments.name.value = "one"
-        view.experiments.take(0)
-        assert view.state.predicted_iou == 0.93
-        assert view.state.to_query()["predicted_iou"] == "0.93"
-        view.state.take(view.state.base)
-        assert view.state.predicted_iou == before
-        view.experiments.name.value = "other"
-        view.experiments.take(0)
-        assert "overlap" in view.experiments.told.object
+        assert view.truth.shown.visible
+        assert "Nothing on record" in view.truth.said.object
+        assert "<b>—</b><span>wrong among accepted</span><i>known if truth holds every object" in view.counts.object
+        assert "recall of accepted" in view.counts.object
+        assert "error" not in view.heat_map.shown.options
+        assert "only where truth holds every object" in view.figures.precision_recall[0].object
+        view.state.exhaustive = True
+        grid = {"predicted_iou": [view.state.predicted_iou]}
+        table = project.sweep(grid, ["fp_rate"], exhaustive=True, progress=False)
+        assert f"<b>{table['fp_rate'][0]:.1%}</b><span>wrong among accepted" in view.counts.object
+        assert not isinstance(view.figures.precision_recall[0], pn.pane.HTML)
+        view.heat_map.shown.value = "error"
+        view.state.exhaustive = False
+        assert view.heat_map.shown.value == "accepted"
+        assert "known if truth holds every object" in view.counts.object
+
+
+@pytest.mark.parametrize(
+    ("calibrated", "cycles", "whole"),
+    [(None, None, False), (True, None, True), (False, None, False), (None, True, True), (True, False, False)],
+)
+def test_truth__what_is_on_record_is_taken(tmp_path, calibrated, cycles, whole):
+    with made_project(tmp_path, images=2, rows=20) as project:
+        if calibrated is not None:
+            run = project._find_run(None)
+            record = Record("calibration", run.id, run.model_id, {"exhaustive": calibrated}, [], {})
+            calibrations.keep(project.catalog, record, wb.__version__)
+        if cycles is not None:
+            parts = CycleConfig(exhaustive=cycles), wb.ProposeConfig(), wb.TriageConfig(), wb.TrainConfig()
+            campaigns.begin(project.catalog, "digest", Plan(*parts, "made-0", {}).to_dict(), "made-0", [])
+        view = page(tmp_path)
+        assert view.state.exhaustive is whole
+        assert ("fp_rate" in view.answer.rates) is whole
+        assert ("calibration" in view.truth.said.object) is (calibrated is not None and calibrated == whole)
+        assert view.state.to_query() == {}
+
+
+def test_truth__a_record_that_comes_later_is_followed(tmp_path):
+    with made_project(tmp_path, images=2, rows=20) as project:
+        view = page(tmp_path)
+        assert "fp_rate" not in view.answer.rates
+        project.calibrate(draws=2)
+        view.campaign.poll()
+        assert "fp_rate" in view.answer.rates
+
+
+def test_truth__audits_say_what_is_wrong_where_truth_does_not(tmp_path, monkeypatch):
+    with made_project(tmp_path, images=4, rows=200) as project:
+        review(project, 2)
+        audited = [image for image, rows in project.each() if len(rows)][:2]
+        view = page(tmp_path)
+        assert "audited masks" in view.counts.object
+        assert "recall of accepted" in view.counts.object
+        assert "error" in view.heat_map.shown.options
+        view.state.exhaustive = True
+        assert "audited masks" not in view.counts.object
+        monkeypatch.setattr("workbench.store.versions.learned_by", lambda catalog, model_id: set(audited))
+        pools._POOLS.clear()
+        again = page(tmp_path)
+        assert "audited masks" not in again.counts.object
+        assert "2 images that trained this model are left out" in again.counts.object
+
+
+def test_reference__is_of_the_latest_run(tmp_path):
+    with made_project(tmp_path, images=2, rows=20) as project:
+        fill(project, 20, seed=9, truth=False, model="other-0001")
+        project.triage(project.triage_config())
+        kept = project.triages()
+        assert page(tmp_path).reference_name == f"triage version {kept['id'].iloc[-1]}"
+        fill(project, 20, seed=8, truth=False, model="other-0002")
+        view = page(tmp_path)
+        assert view.reference == project.triage_config()
+        assert view.reference_name == "the defaults for this model: nothing of its run has been triaged yet"
+        assert "triage version" not in view.counts.object
+
+
+def test_sliders__reach_every_preset_and_wherever_they_are_put():
+    state = Thresholds(wb.TriageConfig())
+    sliders = [widget for widget in controls(state) if hasattr(widget, "step")]
+    for name, slider in zip(SLIDERS, sliders, strict=True):
+        for values in (wb.preset(preset).triage.to_dict() for preset in PRESET_NAMES):
+            assert values[name] is None or slider.start <= values[name] <= slider.end, name
+    state.take(wb.TriageConfig(min_area_px=9000, nms_iou=0.3, predicted_iou=2.0))
+    assert [
+        (s.start <= s.value <= s.end, s.value == getattr(state, n)) for n, s in zip(SLIDERS, sliders, strict=True)
+    ] == [(True, True)] * len(SLIDERS)
+
+
+def test_exact_version__with_a_small_nms_has_an_answer(tmp_path):
+    with made_project(tmp_path, images=2, rows=30) as project:
+        config = project.triage_config().replace(pool="exact", nms_iou=0.3)
+        triaged = project.triage(config)
+        view = page(tmp_path)
         assert view.refused.object == ""
+        assert view.answer.counts["kept"] == int((triaged.auto_accepted | triaged.flagged).sum())
 
 
 def test_answers__of_a_pool_that_was_left_are_dropped(tmp_path):
@@ -184,8 +271,6 @@ def test_pool__is_built_anew_when_truth_is_replaced(tmp_path):
 
 
 def test_pool__of_a_run_that_grows_is_built_one_at_a_time(tmp_path, monkeypatch):
-    from workbench.views import pools
-
     waiting = []
 
     class Later:

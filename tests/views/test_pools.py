@@ -95,6 +95,24 @@ def test_pool__truth_beside_it_is_that_of_each_image(odd_project):
     }
 
 
+def test_pool__of_images_that_trained_the_model_no_truth_is_read(odd_project, monkeypatch):
+    ids = odd_project.images()["image_id"].tolist()
+    monkeypatch.setattr("workbench.store.versions.learned_by", lambda catalog, model_id: {ids[0], ids[1], ids[13]})
+    pooled = pool_of(odd_project, "distinct", odd_project.triage_config()).future.result(60)
+    done = [image for image in ids if k_done(odd_project, image)]
+    assert pooled.learned == {ids[0], ids[1]}.intersection(done)  # ids[13] was not tried
+    assert list(pooled.comparison.image_ids) == [ids[k] for k in (2, 4, 5) if ids[k] in done]
+    image = np.searchsorted(pooled.starts, pooled.pool.rows[pooled.compared], side="right") - 1
+    assert ids[0] not in {pooled.image_ids[m] for m in image}
+
+
+def test_pool__exact_answers_for_the_nms_of_its_settings(odd_project):
+    config = wb.TriageConfig(min_area_px=30, pool="exact", nms_iou=0.3)
+    pooled = pool_of(odd_project, "exact", config).future.result(60)
+    for nms_iou in (0.3, 0.45):
+        assert_as_triage(odd_project, pooled, config.replace(nms_iou=nms_iou))
+
+
 def k_done(project: wb.Project, image_id: str) -> bool:
     """Whether the run has done the image."""
     frame = project.images()

@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 from made_projects import made_project
 
 import workbench as wb
+from workbench.config import PRESET_NAMES
 from workbench.loop.comparison import Comparison
 from workbench.masks import rle
 from workbench.tables.outcomes import Outcome
 from workbench.tables.proposals import Proposals
 from workbench.triage.limits import PoolError
 from workbench.views.pools import pool_of
-from workbench.views.thresholds import RATES, Thresholds, answer, curves, edges, error_map, inside, moved
+from workbench.views.threshold_state import SLIDERS, Thresholds
+from workbench.views.thresholds import RATES, RECALL, answer, curves, edges, error_map, inside, moved
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,8 @@ def pooled(project):
 
 def test_state__knows_no_panel():
     code = (
-        "import sys, workbench.views.thresholds, workbench.views.pools, workbench.views.campaign, workbench.views.latest;"
+        "import sys, workbench.views.thresholds, workbench.views.threshold_state, workbench.views.pools,"
+        "workbench.views.campaign, workbench.views.latest;"
         "print(sorted({'panel', 'holoviews', 'bokeh'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -89,11 +92,22 @@ def test_answer__rates_are_those_of_a_sweep(project, pooled):
     assert table["fp_rate"].nunique() > 2
     for row in table.to_dict("records"):
         config = base.replace(**{name: row[name] for name in grid})
-        found = answer(pooled, config)
+        found = answer(pooled, config, exhaustive=True)
         assert found.counts["auto_accepted"] == row["auto_accepted"]
         for name in RATES:
             assert found.share(name) == pytest.approx(row[name], nan_ok=True)
             assert found.rates[name].n == row[f"{name}_n"]
+
+
+def test_answer__of_truth_that_may_leave_objects_out_recall_alone_is_known(project, pooled):
+    config = project.triage_config()
+    some, whole = answer(pooled, config), answer(pooled, config, exhaustive=True)
+    assert tuple(some.rates) == RECALL
+    assert np.isnan(some.share("fp_rate"))
+    assert some.rates == {name: whole.rates[name] for name in RECALL}
+    share, n = error_map(pooled, some.heat, "jitter_stability")
+    assert np.isnan(share).all()
+    assert not n.any()
 
 
 def test_answer__a_duplicate_of_what_is_not_accepted_is_right(tmp_path):
@@ -120,7 +134,7 @@ def two_for_one():
 
 def test_error_map__weighs_to_all_wrong_proposals(project, pooled):
     found = answer(pooled, project.triage_config())
-    share, n = error_map(pooled, found.heat, "jitter_stability")
+    share, n = error_map(pooled, found.heat, "jitter_stability", exhaustive=True)
     right, wrong = pooled.comparison.verdicts(np.ones(len(pooled.compared), bool))
     assert 0 < n.sum() <= right.sum() + wrong.sum()
     assert np.nansum(share * n) <= wrong.sum()
@@ -173,6 +187,29 @@ def test_query__there_and_back():
     assert other.from_query(query) == []
     assert other.config == state.config
     assert other.axis == "stability_score"
+
+
+@pytest.mark.parametrize("name", PRESET_NAMES)
+def test_query__numbers_come_back_exactly(name):
+    state = Thresholds(wb.preset(name).triage)
+    state.param.update(predicted_iou=0.1234567890123, jitter_stability_margin=0.1 + 0.2, min_area_px=31)
+    other = Thresholds(wb.TriageConfig())
+    assert other.from_query(state.to_query()) == []
+    assert {n: getattr(other, n) for n in SLIDERS} == {n: getattr(state, n) for n in SLIDERS}
+
+
+def test_query__keeps_what_differs_from_the_record_of_the_truth():
+    state = Thresholds(wb.TriageConfig())
+    state.follow_record(True)
+    assert state.exhaustive
+    assert state.to_query() == {}
+    state.exhaustive = False
+    assert state.to_query()["exhaustive"] == "false"
+    state.follow_record(True)
+    assert not state.exhaustive  # somebody has moved it
+    other = Thresholds(wb.TriageConfig())
+    assert other.from_query({"exhaustive": "true"}) == []
+    assert other.exhaustive
 
 
 @pytest.mark.parametrize(

@@ -74,5 +74,5 @@ def test_review__writes_the_notebook_and_names_it(project):
 
 def test_review__bad_name_is_told(project):
     done = CliRunner().invoke(app, ["review", str(project.path), "--annotator", " ", "--no-start"])
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "annotator" in done.output

@@ -24,6 +24,8 @@ from workbench.calibrate.bounds import (
     percent,
     percent_up,
 )
+from workbench.calibrate.intervals import exact_binomial
+from workbench.plain import nan_for_none, plain
 from workbench.plotted import Plotted
 
 Floats = NDArray[np.float64]
@@ -100,24 +102,13 @@ class Certificate(Plotted):
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as plain values for JSON; what is undefined is None."""
-        values = dataclasses.asdict(self)
-        values["steps"] = [{k: _plain(v) for k, v in step.items()} for step in values["steps"]]
-        return {**{k: _plain(v) for k, v in values.items()}, "sentence": self.sentence}
+        return {**plain(dataclasses.asdict(self)), "sentence": self.sentence}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Certificate:
         """Build the certificate from what `to_dict` gave."""
-        nan = float("nan")
-        rows: list[dict[str, Any]] = [{k: nan if v is None else v for k, v in step.items()} for step in values["steps"]]
-        steps = tuple(Step(**row) for row in rows)
-        plain: dict[str, Any] = {
-            k: nan if v is None else v for k, v in values.items() if k not in ("steps", "sentence")
-        }
-        return cls(**plain, steps=steps)
-
-
-def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+        known = nan_for_none({k: v for k, v in values.items() if k != "sentence"})
+        return cls(**{**known, "steps": tuple(Step(**step) for step in known["steps"])})
 
 
 # ---- the two kinds ------------------------------------------------------------------------------------------------
@@ -317,7 +308,8 @@ def _missing(
         needed = min(needed, loosest.population) if loosest.population >= least else needed
     if needed < 0 and labelled:
         strict = labelled[0]
-        if tested or _lower(strict.wrong, strict.labels) > alpha:
+        # a few labels by themselves say little
+        if tested or exact_binomial(strict.wrong, strict.labels)[0] > alpha:
             share = strict.wrong / strict.labels
             return (
                 f"{share:.1%} of what was labelled above {strict.threshold:g} is wrong, which is not below alpha.",
@@ -345,13 +337,6 @@ def _needed(labelled: Sequence[Step], total: int, least: int, needs: Callable[[S
             found = int(np.ceil(max(n, least) * scale))
             best = found if best < 0 else min(best, found)
     return best
-
-
-def _lower(wrong: float, labels: int) -> float:
-    """Lower end of the exact 95 % interval of a share: a few labels by themselves say little."""
-    from scipy.special import betaincinv
-
-    return float(betaincinv(wrong, labels - wrong + 1, 0.025)) if wrong else 0.0
 
 
 def _labels_at(share: float, alpha: float, delta: float, population: int, least: int) -> int:

@@ -7,12 +7,14 @@ same bits; no estimator is ever written to disk. scikit-learn is needed to fit o
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.calibrate.crossvalidation import Tried, compare, held_out, image_folds
 from workbench.calibrate.reliability import undefined
 
 METHODS = ("temperature", "platt", "isotonic", "logistic", "trees")  # from the simplest on
@@ -58,6 +60,10 @@ class Features(NamedTuple):
                 f"features: expected columns {tuple(names)}, {', '.join(missing)} is not among {self.names}"
             )
         return Features(tuple(names), self.values[:, [self.names.index(name) for name in names]])
+
+    def beside(self, others: Features) -> Features:
+        """Return these columns, and those of others after them, of the same rows."""
+        return Features((*self.names, *others.names), np.concatenate([self.values, others.values], axis=1))
 
     def select(self, rows: Any) -> Features:
         """Return some rows."""
@@ -141,7 +147,8 @@ def _logit(score: Floats) -> Floats:
     return np.log(p) - np.log1p(-p)
 
 
-def _sigmoid(x: Floats) -> Floats:
+def sigmoid(x: Floats) -> Floats:
+    """Return 1 ÷ (1 + e to the −x), of any shape."""
     return np.asarray(1 / (1 + np.exp(-np.clip(x, -500, 500))))
 
 
@@ -254,18 +261,18 @@ def _grown(a: Mapping[str, NDArray[Any]], features: Features) -> Floats:
         below = x[rows, np.where(inner, a["feature"][node], 0)] <= a["threshold"][node]
         node = np.where(inner, np.where(below, a["left"][node], a["right"][node]), node)
     base, rate = a["base"]
-    return _sigmoid(base + rate * a["value"][node].sum(axis=1))
+    return sigmoid(base + rate * a["value"][node].sum(axis=1))
 
 
 def _summed(a: Mapping[str, NDArray[Any]], features: Features) -> Floats:
     x = np.where(np.isfinite(features.values), features.values, a["fill"])
-    return _sigmoid(x @ a["weights"] + a["offset"][0])
+    return sigmoid(x @ a["weights"] + a["offset"][0])
 
 
 _PREDICT: dict[str, Any] = {
     "none": lambda _, f: f.score,
-    "temperature": lambda a, f: _sigmoid(_logit(f.score) / a["temperature"][0]),
-    "platt": lambda a, f: _sigmoid(a["slope"][0] * f.score + a["offset"][0]),
+    "temperature": lambda a, f: sigmoid(_logit(f.score) / a["temperature"][0]),
+    "platt": lambda a, f: sigmoid(a["slope"][0] * f.score + a["offset"][0]),
     "isotonic": lambda a, f: np.interp(f.score, a["x"], a["y"]),
     "logistic": _summed,
     "trees": _grown,
@@ -273,16 +280,6 @@ _PREDICT: dict[str, Any] = {
 
 
 # ---- choosing -----------------------------------------------------------------------------------------------------
-
-
-class Tried(NamedTuple):
-    """A method in cross-validation: mean Brier score, and how much worse than the best, with its standard error."""
-
-    method: str
-    brier: float
-    behind: float
-    behind_se: float
-    chosen: bool
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -327,13 +324,15 @@ def choose(
     if why:
         return Choice((), None, np.full(len(y), np.nan), why)
     fold = image_folds(groups, folds, seed)
-    held_out = {name: _held_out(name, features, y, fold, seed) for name in ("none", *methods)}
-    scored = known & np.all([np.isfinite(p) for p in held_out.values()], axis=0)
-    tried = compare({k: (p - y)[scored] ** 2 for k, p in held_out.items()}, groups[scored])
+    held = {"none": Recalibration.none(features.names).predict(features)}
+    for name in methods:
+        held[name] = held_out(functools.partial(fit, name, seed=seed), features, y, fold, known)
+    scored = known & np.all([np.isfinite(p) for p in held.values()], axis=0)
+    tried = compare({k: (p - y)[scored] ** 2 for k, p in held.items()}, groups[scored])
     best = next(t.method for t in tried if t.chosen)
     fitted = Recalibration.none(features.names) if best == "none" else fit(best, features, y, seed)
     note = f"{int((~known).sum())} masks without a score left out" if not known.all() else ""
-    return Choice(tried, fitted, held_out[best], note)
+    return Choice(tried, fitted, held[best], note)
 
 
 def _too_few(y: NDArray[np.bool_], groups: NDArray[Any]) -> str:
@@ -346,39 +345,3 @@ def _too_few(y: NDArray[np.bool_], groups: NDArray[Any]) -> str:
                 f"only {int(labels.sum())} labelled mask is {name}: {LEAST_OF_A_CLASS} are needed at least; review more"
             )
     return ""
-
-
-def image_folds(groups: NDArray[Any], folds: int, seed: int) -> NDArray[np.int64]:
-    """Return the fold of each row, (n,); all rows of an image are in one."""
-    codes = np.unique(groups, return_inverse=True)[1].reshape(-1)
-    images = int(codes.max()) + 1
-    order = np.random.default_rng(seed).permutation(images)
-    return np.asarray((order % min(folds, images))[codes], dtype=np.int64)
-
-
-def _held_out(method: str, features: Features, y: NDArray[np.bool_], fold: NDArray[np.int64], seed: int) -> Floats:
-    if method == "none":
-        return Recalibration.none(features.names).predict(features)
-    p = np.full(len(y), np.nan)
-    for k in np.unique(fold):
-        rest = fold != k
-        labels = y[rest & features.scored]
-        if undefined(labels):  # the other folds hold one class: their share is all there is to say
-            p[~rest] = labels.mean() if len(labels) else 0.5
-            continue
-        p[~rest] = fit(method, features.select(rest), y[rest], seed).predict(features.select(~rest))
-    return np.where(features.scored, p, np.nan)
-
-
-def compare(losses: Mapping[str, Floats], groups: NDArray[Any]) -> tuple[Tried, ...]:
-    """Compare mean losses in pairs over images; chosen is the first within one standard error of the best."""
-    codes = np.unique(groups, return_inverse=True)[1].reshape(-1)
-    n, images = len(codes), int(codes.max()) + 1
-    best = min(losses, key=lambda name: float(losses[name].mean()))
-    rows = []
-    for name, loss in losses.items():
-        of_image = np.bincount(codes, loss - losses[best])
-        se = float(np.sqrt(images / max(images - 1, 1) * ((of_image - of_image.mean()) ** 2).sum()) / n)
-        rows.append((name, float(loss.mean()), float(of_image.sum() / n), se))
-    chosen = next(name for name, _, behind, se in rows if behind <= se)
-    return tuple(Tried(*row, row[0] == chosen) for row in rows)

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.calibrate.intervals import ENDS, FEW_EVENTS, draw_images, exact_binomial, percentiles
 from workbench.calibrate.smooth import on_grid, smooth_ece, smooth_ece_of_many
+from workbench.plain import nan_for_none, plain
 from workbench.plotted import Plotted
 
 BINS = 15
-_FEW = 5  # events below which an interval is the exact binomial one
 _SMOOTH_DRAWS = 400  # the smooth error takes longer, and its quantiles need no more
 
 Floats = NDArray[np.float64]
@@ -85,31 +86,17 @@ class ReliabilityTable(Plotted):
             "n": self.n,
             "images": self.images,
             "note": self.note,
-            "bins": {name: [_plain(v) for v in getattr(self, name).tolist()] for name in columns},
-            "figures": {
-                name: {k: _plain(v) for k, v in dataclasses.asdict(m).items()} for name, m in self.figures.items()
-            },
+            "bins": {name: plain(getattr(self, name)) for name in columns},
+            "figures": {name: plain(dataclasses.asdict(m)) for name, m in self.figures.items()},
         }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ReliabilityTable:
         """Build the table from what `to_dict` gave."""
-        bins: dict[str, Any] = {name: np.array([_number(v) for v in c]) for name, c in values["bins"].items()}
+        bins: dict[str, Any] = {name: np.array(nan_for_none(c)) for name, c in values["bins"].items()}
         bins["counts"] = bins["counts"].astype(np.int64)
-        texts = ("name", "note")
-        figures = {
-            name: Measured(**{k: v if k in texts else _number(v) for k, v in m.items()})
-            for name, m in values["figures"].items()
-        }
+        figures = {name: Measured(**nan_for_none(m)) for name, m in values["figures"].items()}
         return cls(**bins, figures=figures, **{k: values[k] for k in ("n", "images", "what", "note")})
-
-
-def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def _number(value: Any) -> Any:
-    return float("nan") if value is None else value
 
 
 # ---- figures of one sample ----------------------------------------------------------------------------------------
@@ -199,15 +186,14 @@ def reliability(
     if why:
         return _without_figures(p, y, codes, what, [why, *notes])
     images = int(codes.max()) + 1
+    picks = draw_images(images, draws, rng)
     if images == 1:
         notes.append("one image: no interval over images")
-    picks = rng.multinomial(images, np.full(images, 1 / images), size=draws)
-    figures = _figures(p, y, codes, picks if images > 1 else picks[:0], rng)
+        picks = picks[:0]
+    figures = _figures(p, y, codes, picks, rng)
     if pairs is not None:
-        figures["iou_calibration_error"] = _iou_error(*pairs, codes, picks if images > 1 else picks[:0], rng)
-    return ReliabilityTable(
-        *_bins(p, y, codes, picks if images > 1 else picks[:0]), figures, len(p), images, what, "; ".join(notes)
-    )
+        figures["iou_calibration_error"] = _iou_error(*pairs, codes, picks, rng)
+    return ReliabilityTable(*_bins(p, y, codes, picks), figures, len(p), images, what, "; ".join(notes))
 
 
 def undefined(right: NDArray[np.bool_]) -> str:
@@ -247,29 +233,18 @@ def _bins(
     n_bins = int(found.max(initial=-1)) + 1
     counts = np.bincount(found, minlength=n_bins)
     rights = np.bincount(found, y, n_bins)
-    low, high = exact_interval(rights, counts)
+    low, high = exact_binomial(rights, counts)
     if len(picks):
         images = picks.shape[1]
         of = codes * n_bins + found
         totals = picks @ np.bincount(of, minlength=images * n_bins).reshape(images, n_bins)
         hits = picks @ np.bincount(of, y, images * n_bins).reshape(images, n_bins)
         shares = np.where(totals > 0, hits / np.maximum(totals, 1), np.nan)
-        many = (np.minimum(rights, counts - rights) >= _FEW) & (totals > 0).any(axis=0)
+        many = (np.minimum(rights, counts - rights) >= FEW_EVENTS) & (totals > 0).any(axis=0)
         if many.any():
-            low[many], high[many] = np.nanquantile(shares[:, many], [0.025, 0.975], axis=0)
+            low[many], high[many] = np.nanquantile(shares[:, many], ENDS, axis=0)
     safe = np.maximum(counts, 1)
     return np.bincount(found, p, n_bins) / safe, rights / safe, low, high, counts
-
-
-def exact_interval(events: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats]:
-    """Return the exact 95 % interval of a share. Source: Clopper and Pearson 1934."""
-    from scipy.stats import beta
-
-    k, n = np.asarray(events, np.float64), np.asarray(n, np.float64)
-    with np.errstate(invalid="ignore"):
-        low = np.where(k > 0, beta.ppf(0.025, k, n - k + 1), 0.0)
-        high = np.where(k < n, beta.ppf(0.975, k + 1, n - k), 1.0)
-    return low, high
 
 
 def _figures(
@@ -294,8 +269,8 @@ def _figures(
 
 def _measured(name: str, value: float, drawn: Any, perfect: Any, n: int) -> Measured:
     note = "" if len(drawn) else "no interval: one image"
-    drawn, perfect = (values[~np.isnan(values)] for values in (np.asarray(drawn), np.asarray(perfect)))
-    low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (np.nan, np.nan)
+    low, high = percentiles(drawn)
+    perfect = np.asarray(perfect)[~np.isnan(perfect)]
     low, high = np.minimum(low, value), np.maximum(high, value)
     expected = (perfect.mean(), np.quantile(perfect, 0.95)) if len(perfect) else (np.nan, np.nan)
     return Measured(name, value, float(low), float(high), float(expected[0]), float(expected[1]), n, note)

@@ -8,15 +8,19 @@ it beats the score there is already (predicted IoU for masks) on calibration ima
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.calibrate.recalibrate import compare, image_folds
+from workbench.calibrate.crossvalidation import compare, held_out, image_folds
+from workbench.calibrate.intervals import draw_images, percentiles
+from workbench.calibrate.recalibrate import Features, sigmoid
 from workbench.calibrate.reduction import EMBEDDING
 from workbench.calibrate.reliability import auroc, undefined
+from workbench.plain import nan_for_none, plain
 
 Floats = NDArray[np.float64]
 Question = Literal["is this mask good?", "is this image complete?"]
@@ -43,21 +47,23 @@ class Verifier:
     columns: tuple[str, ...]
     arrays: Mapping[str, Floats]
 
-    def predict(self, columns: tuple[str, ...], values: ArrayLike) -> Floats:
+    def predict(self, features: Features) -> Floats:
         """Return (n,) the probability of yes; a value that is missing counts as the mean of its column.
+
+        Parameters
+        ----------
+        features : with the columns it was fitted on; others are passed over
 
         Raises
         ------
-        ValueError : when the columns are not those it was fitted on
+        ValueError : when one of the columns is missing
         """
-        if tuple(columns) != self.columns:
-            raise ValueError(f"verifier: expected columns {self.columns}, got {tuple(columns)}")
         a = self.arrays
-        hidden = _standard(np.asarray(values, np.float64), a["mean"], a["scale"])
+        hidden = _standard(features.columns(self.columns).values, a["mean"], a["scale"])
         if self.kind == "network":
             hidden = np.tanh(hidden @ a["weights"] + a["bias"])
         logits = hidden @ a["slope"] + a["offset"]
-        return np.asarray(1 / (1 + np.exp(-np.clip(logits[:, 0], -500, 500))))
+        return sigmoid(logits[:, 0])
 
     @property
     def embeds(self) -> bool:
@@ -118,18 +124,15 @@ class Verification:
     def to_dict(self) -> dict[str, Any]:
         """Return all but the held-out probabilities as plain values for JSON; what is undefined is None."""
         names = ("question", "auroc", "baseline_auroc", "gain", "low", "high", "useful", "n", "images", "note")
-        plain = {name: getattr(self, name) for name in names}
-        plain = {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in plain.items()}
         model = self.verifier.to_dict() if self.verifier else None
-        return {**plain, "brier": dict(self.brier), "verifier": model}
+        return {**plain({name: getattr(self, name) for name in names}), "brier": dict(self.brier), "verifier": model}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Verification:
         """Build it from what `to_dict` gave, without the held-out probabilities."""
-        nan = float("nan")
-        plain: dict[str, Any] = {k: nan if v is None else v for k, v in values.items() if k != "verifier"}
+        known = nan_for_none({k: v for k, v in values.items() if k != "verifier"})
         model = Verifier.from_dict(values["verifier"]) if values["verifier"] else None
-        return cls(**plain, verifier=model, held_out=np.zeros(0))
+        return cls(**known, verifier=model, held_out=np.zeros(0))
 
 
 def _standard(values: Floats, mean: Floats, scale: Floats) -> Floats:
@@ -171,29 +174,22 @@ def _fit_network(x: Floats, y: NDArray[np.bool_], seed: int) -> dict[str, Floats
 _FIT: dict[str, Any] = {"logistic": _fit_logistic, "network": _fit_network}
 
 
-def fit(
-    kind: Kind,
-    columns: tuple[str, ...],
-    values: ArrayLike,
-    yes: ArrayLike,
-    question: Question = GOOD,
-    seed: int = 0,
-) -> Verifier:
+def fit(kind: Kind, features: Features, yes: ArrayLike, question: Question = GOOD, seed: int = 0) -> Verifier:
     """Fit a verifier of one kind.
 
     Parameters
     ----------
-    columns : (F,) names; values : (n, F), NaN where not measured; yes : (n,) bool
+    features : (n, F), NaN where not measured; yes : (n,) bool
 
     Raises
     ------
     ValueError : where all answers are the same
     """
-    x, y = np.asarray(values, np.float64), np.asarray(yes, bool)
+    x, y = features.values, np.asarray(yes, bool)
     if why := undefined(y):
         raise ValueError(f"verifier: {why}")
     scales = _scales(x)
-    return Verifier(question, kind, tuple(columns), {**scales, **_FIT[kind](_standard(x, **scales), y, seed)})
+    return Verifier(question, kind, features.names, {**scales, **_FIT[kind](_standard(x, **scales), y, seed)})
 
 
 def _undefined_of_images(complete: NDArray[np.bool_]) -> str:
@@ -207,8 +203,7 @@ def _undefined_of_images(complete: NDArray[np.bool_]) -> str:
 
 
 def verify(
-    columns: tuple[str, ...],
-    values: ArrayLike,
+    features: Features,
     yes: ArrayLike,
     image: ArrayLike,
     baseline: ArrayLike,
@@ -218,7 +213,7 @@ def verify(
     folds: int = 5,
     draws: int = 1000,
     seed: int = 0,
-    embedding: tuple[tuple[str, ...], ArrayLike] | None = None,
+    embedding: Features | None = None,
 ) -> Verification:
     """Fit a verifier and compare it with the score there is already, by cross-validation grouped by image.
 
@@ -227,15 +222,15 @@ def verify(
 
     Parameters
     ----------
-    columns : (F,) names; values : (n, F); yes : (n,) bool; image : (n,) which image each row is of
+    features : (n, F); yes : (n,) bool; image : (n,) which image each row is of
     baseline : (n,) the score to beat, for masks predicted IoU; one that is missing or not finite counts as the lowest
-    embedding : (k,) names and (n, k) values of further columns; None where there are none
+    embedding : (n, k) further columns; None where there are none
 
     Returns
     -------
     Verification; `useful` only when the interval of the gain in AUROC lies above 0
     """
-    x, y, groups = np.asarray(values, np.float64), np.asarray(yes, bool), np.asarray(image)
+    y, groups = np.asarray(yes, bool), np.asarray(image)
     codes = np.unique(groups, return_inverse=True)[1].reshape(-1)
     images, nan = int(codes.max(initial=-1)) + 1, float("nan")
     why = undefined(y) if question == GOOD else _undefined_of_images(y)
@@ -245,46 +240,24 @@ def verify(
         empty = np.full(len(y), nan)
         return Verification(question, nan, nan, nan, nan, nan, False, {}, None, empty, len(y), images, why)
     fold = image_folds(groups, folds, seed)
-    looks = {"": (tuple(columns), x)}
-    if embedding is not None:
-        wide = np.concatenate([x, np.asarray(embedding[1], np.float64)], axis=1)
-        looks[WITH_EMBEDDING] = ((*columns, *embedding[0]), wide)
-    ways: dict[str, tuple[Kind, tuple[str, ...], Floats]] = {k + w: (k, *looks[w]) for k in KINDS for w in looks}
-    held = {name: _held_out(*way, y, fold, seed) for name, way in ways.items()}
+    looks = {"": features} if embedding is None else {"": features, WITH_EMBEDDING: features.beside(embedding)}
+    ways = {kind + which: (kind, seen) for kind in KINDS for which, seen in looks.items()}
+    held = {k: held_out(functools.partial(fit, kind, seed=seed), seen, y, fold) for k, (kind, seen) in ways.items()}
     tried = compare({name: (p - y) ** 2 for name, p in held.items()}, groups)
-    kind = next(t.method for t in tried if t.chosen)
+    best = next(t.method for t in tried if t.chosen)
     score = np.asarray(baseline, np.float64)
     score = np.where(np.isfinite(score), score, -np.inf)
-    values_of = auroc(held[kind], y), auroc(score, y)
-    low, high = _gain_interval(held[kind], score, y, codes, rng, draws)
-    fitted = fit(*ways[kind], y, question, seed)
+    values_of = auroc(held[best], y), auroc(score, y)
+    low, high = _gain_interval(held[best], score, y, codes, rng, draws)
+    fitted = fit(*ways[best], y, question, seed)
     brier = {t.method: t.brier for t in tried}
     gain = values_of[0] - values_of[1]
-    return Verification(question, *values_of, gain, low, high, low > 0, brier, fitted, held[kind], len(y), images)
-
-
-def _held_out(
-    kind: Kind, columns: tuple[str, ...], x: Floats, y: NDArray[np.bool_], fold: NDArray[np.int64], seed: int
-) -> Floats:
-    p = np.full(len(y), y.mean())
-    for k in np.unique(fold):
-        rest = fold != k
-        if undefined(y[rest]):  # one class only: its share is all there is to say
-            p[~rest] = y[rest].mean() if rest.any() else y.mean()
-            continue
-        fitted = fit(kind, columns, x[rest], y[rest], seed=seed)
-        p[~rest] = fitted.predict(tuple(columns), x[~rest])
-    return p
+    return Verification(question, *values_of, gain, low, high, low > 0, brier, fitted, held[best], len(y), images)
 
 
 def _gain_interval(
     p: Floats, score: Floats, y: NDArray[np.bool_], codes: NDArray[np.int64], rng: np.random.Generator, draws: int
 ) -> tuple[float, float]:
     images = int(codes.max()) + 1
-    picks = rng.multinomial(images, np.full(images, 1 / images), size=draws)
-    rows = (np.repeat(np.arange(len(y)), times[codes]) for times in picks)
-    gains = [auroc(p[r], y[r]) - auroc(score[r], y[r]) for r in rows if not undefined(y[r])]
-    if not gains:
-        return float("nan"), float("nan")
-    low, high = np.quantile(gains, [0.025, 0.975])
-    return float(low), float(high)
+    rows = (np.repeat(np.arange(len(y)), times[codes]) for times in draw_images(images, draws, rng))
+    return percentiles([auroc(p[r], y[r]) - auroc(score[r], y[r]) for r in rows if not undefined(y[r])])

@@ -33,9 +33,9 @@ def efficiency(
     ),
     manual_s: Annotated[
         float | None,
-        typer.Option(help="assumed seconds a mask by hand; by default what the masks drawn here took, else 34"),
+        typer.Option(min=0, help="assumed seconds a mask by hand; by default what the masks drawn here took, else 34"),
     ] = None,
-    stage1_s: Annotated[float, typer.Option(help="assumed seconds a mask of Stage 1")] = 14.0,
+    stage1_s: Annotated[float, typer.Option(min=0, help="assumed seconds a mask of Stage 1")] = 14.0,
     as_json: AsJson = False,
 ) -> None:
     """Show masks an image, seconds a mask, hours, and what is saved: measured, simulated or assumed."""

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from workbench.config import PRESET_NAMES, SettingError, Settings
+from workbench.plain import plain
 
 PANELS: Mapping[str, tuple[str, ...]] = {  # as a project goes, not as modules are imported
     "Begin": ("demo", "notebooks", "doctor"),
@@ -26,6 +27,22 @@ PANELS: Mapping[str, tuple[str, ...]] = {  # as a project goes, not as modules a
 
 class InPanels(TyperGroup):
     """The commands, listed by `PANELS`."""
+
+    def make_context(self, info_name: str | None, args: list[str], *given: Any, **more: Any) -> Any:
+        """Return the context of a call, which knows whether JSON was asked for before any command reads that."""
+        as_json = "--json" in args
+        ctx: Any = super().make_context(info_name, args, *given, **more)
+        ctx.meta["workbench.json"] = as_json
+        return ctx
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; words that it cannot read are told as one JSON object too, where that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if ctx.meta["workbench.json"] and hasattr(error, "format_message"):  # of click, which typer may bring along
+                typer.echo(json.dumps({"error": error.format_message()}))
+            raise
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return their names in that order."""
@@ -67,6 +84,15 @@ class UsageError(Exception):
 
 
 @contextlib.contextmanager
+def given_as(option: str) -> Iterator[None]:
+    """Turn what is wrong with a value into a wrong use of its option."""
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None
+
+
+@contextlib.contextmanager
 def answering(as_json: bool) -> Iterator[None]:
     """Turn errors into one line of words, and into a JSON object where that was asked for."""
     from workbench.images import ImageError
@@ -99,7 +125,7 @@ def _fail(reason: str, as_json: bool, status: int) -> NoReturn:
 def show(values: Mapping[str, Any], as_json: bool, title: str) -> None:
     """Print a mapping as JSON or as a two-column table, which leaves out what only programs read."""
     if as_json:
-        typer.echo(json.dumps(values, default=str))
+        typer.echo(json.dumps(plain(values), default=str, allow_nan=False))
         return
     from rich.console import Console
     from rich.table import Table

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.cli.answering import AsJson, Changes, Folder, UsageError, answering, app, changed, show
+from workbench.cli.answering import AsJson, Changes, Folder, UsageError, answering, app, changed, given_as, show
 
 if TYPE_CHECKING:
     from workbench.loop.calibration import Calibration
@@ -79,7 +79,7 @@ def _calibrated(found: Calibration, as_json: bool) -> dict[str, Any]:
     for name in TABLES:
         table = getattr(found, name)
         words = figures_in_words(table) or _undefined(table.note, found.note)
-        values[name] = {m.name: _rounded(m.value) for m in table.figures.values()} if as_json else words
+        values[name] = {m.name: round(m.value, 4) for m in table.figures.values()} if as_json else words
     for name, verified in (("verifier_of_masks", found.good), ("verifier_of_images", found.complete)):
         missing = None if verified.verifier or as_json else _undefined(verified.note, found.note)
         values[name] = missing or repr(verified).removeprefix("<Verification ").removesuffix(">")
@@ -113,11 +113,13 @@ def gate(
     as_json: AsJson = False,
 ) -> None:
     """Show which checks keep the gate to fully automatic annotation shut."""
-    from workbench.loop.gate import GateConfig
+    from workbench.loop.gate import GateConfig, check_declared
     from workbench.project import Project
 
     with answering(as_json), Project.open(folder) as project:
         declared = dict(_declared(text) for text in declare) if declare else None
+        with given_as("--declare"):
+            check_declared(declared or {})
         report = project.gate(changed(GateConfig(), changes), declared=declared)
         if as_json:
             show(report.to_dict(), as_json, str(folder))
@@ -195,7 +197,3 @@ def _declared(text: str) -> tuple[str, str]:
     if not equals or not reason.strip():
         raise UsageError(f"--declare: expected CHECK=REASON, got {text!r}")
     return name.strip(), reason.strip()
-
-
-def _rounded(value: float) -> float | None:
-    return round(value, 4) if value == value else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ import typer
 
 from workbench.cli.answering import AsJson, Changes, Folder, PresetName, UsageError, answering, app, changed, show
 from workbench.config import preset
+from workbench.plain import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -218,7 +218,7 @@ def _show_points(table: pd.DataFrame, name: str | None, as_json: bool, about: Ro
 
 def _records(frame: pd.DataFrame) -> list[Row]:
     """Return rows as plain values; what is not known is None."""
-    return [{str(k): None if v != v else v for k, v in row.items()} for row in frame.to_dict("records")]
+    return plain(frame.to_dict("records"))
 
 
 def _show_rows(
@@ -231,7 +231,7 @@ def _show_rows(
 ) -> None:
     """Print rows as one JSON object, or as a table with each figure and its interval in one column."""
     if as_json:
-        typer.echo(json.dumps({**(about or {}), what: rows}, default=_plain))
+        show({**(about or {}), what: rows}, as_json, title)
         return
     from rich.console import Console
     from rich.table import Table
@@ -258,7 +258,3 @@ def _short(value: object) -> str:
     if value is None:
         return "-"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else str(value)

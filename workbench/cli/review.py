@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.answering import AsJson, Folder, answering, app, show
+from workbench.cli.answering import AsJson, Folder, answering, app, given_as, show
 
 
 @app.command()
@@ -14,7 +14,9 @@ def audit(
     folder: Folder,
     draw: Annotated[bool, typer.Option("--draw", help="draw a new audit from the final masks")] = False,
     seed: Annotated[int, typer.Option(min=0, help="fixes which masks are drawn")] = 0,
-    share: Annotated[float | None, typer.Option(help="share of the masks that is drawn; 0.05 by default")] = None,
+    share: Annotated[
+        float | None, typer.Option(min=0, max=1, help="share of the masks that is drawn; 0.05 by default")
+    ] = None,
     again: Annotated[
         bool,
         typer.Option("--again", help="hand out masks that were audited before once more; else their answers count"),
@@ -69,6 +71,9 @@ def review(
         list[str] | None,
         typer.Option(metavar="NAME", help="name for masks, given by the keys 1, 2, ...; several times"),
     ] = None,
+    second: Annotated[
+        bool, typer.Option("--second", help="complete images once more, blind to the first answers: for agreement")
+    ] = False,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="of JupyterLab; a free one by default")] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="open the browser")] = True,
     start: Annotated[
@@ -85,11 +90,14 @@ def review(
     from workbench.widgets.launching import lab_command, write_notebook
 
     with answering(as_json):
-        name, labels = check_name(annotator), checked_labels(label or [])
+        with given_as("--annotator"):
+            name = check_name(annotator)
+        with given_as("--label"):
+            labels = checked_labels(label or [])
         with Project.open(folder) as project:
             project.add_annotator(name)
-            notebook = write_notebook(project.path, name, labels)
-            progress = str(project.queue().progress())
+            notebook = write_notebook(project.path, name, labels, second=second)
+            progress = str(project.queue(second=second).progress())
         command = lab_command(notebook, port, browser)
         show({"notebook": str(notebook), "annotator": name, "progress": progress}, as_json, f"review of {folder}")
         if start and subprocess.run(command, check=False).returncode not in (0, 130, -2):

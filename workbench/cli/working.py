@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.cli.answering import AsJson, Changes, Folder, PresetName, UsageError, answering, app, changed, show
+from workbench.cli.answering import (
+    AsJson,
+    Changes,
+    Folder,
+    PresetName,
+    UsageError,
+    answering,
+    app,
+    changed,
+    given_as,
+    show,
+)
 from workbench.config import preset, preset_for
 
 if TYPE_CHECKING:
@@ -57,14 +68,24 @@ def init(
         shown = {"project": str(folder), **{name: report[name] for name in ("images", "duplicates", "failures")}}
         counted = project.images()["role"].value_counts()
         shown["roles"] = {role: int(counted.get(role, 0)) for role in ROLES}
+        if missing := [role for role, count in shown["roles"].items() if not count]:
+            shown["note"] = (
+                f"no image of role {' or '.join(missing)}, without which confidence and recall cannot be measured: add more, or "
+                "make the project anew with other --roles"
+            )
         show(shown, as_json, f"made {folder}")
 
 
 def _shares(text: str) -> list[float]:
+    from workbench.images import check_shares
+
     try:
-        return [float(part) for part in text.split(",")]
+        shares = [float(part) for part in text.split(",")]
     except ValueError:
         raise UsageError(f"--roles: expected three shares such as 0.6,0.2,0.2, got {text!r}") from None
+    with given_as("--roles"):
+        check_shares(shares)
+    return shares
 
 
 @app.command()
@@ -89,8 +110,14 @@ def propose(
 
     with answering(as_json), Project.open(folder) as project:
         from workbench.sam.cache import EmbeddingCache
-        from workbench.sam.load import load_sam
+        from workbench.sam.load import known_name, load_sam, resolve_device, resolve_dtype
 
+        with given_as("--model"):
+            known_name(model)
+        with given_as("--device"):
+            where = resolve_device(device)
+        with given_as("--dtype"):
+            resolve_dtype(dtype, where)
         cache = EmbeddingCache(embedding_cache) if embedding_cache is not None else None
         sam = load_sam(model, checkpoint=checkpoint, device=device, dtype=dtype, cache=cache, compiled=compiled)
         pair = preset(preset_name) if preset_name else preset_for(sam.model_id)
@@ -172,8 +199,7 @@ def _beside_seed(table: CycleTable, as_json: bool) -> Any:
     frame = table.beside_seed()
     if not as_json:
         return lines(frame)
-    rows = [{str(k): None if v != v else v for k, v in row.items()} for row in frame.to_dict("records")]
-    return {"rows": rows, "note": frame.attrs["note"]}
+    return {"rows": frame.to_dict("records"), "note": frame.attrs["note"]}
 
 
 @app.command()

@@ -59,15 +59,10 @@ class Adopted:
         if self.reduction is not None and embedding is None:
             return np.full(len(proposals), np.nan)
         features = features_of(proposals, workbench.triage(proposals, self.base))
-        if isinstance(self.model, Recalibration):
-            return self.model.predict(features)
-        names, values = features.names, features.values
+        seen = features
         if self.reduction is not None:
-            names = (*names, *self.reduction.names)
-            values = np.concatenate([values, np.asarray(embedding, np.float64)], axis=1)
-        seen = Features(names, values).columns(self.model.columns)
-        p = self.model.predict(seen.names, seen.values)
-        return np.where(features.scored, p, np.nan)
+            seen = features.beside(Features(self.reduction.names, np.asarray(embedding, np.float64)))
+        return np.where(features.scored, self.model.predict(seen), np.nan)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values for JSON."""

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.calibrate.recalibrate import Recalibration, Tried, choose
+from workbench.calibrate.crossvalidation import Tried
+from workbench.calibrate.recalibrate import Features, Recalibration, choose
 from workbench.calibrate.reduction import Reduction
 from workbench.calibrate.reliability import ReliabilityTable, reliability
 from workbench.calibrate.verifier import COMPLETE, GOOD, Verification, verify
@@ -134,7 +135,8 @@ def without_images(found: Calibration, unseen: int, share: float) -> Calibration
     """
     why = (
         "there are no calibration images with proposals; the project's images have roles (project.images()), by the shares "
-        "it was made with (roles=, workbench init --roles)"
+        "it was made with: add images (project.add_images), of which some calibrate, or make it anew with other shares "
+        "(roles=, workbench init --roles)"
     )
     if unseen:
         kept = "the one calibration image is" if unseen == 1 else f"all {unseen:,} calibration images are"
@@ -184,12 +186,9 @@ def calibrate(
         defined = some if choice.chosen else np.zeros(len(some), bool)
         after = reliability(choice.held_out[defined], y[defined], image[defined], rng, what=what, draws=draws)
         tables.append(after if choice.chosen or not len(right) else dataclasses.replace(after, note=choice.note))
-    columns, values = features.names, features.values
     reduction = Reduction.fit(embedded.masks, OF_MASKS) if embedded and len(embedded.masks) else None
-    further = (reduction.names, reduction.apply(embedded.masks[known])) if embedded and reduction else None
-    good = verify(
-        columns, values, right, image, features.score, rng, question=GOOD, draws=draws, seed=seed, embedding=further
-    )
+    further = Features(reduction.names, reduction.apply(embedded.masks[known])) if embedded and reduction else None
+    good = verify(features, right, image, features.score, rng, question=GOOD, draws=draws, seed=seed, embedding=further)
     notes = [choice.note] if choice.note else []
     if not whole.all():
         notes.append(
@@ -238,7 +237,7 @@ def completeness(found: Calibration, rows: Proposals, triaged: Triage) -> float 
     some = triaged.distinct
     share = rows.area_px[some] / np.maximum(rows.sizes_hw[some].astype(np.float64).prod(axis=1), 1)
     values = _image_values(triaged.outcome[some], rows.predicted_iou[some].astype(np.float64), share)
-    return float(verifier.predict(IMAGE_COLUMNS, values[None])[0])
+    return float(verifier.predict(Features(IMAGE_COLUMNS, values[None]))[0])
 
 
 def _of_images(
@@ -259,8 +258,8 @@ def _of_images(
     some, further = c.labelled & rows.whole, None
     if embedded and len(embedded.images):
         reduction = Reduction.fit(embedded.images, OF_IMAGES)
-        further = reduction.names, reduction.apply(embedded.images)[some]
+        further = Features(reduction.names, reduction.apply(embedded.images)[some])
     return verify(
-        IMAGE_COLUMNS, values[some], yes[some], ids[some].astype(str), covered[some], rng,
+        Features(IMAGE_COLUMNS, values[some]), yes[some], ids[some].astype(str), covered[some], rng,
         question=COMPLETE, draws=draws, seed=seed, embedding=further,
     )  # fmt: skip

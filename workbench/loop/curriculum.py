@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.calibrate.intervals import draw_images, percentiles
 from workbench.images import ImageError
 from workbench.loop.diversity import occlusion
 from workbench.masks import shape
+from workbench.plain import plain
 from workbench.plotted import Plotted
 from workbench.proposing import ChangedError
 from workbench.tables.proposals import Proposals
@@ -44,10 +46,8 @@ class Curriculum(Plotted):
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values for JSON; what is not known is None."""
-        columns = {name: getattr(self, name).tolist() for name in ("cycles", "counts", "difficulty", "low", "high")}
-        columns |= {name: values.tolist() for name, values in self.parts.items()}
-        known = {name: [None if v != v else v for v in values] for name, values in columns.items()}
-        return {**known, "what": self.what, "notes": list(self.notes)}
+        columns = {name: getattr(self, name) for name in ("cycles", "counts", "difficulty", "low", "high")}
+        return plain({**columns, **self.parts, "what": self.what, "notes": self.notes})
 
     def lines(self) -> list[str]:
         """Return a line of words for each cycle, and the notes."""
@@ -130,9 +130,8 @@ def _interval(values: Floats, image: NDArray[Any], rng: np.random.Generator, dra
     if images < 2:
         return float("nan"), float("nan")
     sums, counts = np.bincount(codes, values[known]), np.bincount(codes)
-    picks = rng.multinomial(images, np.full(images, 1 / images), size=draws)
-    low, high = np.quantile((picks @ sums) / (picks @ counts), [0.025, 0.975])
-    return float(low), float(high)
+    picks = draw_images(images, draws, rng)
+    return percentiles((picks @ sums) / (picks @ counts))
 
 
 def easy_first(hard: ArrayLike, image: ArrayLike, images: Sequence[str]) -> list[str]:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.calibrate.intervals import draw_images, percentiles
 from workbench.masks.regions import eroded
+from workbench.plain import plain
 from workbench.plotted import Plotted
 from workbench.tables.figures import Interval
 from workbench.tables.proposals import Proposals
@@ -50,11 +52,7 @@ class Diversity(Plotted):
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values for JSON; what is not known is None."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        values["small_found"] = self.small_found.to_dict()
-        for name in ("size_edges_px", "size_shares"):
-            values[name] = [None if v != v else v for v in values[name].tolist()]
-        return {k: None if isinstance(v, float) and v != v else v for k, v in values.items()}
+        return plain({field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
 
 
 def diversity(
@@ -197,13 +195,12 @@ def category_diversity(
     value = float((hits.sum(axis=1) / totals.sum(axis=1) >= LEAST_RECALL).mean())
     if images < 2:
         return Interval(value, float("nan"), float("nan"), len(enough)), "one image: no interval"
-    picks = rng.multinomial(images, np.full(images, 1 / images), size=_DRAWS)
+    picks = draw_images(images, _DRAWS, rng)
     drawn_totals, drawn_hits = totals @ picks.T, hits @ picks.T
     there = drawn_totals > 0
     good = (drawn_hits >= LEAST_RECALL * drawn_totals) & there
     shares = good.sum(axis=0) / np.maximum(there.sum(axis=0), 1)
-    low, high = np.quantile(shares, [0.025, 0.975])
-    return Interval(value, float(low), float(high), len(enough), "bootstrap"), ""
+    return Interval(value, *percentiles(shares), len(enough), "bootstrap"), ""
 
 
 def _names(labels: NDArray[np.str_]) -> Iterable[str]:

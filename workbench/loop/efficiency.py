@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from workbench.plain import plain
 from workbench.plotted import Plotted
 from workbench.review import timing
 from workbench.store import journal
@@ -113,9 +114,7 @@ class Efficiency(Plotted):
     def to_dict(self) -> dict[str, Any]:
         """Return rows and savings as plain values for JSON; what is not known is None."""
         figures = {"saving": self.saving, "more_masks": self.more_masks, "gain": self.gain}
-        known = {k: None if v != v else v for k, v in figures.items()}
-        rows = [{k: None if v != v else v for k, v in row.items()} for row in self.rows()]
-        return {"of": self.of, "rows": rows, **known, "notes": list(self.notes)}
+        return plain({"of": self.of, "rows": self.rows(), **figures, "notes": self.notes})
 
     def lines(self) -> list[str]:
         """Return the figures as lines of words: a line for each work, what is saved, and the notes."""

@@ -52,8 +52,9 @@ def of_labelled(project: Reviewing, sam: Segmenter, rows: Labelled) -> Embedded:
         of_masks, of_image = pooled(sam, project.image(image_id), list(proposals.rles[wanted]))
         masks.append(of_masks)
         images.append(of_image)
-    width = len(images[0]) if images else 0
-    return Embedded(np.concatenate([np.zeros((0, width), np.float32), *masks]), np.array(images).reshape(-1, width))
+    if not images:
+        return Embedded(np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32))
+    return Embedded(np.concatenate(masks), np.stack(images))
 
 
 def measure(project: Reviewing, sam: Segmenter, number: int, reduction: Reduction, progress: bool) -> int:

@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from workbench.plain import nan_for_none, plain
 from workbench.plotted import Plotted
 from workbench.settings import Settings, setting, settings
 from workbench.tables.figures import Interval
@@ -83,6 +84,17 @@ class Check:
         measured = f"not measured (bound: {bound})" if math.isnan(self.value) else known
         return f"{self.verdict:14} {self.name:20} {measured}{note}"
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values for JSON; what is not known is None, an interval as a whole."""
+        interval = None if math.isnan(self.interval[0]) else self.interval
+        return plain({**dataclasses.asdict(self), "interval": interval})
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Check:
+        """Build it from what `to_dict` gave."""
+        interval = tuple(values["interval"] or (math.nan, math.nan))
+        return cls(**{**nan_for_none(values), "interval": interval})
+
 
 @dataclasses.dataclass(frozen=True)
 class GateReport(Plotted):
@@ -124,7 +136,7 @@ class GateReport(Plotted):
         return {
             "open": self.open,
             "reading": self.config.reading,
-            "checks": [_plain(check) for check in self.checks],
+            "checks": [check.to_dict() for check in self.checks],
             "seed": self.seed,
             "shut_by": list(self.shut_by),
             "config": self.config.to_dict(),
@@ -134,14 +146,8 @@ class GateReport(Plotted):
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> GateReport:
         """Build the report from what `to_dict` gave."""
-        nan = math.nan
-        checks = []
-        for row in values["checks"]:
-            known: dict[str, Any] = {k: nan if v is None else v for k, v in row.items()}
-            known["interval"] = tuple(row["interval"] or (nan, nan))
-            checks.append(Check(**known))
         config = GateConfig.from_dict(values["config"])
-        return cls(tuple(checks), config, values["seed"], values.get("measured", {}))
+        return cls(tuple(map(Check.from_dict, values["checks"])), config, values["seed"], values.get("measured", {}))
 
 
 def _by(measured: Mapping[str, Any]) -> str:
@@ -155,12 +161,6 @@ def _by(measured: Mapping[str, Any]) -> str:
         f"{floors['predicted_iou_floor']:g}, {grid}{layers}, "
         f"{distinct['nms']} NMS at {distinct['nms_iou']:g}."
     )
-
-
-def _plain(check: Check) -> dict[str, Any]:
-    values = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in dataclasses.asdict(check).items()}
-    values["interval"] = None if math.isnan(check.interval[0]) else list(check.interval)
-    return values
 
 
 def evaluate(
@@ -188,14 +188,9 @@ def evaluate(
     """
     config, declared, notes = config or GateConfig(), declared or {}, notes or {}
     excuses = {"fail": undecided or {}, "pass": doubtful or {}}
-    for name in (*figures, *declared):
-        if name not in CHECKS:
-            raise ValueError(f"gate: expected checks of {', '.join(CHECKS)}, got {name!r}")
-    for name, reason in declared.items():
-        if name in MEASURED:
-            raise ValueError(f"gate: {name} applies to every project; {', '.join(MEASURED)} have to be measured")
-        if not str(reason).strip():
-            raise ValueError(f"gate: {name} is declared not applicable without a reason; give one for the record")
+    check_declared(declared)
+    if unknown := [name for name in figures if name not in CHECKS]:
+        raise ValueError(f"gate: expected checks of {', '.join(CHECKS)}, got {unknown[0]!r}")
     checks = [
         _check(
             name,
@@ -209,6 +204,17 @@ def evaluate(
     ]
     seed = seed_says({name: figures[name].value for name in SEED_NAMES if name in figures})
     return GateReport(tuple(checks), config, seed, measured or {})
+
+
+def check_declared(declared: Mapping[str, str]) -> None:
+    """Raise ValueError for a check that is unknown or applies always, or is declared not to apply without a reason."""
+    for name, reason in declared.items():
+        if name not in CHECKS:
+            raise ValueError(f"gate: expected checks of {', '.join(CHECKS)}, got {name!r}")
+        if name in MEASURED:
+            raise ValueError(f"gate: {name} applies to every project; {', '.join(MEASURED)} have to be measured")
+        if not str(reason).strip():
+            raise ValueError(f"gate: {name} is declared not applicable without a reason; give one for the record")
 
 
 def _check(

@@ -14,6 +14,7 @@ from workbench.calibrate.reliability import reliability
 from workbench.config import ProposeConfig, TriageConfig, preset
 from workbench.loop.labelling import Truths, candidates
 from workbench.loop.metrics import METRICS, Comparison, Point, compare_image, measure
+from workbench.plain import nan_for_none, plain
 from workbench.review.state import ImageReview
 from workbench.tables.figures import Interval
 from workbench.tables.intervals import bootstrap, bootstrap_many, difference_many
@@ -119,7 +120,7 @@ def figures(
     seeds = measure(test.comparison, triage(test.rows, seed).outcome, fixed, rng, config=seed)
     point = Point(test.comparison, outcome, config)
     pairs = {name: METRICS[name].counts(point) for name in COMPARED if name in found}
-    return found, seeds, {name: [_plain(c.values), _plain(c.per)] for name, c in pairs.items()}
+    return found, seeds, {name: [plain(c.values), plain(c.per)] for name, c in pairs.items()}
 
 
 def _mean(test: Judged, column: NDArray[np.float32], rng: np.random.Generator) -> Interval:
@@ -128,10 +129,6 @@ def _mean(test: Judged, column: NDArray[np.float32], rng: np.random.Generator) -
     of, values = test.comparison.image_of_row[there], column[there].astype(np.float64)
     sums, counts = (np.bincount(of, weights, images).astype(np.float64) for weights in (values, np.ones(len(of))))
     return bootstrap_many(sums[None], counts[None], rng, of_events=False).interval(0)
-
-
-def _plain(values: NDArray[np.float64]) -> list[float | None]:
-    return [None if np.isnan(v) else float(v) for v in values]
 
 
 def calibration_figures(
@@ -198,7 +195,8 @@ def changes(now: Counts, before: Counts) -> dict[str, Interval]:
     alike: dict[bytes, list[tuple[str, list[NDArray[np.float64]]]]] = {}
     for name in now.figures:
         if name in before.figures:
-            sides = [_numbers(c)[here] for c in now.figures[name]] + [_numbers(c)[there] for c in before.figures[name]]
+            parts = (now.figures[name], here), (before.figures[name], there)
+            sides = [np.array(nan_for_none(c), np.float64)[rows] for columns, rows in parts for c in columns]
             known = ~np.isnan(sides).any(axis=0)
             alike.setdefault(known.tobytes(), []).append((name, sides))
     found = {}
@@ -207,10 +205,6 @@ def changes(now: Counts, before: Counts) -> dict[str, Interval]:
         intervals = difference_many((a, per_a), (b, per_b), np.random.default_rng(0))
         found.update({name: intervals.interval(k) for k, (name, _) in enumerate(figures)})
     return {name: found[name] for name in now.figures if name in found}
-
-
-def _numbers(values: Sequence[float | None]) -> NDArray[np.float64]:
-    return np.array([np.nan if v is None else v for v in values], np.float64)
 
 
 def histogram(rows: Proposals) -> list[int]:

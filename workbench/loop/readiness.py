@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workbench.calibrate.intervals import ENDS, draw_images, percentiles
 from workbench.loop.calibration import Calibration
 from workbench.loop.diversity import category_diversity
 from workbench.loop.gate import GateConfig, GateReport, evaluate
@@ -151,22 +152,22 @@ def _domains(
     recalls, drawn = [], []
     for name in names:
         hit, per = counts.values[domains == name], counts.per[domains == name]
-        picks = rng.multinomial(len(hit), np.full(len(hit), 1 / len(hit)), size=DRAWS)
+        picks = draw_images(len(hit), DRAWS, rng)
         recalls.append(hit.sum() / per.sum() if per.sum() else np.nan)
         drawn.append((picks @ hit) / np.where(picks @ per > 0, picks @ per, np.nan))
     if np.isnan(recalls).any() or min(int((counts.per[domains == name] > 0).sum()) for name in names) < 2:
         notes["domains"] = "a domain has fewer than two test images with true masks"
         return
     spread = np.nanmax(drawn, axis=0) - np.nanmin(drawn, axis=0)
-    low, high = np.quantile(spread, [0.025, 0.975])
+    low, high = percentiles(spread)
     hits, per = (np.array([c[domains == name].sum() for name in names]) for c in (counts.values, counts.per))
     few = np.minimum(hits, per - hits) < FEW_EVENTS
     if few.any():  # of these the exact intervals, and the widest spread that the intervals allow
-        ends = np.where(few, exact_binomial(hits, per), np.nanquantile(drawn, [0.025, 0.975], axis=1))
+        ends = np.where(few, exact_binomial(hits, per), np.nanquantile(drawn, ENDS, axis=1))
         apart = ends[1][:, None] - ends[0]
-        high = max(high, apart[~np.eye(len(names), dtype=bool)].max())
+        high = max(high, float(apart[~np.eye(len(names), dtype=bool)].max()))
     value = float(np.max(recalls) - np.min(recalls))
-    figures["domains"] = Interval(value, min(float(low), value), max(float(high), value), len(names), "bootstrap")
+    figures["domains"] = Interval(value, min(low, value), max(high, value), len(names), "bootstrap")
 
 
 def _improvement(
@@ -194,17 +195,16 @@ def _improvement(
     now_a, now_n = _accepted(rows)
     old_a, old_n = _accepted(old)
     n = len(now_a)
-    picks = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS)
+    picks = draw_images(n, DRAWS, rng)
     base = old_a.sum() / max(old_n.sum(), 1)
     if not base or not now_n.sum():
         notes["improvement"] = f"run {before} accepted nothing on test images: a relative change is undefined"
         return
     with np.errstate(divide="ignore", invalid="ignore"):
         drawn = ((picks @ now_a) / (picks @ now_n)) / ((picks @ old_a) / (picks @ old_n)) - 1
-    drawn = drawn[np.isfinite(drawn)]
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    low, high = percentiles(drawn[np.isfinite(drawn)])
     value = float(now_a.sum() / now_n.sum() / base - 1)
-    figures["improvement"] = Interval(value, min(float(low), value), max(float(high), value), n, "bootstrap")
+    figures["improvement"] = Interval(value, min(low, value), max(high, value), n, "bootstrap")
 
 
 def _accepted(rows: Labelled) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ from workbench.calibrate.recalibrate import Recalibration
 from workbench.config import TriageConfig
 from workbench.loop.certification import Accepted, Verdict, above, each_candidate
 from workbench.loop.gate import GateReport
+from workbench.plain import plain
 from workbench.tables.outcomes import Outcome
 from workbench.tables.proposals import Proposals
 
@@ -76,7 +77,7 @@ class Verified:
 
     def to_dict(self) -> dict[str, Any]:
         """Return counts and bound as plain values for JSON; a bound that is not known is None."""
-        return {k: None if v != v else v for k, v in dataclasses.asdict(self).items()}
+        return plain(dataclasses.asdict(self))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

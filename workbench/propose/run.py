@@ -16,7 +16,7 @@ from workbench.propose.decode import decode_points, hypothesis_spread
 from workbench.propose.grid import Crop, crops, points
 from workbench.propose.jitter import Target, jitter_scores
 from workbench.propose.score import score_masks
-from workbench.sam.segmenter import Answers, Embedding, Segmenter
+from workbench.sam.segmenter import Answers, Embedding, Segmenter, expect_segmenter
 from workbench.tables.proposals import Proposals
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ RESORTED_ABOVE = 1000
 
 def propose(
     image: np.ndarray,
-    segmenter: Segmenter,
+    sam: Segmenter,
     config: ProposeConfig | Preset | str | None = None,
     *,
     image_id: str | None = None,
@@ -39,10 +39,10 @@ def propose(
     Parameters
     ----------
     image : (H, W, 3) uint8 RGB
-    segmenter : a model, as `load_sam` returns it
+    sam : a model, as `load_sam` returns it
     config : settings, a preset or its name; None for the defaults
     image_id : content id to store; None to hash the pixels
-    embedding : of the whole image by this segmenter; None to embed it
+    embedding : of the whole image by this model; None to embed it
 
     Returns
     -------
@@ -52,11 +52,13 @@ def propose(
 
     Raises
     ------
+    TypeError : for a model that is none
     ValueError : when the image is not (H, W, 3) uint8 with at least one pixel
 
     Source: Kirillov et al. 2023, Segment Anything, section 5 and appendix B; facebookresearch/segment-anything.
     """
     config = propose_config(config)
+    expect_segmenter(sam, "propose")
     _check_image(image)
     image_id = images.array_id(image) if image_id is None else image_id
     size_hw = (int(image.shape[0]), int(image.shape[1]))
@@ -64,8 +66,8 @@ def propose(
         parts, embeddings = list[Proposals](), list[Embedding]()
         looked_at = crops(size_hw, config)
         for crop in looked_at:
-            embedded = _embed(image, crop, segmenter, embedding)
-            parts.append(_propose_crop(crop, embedded, size_hw, segmenter, config, image_id))
+            embedded = _embed(image, crop, sam, embedding)
+            parts.append(_propose_crop(crop, embedded, size_hw, sam, config, image_id))
             if config.jitter_prompts:  # else it is not needed again
                 embeddings.append(embedded)
         rows, ends = Proposals.concat(parts), np.cumsum([0, *map(len, parts)])
@@ -74,7 +76,7 @@ def propose(
         if config.jitter_prompts:
             # with all rows stored, other thresholds bring back what a smaller crop suppressed: it was measured, too
             moved = np.sort(distinct if config.pool == "distinct" else within)
-            rows = _with_jitter(rows, ends, moved, looked_at, embeddings, segmenter, config)
+            rows = _with_jitter(rows, ends, moved, looked_at, embeddings, sam, config)
     if config.pool == "distinct":
         rows = _cleaned(rows.select(distinct), size_hw, config)
     if config.features:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.calibrate.intervals import draw_images, percentiles
 from workbench.masks import matching
 from workbench.tables.figures import Interval
-from workbench.tables.intervals import DRAWS, FEW_EVENTS, LEVEL, bootstrap, exact_binomial
+from workbench.tables.intervals import DRAWS, FEW_EVENTS, bootstrap, exact_binomial
 
 Counts = NDArray[np.float64]
 
@@ -92,15 +93,12 @@ def resampled(
     if len(per_image) < 2:  # one image does not say how images differ
         return Interval(value, math.nan, math.nan, n)
     m = len(per_image)
-    weights = rng.multinomial(m, np.full(m, 1 / m), size=draws).astype(np.float64)
+    weights = draw_images(m, draws, rng).astype(np.float64)
     sums = (weights @ per_image.reshape(m, -1)).reshape(draws, *per_image.shape[1:])
-    found = np.array([statistic(one) for one in sums])
-    found = found[~np.isnan(found)]
-    if not len(found):
+    low, high = percentiles([statistic(one) for one in sums])
+    if math.isnan(low):
         return Interval(value, math.nan, math.nan, n)
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(found, [tail, 1 - tail])
-    return Interval(value, float(min(low, value)), float(max(high, value)), n, "bootstrap")
+    return Interval(value, min(low, value), max(high, value), n, "bootstrap")
 
 
 def _with_few(found: Interval, table: Counts, by_chance: Callable[[Counts], float]) -> Interval:

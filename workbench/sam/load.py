@@ -91,7 +91,7 @@ def load_sam(
             )
         here = next(name.parameters()).device if device == "auto" else resolve_device(device)
         return _wrap(name, here, resolve_dtype(dtype, here), cache, compiled)
-    chosen = _known_name(name)
+    chosen = known_name(name)
     where = resolve_device(device)
     precision = resolve_dtype(dtype, where)
     if chosen == "transformers":
@@ -144,7 +144,8 @@ def _wrap(
     )
 
 
-def _known_name(name: str) -> str:
+def known_name(name: str) -> str:
+    """Return what a name of a model stands for. Raises ValueError for an unknown one, with the nearest."""
     if name in NAMES:
         return _ALIASES.get(name, name)
     near = difflib.get_close_matches(str(name).lower().replace("-", "_"), NAMES, n=1, cutoff=0.4)

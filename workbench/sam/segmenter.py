@@ -74,6 +74,14 @@ class Segmenter(Protocol):
         """Return (N, M, h, w) low-resolution logits at the size of the image: (N, M, H, W) float32."""
 
 
+def expect_segmenter(sam: object, what: str, has: Sequence[str] = ("embed", "decode")) -> None:
+    """Raise TypeError for something that is no model as `load_sam` returns it; `what` names who asks."""
+    if isinstance(getattr(sam, "model_id", None), str) and all(hasattr(sam, name) for name in has):
+        return
+    hint = "; load_sam(model) makes one of it" if hasattr(sam, "state_dict") else ""
+    raise TypeError(f"{what}: expected a model as load_sam() returns it, got {type(sam).__name__}{hint}")
+
+
 @runtime_checkable
 class SharingSegmenter(Protocol):
     """A segmenter that also answers many prompts of one image by sharing work between them."""

@@ -144,5 +144,6 @@ def _columns(parquet: bytes) -> dict[str, NDArray[Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pq.read_table(pa.BufferReader(parquet))
+    # on this thread: one that a pool still ends when a command exits at once aborts the process
+    table = pq.ParquetFile(pa.BufferReader(parquet)).read(use_threads=False)
     return {name: table.column(name).to_numpy() for name in table.column_names}

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from workbench.plain import nan_for_none, plain
 from workbench.plotted import Plotted
 from workbench.tables.figures import Interval
 
@@ -53,13 +54,7 @@ class CycleRow:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row as plain values for JSON; what is not known is None."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        for name in ("figures", "seed_figures"):
-            values[name] = {k: figure.to_dict() for k, figure in values[name].items()}
-        values["changes"] = {k: {n: f.to_dict() for n, f in some.items()} for k, some in self.changes.items()}
-        values["notes"] = list(self.notes)
-        values["work"] = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in self.work.items()}
-        return values
+        return plain({field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CycleRow:
@@ -68,7 +63,7 @@ class CycleRow:
         for name in ("figures", "seed_figures"):
             known[name] = {k: interval_of(figure) for k, figure in known[name].items()}
         known["changes"] = {k: {n: interval_of(f) for n, f in some.items()} for k, some in known["changes"].items()}
-        known["work"] = {k: math.nan if v is None else v for k, v in known["work"].items()}
+        known["work"] = nan_for_none(known["work"])
         return cls(**known)
 
     def flat(self) -> dict[str, Any]:
@@ -95,8 +90,7 @@ class CycleRow:
 
 def interval_of(values: Mapping[str, Any]) -> Interval:
     """Return a figure from what its `to_dict` gave."""
-    known: dict[str, Any] = {name: math.nan if v is None else v for name, v in values.items()}
-    return Interval(**known)
+    return Interval(**nan_for_none(values))
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

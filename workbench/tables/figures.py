@@ -6,6 +6,8 @@ import dataclasses
 import math
 from typing import Any, Literal
 
+from workbench.plain import plain
+
 How = Literal["bootstrap", "binomial", "none"]
 
 
@@ -50,8 +52,7 @@ class Interval:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values for JSON; what is not known is None."""
-        values = dataclasses.asdict(self)
-        return {name: None if isinstance(v, float) and math.isnan(v) else v for name, v in values.items()}
+        return plain(dataclasses.asdict(self))
 
     def __str__(self) -> str:
         if not self.known:

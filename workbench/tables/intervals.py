@@ -7,13 +7,23 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaincinv
 
+from workbench.calibrate.intervals import ENDS, FEW_EVENTS, LEVEL, exact_binomial
 from workbench.tables.figures import How, Interval
 
-LEVEL = 0.95
+__all__ = [
+    "DRAWS",
+    "FEW_EVENTS",
+    "LEVEL",
+    "Intervals",
+    "bootstrap",
+    "bootstrap_many",
+    "difference",
+    "difference_many",
+    "exact_binomial",
+]
+
 DRAWS = 2000
-FEW_EVENTS = 5  # with fewer, drawing images anew says too little: METRICS asks for the exact binomial interval
 _CELLS = 2**22  # draws times images at once
 
 Numbers = NDArray[np.float64]
@@ -137,22 +147,6 @@ def _events(values: Numbers, per: Numbers) -> _Events:
     return _Events(low, high, np.minimum(events, n - events) < FEW_EVENTS)
 
 
-def exact_binomial(events: ArrayLike, n: ArrayLike, level: float = LEVEL) -> tuple[Numbers, Numbers]:
-    """Return the ends of the exact two-sided interval of a share: `events` of `n`, arrays of one shape; NaN for n = 0.
-
-    Source: Clopper and Pearson 1934, The use of confidence or fiducial limits illustrated in the case of the binomial.
-
-    >>> [round(float(end), 4) for end in exact_binomial(0, 59)]
-    [0.0, 0.0606]
-    """
-    k, total = np.asarray(events, dtype=np.float64), np.asarray(n, dtype=np.float64)
-    tail = (1 - level) / 2
-    with np.errstate(invalid="ignore"):
-        low = np.where(k > 0, betaincinv(np.maximum(k, 1e-9), total - k + 1, tail), 0.0)
-        high = np.where(k < total, betaincinv(k + 1, np.maximum(total - k, 1e-9), 1 - tail), 1.0)
-    return np.where(total > 0, low, np.nan), np.where(total > 0, high, np.nan)
-
-
 def _measured(*columns: Numbers) -> list[Numbers]:
     """Leave out the images that some column does not know."""
     if len({column.shape for column in columns}) != 1:
@@ -183,9 +177,8 @@ def _drawn(rng: np.random.Generator, draws: int, *columns: Numbers) -> Iterator[
 
 def _percentiles(drawn: Numbers) -> tuple[Numbers, Numbers]:
     """The ends of the interval of each column of (draws, P); draws without a denominator are left out."""
-    ends = np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    low, high = np.quantile(drawn, ends, axis=0)
+    low, high = np.quantile(drawn, ENDS, axis=0)
     for k in np.flatnonzero(np.isnan(drawn).any(axis=0)):
         known = drawn[~np.isnan(drawn[:, k]), k]
-        low[k], high[k] = np.quantile(known, ends) if len(known) else (np.nan, np.nan)
+        low[k], high[k] = np.quantile(known, ENDS) if len(known) else (np.nan, np.nan)
     return low, high

@@ -15,8 +15,8 @@ class TrainConfig(Settings):
     squared error weighs 4, since triage, thresholds and certificates stand on the predicted IoU, and a cycle has hundreds
     of steps to teach it where SAM had 90,000; and the hypotheses that are not the best are taught by 0.03 of their loss,
     since on few images one that is never the best would be forgotten. Both are how the bundled SAM was trained as well.
-    Three more are new to both: prompts that ask for nothing, whose answers are taught a predicted IoU of 0, points close
-    beside an object that ask for it, and a loss of masks that grows ever slower (`robust`).
+    So are prompts that ask for nothing, whose answers are taught a predicted IoU of 0, and points close beside an object
+    that ask for it. A loss of masks that grows ever slower (`robust`) is new to both.
     """
 
     parts: Literal["decoder", "decoder+encoder"] = setting(

@@ -148,9 +148,14 @@ def refuse_duplicates(asked: TriageConfig, floors: ProposeConfig) -> None:
 
 
 def unmeasured(asked: TriageConfig, floors: ProposeConfig) -> str:
-    """Return which masks `asked` keeps that a run did not measure with moved prompts, in words; "" for none."""
-    if asked.jitter_stability is None or not floors.jitter_prompts:
+    """Return which masks that `asked` keeps a run did not measure with moved prompts, in words; "" for none."""
+    if asked.jitter_stability is None:
         return ""
+    if not floors.jitter_prompts:
+        return (
+            "the run measured no jitter, so that no mask is accepted by its thresholds (jitter_missing): take"
+            " jitter_stability=None, or propose again with jitter_prompts=10"
+        )
     if asked.nms == floors.nms and asked.nms_iou <= floors.nms_iou:
         return ""
     return (

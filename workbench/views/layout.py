@@ -102,6 +102,12 @@ def small(text: str) -> str:
     return f'<p class="note">{escape(text)}</p>'
 
 
+def hinted(text: str, hint: str) -> str:
+    """Return a line of small print, as markup, with what can be done there, which a saved report leaves out."""
+    more = f' <span class="hint">{escape(hint)}</span>' if hint else ""
+    return f'<p class="note">{escape(text)}{more}</p>'
+
+
 def box(text: str, kind: str = "problem") -> str:
     """Return words in a box, as markup: problem or info."""
     role = "alert" if kind == "problem" else "status"
@@ -142,8 +148,7 @@ def strip(pictures: Sequence[tuple[str, str, str]]) -> str:
 
 def card(title: str, *objects: Any, text: str = "", hint: str = "", wide: bool = False) -> pn.Column:
     """Return objects in a card under a title; `hint` says what can be done there, which a saved report leaves out."""
-    more = f' <span class="hint">{escape(hint)}</span>' if hint else ""
-    below = f'<p class="note">{escape(text)}{more}</p>' if text or hint else ""
+    below = hinted(text, hint) if text or hint else ""
     head = words(f'<h2 class="title">{escape(title)}</h2>{below}')
     styles = {**_CARD, "grid-column": "1 / -1"} if wide else _CARD
     # children that say their height are not asked again by the grid: the card says it for them

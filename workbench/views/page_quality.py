@@ -202,7 +202,7 @@ def _left(report: QualityReport) -> str:
         (_share(report.coverage_ratio), "of the pixels covered", "mean over complete images", ""),
         (_number(report.num_masks, 1), "masks an image", f"mean size {_number(report.avg_mask_size, 0)} px", ""),
         (_share(rate.value), "of the automatic masks rejected", _ends(rate), ""),
-        (_number(report.masks_an_hour, 0), "masks an hour", f"drawn or edited; {report.seconds_source} time", ""),
+        (_number(report.masks_per_hour, 0), "masks an hour", f"drawn or edited; {report.seconds_source} time", ""),
     ]
     return layout.tiles(cells)
 

@@ -12,6 +12,8 @@ import panel as pn
 import panel_material_ui as pmui
 
 from workbench.config import TriageConfig
+from workbench.store import records
+from workbench.store.runs import Run
 from workbench.triage.pool import DistinctPool
 from workbench.views import layout
 from workbench.views.campaign import words
@@ -25,16 +27,9 @@ from workbench.views.threshold_figures import LiveFigures
 from workbench.views.threshold_heat import HeatMap
 from workbench.views.threshold_saving import Saving
 from workbench.views.threshold_sliders import controls
-from workbench.views.thresholds import (
-    AXES,
-    SLIDERS,
-    Answer,
-    Curves,
-    Thresholds,
-    answer,
-    curves,
-    moved,
-)
+from workbench.views.threshold_state import AXES, SLIDERS, Thresholds
+from workbench.views.threshold_truth import OnRecord, Truth, on_record
+from workbench.views.thresholds import Answer, Curves, answer, curves, moved
 from workbench.views.view import View, query_of, tried
 
 SETTLED_MS = 350  # when a move's answer stands for this long the slower parts of the page follow
@@ -45,6 +40,7 @@ _PR = (
 )
 _RC = "How many of the proposals taken are wrong, the more of them are taken. A good score stays low for long."
 _NO_ANSWER = '<p role="status">These thresholds have no answer; what is said above tells how to get one.</p>'
+_UNTRIAGED = "the defaults for this model: nothing of its run has been triaged yet"
 NO_PROPOSALS = "There are no proposals yet, so there is nothing to sort by thresholds. Propose masks first:"
 
 
@@ -53,11 +49,13 @@ class _Read:
     """What one look at the project gives."""
 
     proposals: int
+    run: Run | None  # the latest
     config: TriageConfig
     versions: Any  # DataFrames
     experiments: Any
     reference: str
     judged: tuple[int, int]  # audits, and masks of theirs that have an answer
+    truth: OnRecord
 
 
 class _Asked(NamedTuple):
@@ -66,6 +64,7 @@ class _Asked(NamedTuple):
     pooled: Pooled
     config: TriageConfig
     axis: str
+    exhaustive: bool = False
 
 
 class ThresholdsView(View):
@@ -99,7 +98,8 @@ class ThresholdsView(View):
         self.sidebar = controls(self.state)
         self.saving = Saving(self)
         self.experiments = Experiments(self)
-        self.state.param.watch(self._moved, [*SLIDERS, "by_jitter", "by_stability", "axis"])
+        self.truth = Truth(self)
+        self.state.param.watch(self._moved, [*SLIDERS, "by_jitter", "by_stability", "axis", "exhaustive"])
         self.state.param.watch(self.guarded(lambda _: self._build()), "pool")
         self.heat_map.shown.param.watch(lambda _: self._draw(), "value")
 
@@ -119,25 +119,30 @@ class ThresholdsView(View):
     def read(self) -> _Read:
         """Look at the project: its proposals, and the versions of its triage."""
         project = self.campaign.project
-        totals, _ = project._totals()
-        versions = project.triages()
-        config = project.triage_config()
-        reference = "the defaults for this model: nothing has been triaged yet"
-        if len(versions):
-            last = versions.loc[versions["settings"].map(lambda s: s == config.to_dict())]
-            number = int(last["id"].iloc[-1]) if len(last) else int(versions["id"].iloc[-1])
-            reference = f"triage version {number}"
+        totals, run = project._totals()
+        kept = records.latest_triage(project.catalog, run.id) if run is not None else None
+        reference = f"triage version {kept.id}" if kept is not None else _UNTRIAGED
         drawn = project.audits()
-        judged = len(drawn), int(drawn["answered"].sum())
-        return _Read(int(totals["proposals"]), config, versions, project.experiments(), reference, judged)
+        return _Read(
+            int(totals["proposals"]),
+            run,
+            project.triage_config(),
+            project.triages(),
+            project.experiments(),
+            reference,
+            (len(drawn), int(drawn["answered"].sum())),
+            on_record(project),
+        )
 
     def present(self, data: _Read) -> None:
         """Follow the project; sliders stay where they are but for the first time."""
-        if not data.proposals:
+        if data.run is None or not data.proposals:
             place = self.campaign.place
             self.body.objects = [layout.next_step("No proposals yet", NO_PROPOSALS, f"workbench propose {place}")]
             return
-        self.reference, self.reference_name, self.judged = data.config, data.reference, data.judged
+        self.run, self.reference, self.reference_name, self.judged = data.run, data.config, data.reference, data.judged
+        self.state.follow_record(data.truth.exhaustive)
+        self.truth.follow(data.truth)
         if self._first:
             self._first = False
             self.state.take(data.config)
@@ -212,7 +217,7 @@ class ThresholdsView(View):
         self.pooled = pooled
         self.audits, self._audits_for = None, (0, 0)
         self.known_curves = curves(pooled)
-        self.heat_map.offer(pooled.comparison is not None)
+        self.truth.shown.visible = pooled.comparison is not None
         self._choose_axis(pooled)
         self._compare()
         self._moved()
@@ -236,14 +241,15 @@ class ThresholdsView(View):
     # ---- moves ----------------------------------------------------------------------------------------------------
 
     def _moved(self, *_: Any) -> None:
-        if self.pooled is None:
-            return
+        if self.pooled is None or self.pooled.kind != self.state.pool:
+            return  # asked when the pool is there
         try:
             config = self.state.config
         except ValueError as error:
             self.refused.object = layout.box(str(error))
             return
-        asked = self._newest = _Asked(self.pooled, config, self.state.axis)
+        self.experiments.leave(config)
+        asked = self._newest = _Asked(self.pooled, config, self.state.axis, self.state.exhaustive)
         if not self.live:
             self._deliver(asked, *tried(lambda: self._answered(asked)))
             self._strip(asked, *tried(lambda: self._changes(asked)))
@@ -263,10 +269,10 @@ class ThresholdsView(View):
         self._settling = pn.state.add_periodic_callback(self.guarded(self._settled), period=SETTLED_MS, count=1)
 
     def _answered(self, asked: _Asked) -> Answer:
-        judged = self.judged
-        if asked.pooled.comparison is None and judged != self._audits_for:
+        judged, by_truth = self.judged, asked.exhaustive and asked.pooled.comparison is not None
+        if not by_truth and judged != self._audits_for:
             self.audits, self._audits_for = audits_of(self.campaign.project, asked.pooled), judged
-        return answer(*asked, audits=self.audits)
+        return answer(asked.pooled, asked.config, asked.axis, audits=self.audits, exhaustive=asked.exhaustive)
 
     def _deliver(self, asked: _Asked, found: Answer | None, error: BaseException | None) -> None:
         def act() -> None:
@@ -288,7 +294,7 @@ class ThresholdsView(View):
     def _draw(self) -> None:
         if self.answer is None or self.pooled is None:
             return
-        self.heat_map.offer(self.pooled.comparison is not None or self.answer.audited is not None)
+        self.heat_map.offer("fp_rate" in self.answer.rates or self.answer.audited is not None)
         self.heat_map.say_left_out(self.answer.heat.left_out)
         self.counts.object = counted(self.answer, self.before, self.pooled, self.reference_name)
         self.figures.send(self.answer)
@@ -334,7 +340,7 @@ class ThresholdsView(View):
         self.body.objects = [
             pn.Column(self.status, self.progress, self.refused, sizing_mode="stretch_width"),
             layout.grid(
-                layout.card("What these thresholds give", self.counts, wide=True),
+                layout.card("What these thresholds give", self.counts, self.truth.shown, wide=True),
                 self.heat_map.card(figures.heat),
                 layout.card("Predicted IoU by outcome", figures.histogram),
                 layout.card("Precision and recall", figures.precision_recall, text=_PR),

@@ -43,14 +43,18 @@ class PoolAudits:
 
 
 def audits_of(project: Project, pooled: Pooled) -> PoolAudits | None:
-    """Return what audits of the latest run say of a pool; None without any, or with too few answers for a rate."""
+    """Return what audits of the latest run say of a pool; None without any, or with too few answers for a rate.
+
+    Audits of images that trained the model say nothing of it and are left out.
+    """
     run, pool = project._find_run(None), pooled.pool
     if run is None or not isinstance(pool, DistinctPool):
         return None
     with project.catalog.read() as connection:
         frames = [audits.frame_of(connection, number)[0] for number in audits.numbers(connection)]
     place = {image_id: m for m, image_id in enumerate(pooled.image_ids)}
-    drawn_from = dict.fromkeys(image_id for frame in frames for image_id in frame.image_ids if image_id in place)
+    usable = place.keys() - pooled.learned
+    drawn_from = dict.fromkeys(image_id for frame in frames for image_id in frame.image_ids if image_id in usable)
     if not drawn_from:
         return None
     known = auditing.audited_images(project._shown, run.id, list(drawn_from), project.review_config.right_iou)

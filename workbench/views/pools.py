@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from workbench.config import ProposeConfig, TriageConfig
 from workbench.loop.comparison import ComparedImage, Comparison, TrueImage, compare_image
 from workbench.loop.metrics import Curve, precision_recall
-from workbench.store import truth
+from workbench.store import truth, versions
 from workbench.store.blocks import STORED
 from workbench.store.errors import StoreError
 from workbench.tables.proposals import SCORES, Proposals
@@ -27,9 +27,10 @@ from workbench.views.latest import long_work
 
 if TYPE_CHECKING:
     from workbench.project import Project
+    from workbench.store.runs import Run
 
 CURVES = ("predicted_iou", "jitter_stability")  # the scores whose precision and recall are shown
-SMALLEST_NMS_IOU = 0.4
+_SMALLEST_NMS_IOU = 0.4  # what NMS may move down to; smaller bounds make larger graphs
 _MOST_POOLS = 3
 _KEPT = ("predicted_iou", "stability_score", "jitter_stability")  # beside an exact pool, which has no columns
 KINDS = {"distinct": "distinct pool", "exact": "exact pool"}
@@ -40,7 +41,8 @@ class Pooled:
     """A pool with what a page asks beside it.
 
     image_ids : (M,) of the images, in the order of the rows given; starts : (M + 1,) where their rows begin
-    comparison : distinct proposals of the images that have truth beside it; None where no image has any
+    learned : images of the run that trained its model: of these nothing is read of what is right
+    comparison : distinct proposals of the other images that have truth beside it; None where none has any
     compared : (C,) its rows among the distinct proposals; curves : by score, as `workbench.loop.metrics` has them
     edges : of the bins of a score, by name and number, kept as they do not move with thresholds
     """
@@ -50,6 +52,7 @@ class Pooled:
     image_ids: NDArray[np.object_]
     starts: NDArray[np.int64]
     columns: dict[str, NDArray[np.float32]]
+    learned: frozenset[str] = frozenset()
     comparison: Comparison | None = None
     compared: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
     curves: dict[str, Curve] = dataclasses.field(default_factory=dict)
@@ -97,6 +100,11 @@ _POOLS: OrderedDict[tuple[object, ...], Building] = OrderedDict()
 _LOCK = threading.Lock()
 
 
+def least_nms_iou(base: TriageConfig) -> float:
+    """Return the lowest NMS threshold that an exact pool of settings answers for: theirs is always among them."""
+    return min(_SMALLEST_NMS_IOU, base.nms_iou)
+
+
 def pool_of(project: Project, kind: str, base: TriageConfig) -> Building:
     """Return the pool of a project's latest run, on its way or ready; equal questions share one.
 
@@ -126,25 +134,26 @@ def pool_of(project: Project, kind: str, base: TriageConfig) -> Building:
         if found is None or failed:
             found = _POOLS[key] = Building()
             found.total = int(totals["done"])
-            long_work().submit(_build, found, project, kind, base, ProposeConfig.from_dict(run.settings))
+            long_work().submit(_build, found, project, kind, base, run)
         _POOLS.move_to_end(key)
         while len(_POOLS) > _MOST_POOLS:
             _POOLS.popitem(last=False)
         return found
 
 
-def _build(building: Building, project: Project, kind: str, base: TriageConfig, floors: ProposeConfig) -> None:
+def _build(building: Building, project: Project, kind: str, base: TriageConfig, run: Run) -> None:
     try:
-        building.future.set_result(_built(building, project, kind, base, floors))
+        building.future.set_result(_built(building, project, kind, base, run))
     except BaseException as error:  # handed to whoever waits
         building.future.set_exception(error)
 
 
-def _built(building: Building, project: Project, kind: str, base: TriageConfig, floors: ProposeConfig) -> Pooled:
+def _built(building: Building, project: Project, kind: str, base: TriageConfig, run: Run) -> Pooled:
+    floors = ProposeConfig.from_dict(run.settings)
     ids: list[str] = []
     counts = [np.zeros(0, np.int64)]
     kept: dict[str, list[NDArray[np.float32]]] = {name: [np.zeros(0, np.float32)] for name in _KEPT}
-    labelled = _Labelled(project, base) if kind == "distinct" else None
+    labelled = _Labelled(project, base, run.model_id) if kind == "distinct" else None
     wanted = {*columns_for(base), *SCORES} if kind == "distinct" else set(columns_for(base)) - {"rles"}
 
     def parts() -> Iterator[Proposals]:
@@ -163,7 +172,7 @@ def _built(building: Building, project: Project, kind: str, base: TriageConfig, 
         pool = DistinctPool.build(parts(), floors, base.replace(pool="distinct"))
     else:
         config = base.replace(pool="exact")
-        pool = ExactPool.build(parts(), floors, config, smallest_nms_iou=SMALLEST_NMS_IOU)
+        pool = ExactPool.build(parts(), floors, config, smallest_nms_iou=least_nms_iou(base))
         columns = {name: np.concatenate(values) for name, values in kept.items()}
     starts = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
     pooled = Pooled(pool, floors, np.array(ids, dtype=object), starts, columns)
@@ -174,16 +183,22 @@ def _built(building: Building, project: Project, kind: str, base: TriageConfig, 
 
 
 class _Labelled:
-    """The images that have truth, compared with it as soon as it is known which of their proposals are distinct."""
+    """The images that have truth, compared with it as soon as it is known which of their proposals are distinct.
 
-    def __init__(self, project: Project, base: TriageConfig) -> None:
+    Images that trained the model are not among them: nothing about its confidence is read from these (METRICS).
+    """
+
+    def __init__(self, project: Project, base: TriageConfig, model_id: str) -> None:
         frame = project.images()
-        seen = frame[frame["truth"].notna() & (frame["status"] == "done")]
-        self._project, self._base, self._ids = project, base, seen["image_id"].tolist()
+        done, learned = frame[frame["status"] == "done"], versions.learned_by(project.catalog, model_id)
+        self._project, self._base = project, base
+        self._learned = learned.intersection(done["image_id"])
+        self._ids = [image for image in done.loc[done["truth"].notna(), "image_id"] if image not in learned]
         self.images = len(self._ids)
 
     def beside(self, pooled: Pooled) -> Pooled:
         """Return the pool with what is true beside it, compared as `project.sweep` does."""
+        pooled = dataclasses.replace(pooled, learned=frozenset(self._learned))
         if not self._ids or not isinstance(pooled.pool, DistinctPool):
             return pooled
         place = {image_id: m for m, image_id in enumerate(pooled.image_ids)}

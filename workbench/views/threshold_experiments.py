@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import panel as pn
 import panel_material_ui as pmui
 
-from workbench.triage.limits import THRESHOLDS, PoolError, refuse
+from workbench.config import ProposeConfig, TriageConfig
+from workbench.triage.limits import THRESHOLDS, PoolError, refuse, refuse_below
 from workbench.views import layout
+from workbench.views.pools import KINDS, least_nms_iou
 
 if TYPE_CHECKING:
     from workbench.tables.experiments import Experiment
@@ -23,6 +25,9 @@ class Experiments:
     def __init__(self, view: ThresholdsView) -> None:
         self._view = view
         self._shown: Experiment | None = None
+        self._taken: tuple[str, int, TriageConfig] | None = (
+            None  # by a point: its note, the run, where the sliders went
+        )
         self.name = pmui.Select(label="experiment", options=[], size="small", width=320)
         self.told = layout.words("")
         self.points = pn.Column(layout.note(_NONE), sizing_mode="stretch_width")
@@ -44,29 +49,52 @@ class Experiments:
         self.name.param.update(options=names, value=kept)
 
     def take(self, row: int) -> None:
-        """Put the sliders where a point of the experiment was."""
+        """Put the sliders where a point of the experiment was, over the pool that it was counted in."""
         view, shown = self._view, self._shown
         if shown is None:
             return
-        config, exact = shown.config(row), view.state.pool == "exact"
-        if config.nms_iou != view.reference.nms_iou and not exact:
-            text = (
-                f"Row {row} has duplicates settled at {config.nms_iou:g}, this pool at {view.reference.nms_iou:g}: "
-                "choose the exact pool to see it."
-            )
-            self.told.object = layout.box(text, "info")
-            return
-        alike = config.replace(pool=view.reference.pool)
-        try:
-            refuse(view.reference, alike, None, (*THRESHOLDS, "nms_iou"))
-        except PoolError as error:
-            text = f"Row {row} has other settings than the project's triage, which no slider moves: {error}"
-            self.told.object = layout.box(text, "info")
+        config = shown.config(row)
+        unfit = self._unfit(shown, row, config)
+        if unfit:
+            self.told.object = layout.box(f"Row {row} {unfit}", "info")
             return
         view.state.move(config)
-        view.saving.note.value = f"experiment {shown.name!r}, row {row}"
-        text = f"The sliders stand where row {row} of {shown.name} was."
+        text, note = f"The sliders stand where row {row} of {shown.name} was.", f"experiment {shown.name!r}, row {row}"
         self.told.object = f'<p class="note" role="status">{layout.escape(text)}</p>'
+        if shown.run_id != view.run.id:
+            made = f"made on run {shown.run_id} of {shown.model_id}"
+            here = f"the counts here are of run {view.run.id} of {view.run.model_id}: they are not those of its table"
+            self.told.object = layout.box(f"{text} It was {made}; {here}.", "info")
+            note = f"as {note}, which was {made}"
+        view.saving.note.value, self._taken = note, (note, view.run.id, view.state.config)
+
+    def leave(self, config: TriageConfig) -> None:
+        """Take back that the sliders stand where a point was, and the note that says so, once that holds no more."""
+        if self._taken is None or self._taken[1:] == (self._view.run.id, config):
+            return
+        note, self._taken = self._taken[0], None
+        self.told.object = ""
+        if self._view.saving.note.value == note:
+            self._view.saving.note.value = ""
+
+    def _unfit(self, shown: Experiment, row: int, config: TriageConfig) -> str:
+        """Say why the page cannot show the settings of a point; "" where it can."""
+        own, least = self._view.reference, least_nms_iou(self._view.reference)
+        try:
+            refuse(own, config.replace(pool=own.pool), None, (*THRESHOLDS, "nms_iou"))
+        except PoolError as error:
+            return f"has other settings than the project's triage, which no slider moves: {error}"
+        if config.nms_iou < least if config.pool == "exact" else config.nms_iou != own.nms_iou:
+            here = f"from {least:g} on" if config.pool == "exact" else f"at {own.nms_iou:g}"
+            return (
+                f"has duplicates settled at {config.nms_iou:g}, the {KINDS[config.pool]} here {here}. To see it, triage by"
+                f" it: project.triage(project.experiment({shown.name!r}).config({row}))"
+            )
+        try:
+            refuse_below(config, ProposeConfig.from_dict(self._view.run.settings))
+        except PoolError as error:
+            return f"cannot be shown of run {self._view.run.id}: {error}"
+        return ""
 
     def _show(self) -> None:
         """Read the experiment that is chosen and show its points."""
@@ -78,7 +106,15 @@ class Experiments:
         found = self._shown = self._view.campaign.project.experiment(self.name.value)
         table = found.table.reset_index().round(4)
         clicked = self._view.guarded(lambda event: self.take(int(table["row"].iloc[event.row])))
+        images = len(found.counted.image_ids)
+        about = {
+            "made": found.made_at,
+            "by": found.author,
+            "note": found.note,
+            "proposals": f"of run {found.run_id} of {found.model_id}, {images:,} image{'s' * (images != 1)}",
+            "counted against": found.about,
+        }
         self.points.objects = [
-            layout.words(layout.facts({"made": found.made_at, "by": found.author, "note": found.note})),
+            layout.words(layout.facts(about)),
             layout.table(table, "experiment", on_click=clicked),
         ]

@@ -16,8 +16,13 @@ from workbench.views.thresholds import Answer, Curves, error_map
 if TYPE_CHECKING:
     from workbench.views.page_thresholds import ThresholdsView
 
-_NO_TRUTH = "Known only where the truth is: import true masks (workbench import PROJECT FILE) to see how many accepted masks are wrong."
-
+_NO_TRUTH = (
+    "Known only on images with truth that did not train this model: import true masks (workbench import PROJECT FILE) to see "
+    "how many accepted masks are wrong."
+)
+_EXACT = "Truth is compared with the distinct pool; choose it to see how many accepted masks are wrong."
+_NOT_WHOLE = "Wrong masks are known only where truth holds every object; nothing says here that it does."
+_SWITCH = "The switch below the counts does."
 
 _HEAT_PX, _CURVES_PX = 400, 340
 _HISTOGRAM_PX = 470  # as tall as the heat map beside it with its controls
@@ -59,10 +64,10 @@ class LiveFigures:
         found, known = self._view.answer, self._view.known_curves
         if found is None:
             return
-        if not known or not found.rates:
+        if not known or "fp_rate" not in found.rates:
             self._curves_of = None
             for place in (self.precision_recall, self.risk_coverage):
-                place.objects = [layout.note(_NO_TRUTH)]
+                place.objects = [layout.words(self._why_unknown(found))]
             return
         share = self._coverage(found)
         if self._curves_of is not known:
@@ -95,6 +100,12 @@ class LiveFigures:
         self._made[name] = LiveFigure(drawn, height)
         place.objects = [self._made[name].pane]
 
+    def _why_unknown(self, found: Answer) -> str:
+        """Say why nothing is known of wrong masks, and what would tell, as markup."""
+        if found.rates and "fp_rate" not in found.rates:
+            return layout.hinted(_NOT_WHOLE, _SWITCH)
+        return layout.small(_EXACT if found.kind == "exact" else _NO_TRUTH)
+
     def _coverage(self, found: Answer) -> float:
         """Share of the distinct proposals on images with truth that is accepted."""
         pooled = self._view.pooled
@@ -105,7 +116,8 @@ class LiveFigures:
         view, error = self._view, None
         shown = view.heat_map.shown.value
         if shown == "error" and view.pooled is not None:
-            error = error_map(view.pooled, found.heat, view.state.axis, view.audits)[0]
+            by_truth = "fp_rate" in found.rates
+            error = error_map(view.pooled, found.heat, view.state.axis, view.audits, by_truth)[0]
         return found.heat, shown, found.config, view.state.axis, error
 
     def _bounds(self, bounds: tuple[float, float, float, float] | None) -> None:

@@ -36,7 +36,8 @@ class HeatMap:
         """Offer the map of errors where it is known."""
         options = ["accepted", "number", *(["error"] if error else [])]
         if list(self.shown.options) != options:
-            self.shown.options = dict(zip(options, options, strict=True))
+            shown = self.shown.value if self.shown.value in options else options[0]
+            self.shown.param.update(options=dict(zip(options, options, strict=True)), value=shown)
 
     def say_left_out(self, rows: int) -> None:
         """Say how many rows are not in the map, since they have no value upwards."""

@@ -8,7 +8,7 @@ from typing import Any
 import panel_material_ui as pmui
 
 from workbench.views import layout
-from workbench.views.thresholds import Thresholds
+from workbench.views.threshold_state import Thresholds
 
 _POOLS = {"Distinct: after NMS": "distinct", "Exact: NMS moves too": "exact"}
 
@@ -16,7 +16,10 @@ _AT_ONCE = {"& .MuiSlider-thumb, & .MuiSlider-track": {"transition": "none"}}  #
 
 
 def controls(state: Thresholds) -> list[Any]:
-    """Return the controls; each follows the state and moves it, at every step of a drag."""
+    """Return the controls; each follows the state and moves it, at every step of a drag.
+
+    The ends of a slider are what is usual; it widens to wherever settings, experiments or an address put it.
+    """
     wide: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": (4, 14), "sx": _AT_ONCE}
 
     def slider(name: str, label: str, low: float, high: float, step: float) -> Any:
@@ -24,14 +27,14 @@ def controls(state: Thresholds) -> list[Any]:
             state.param[name], label=label, start=low, end=high, step=step, format="0.[000]", **wide
         )
         made._debounce = 0  # Panel waits for further positions; here each is answered, and dropped when it is overtaken
-        return made
+        return _widening(state, name, made)
 
     pool = pmui.RadioBoxGroup.from_param(state.param.pool, label="pool", options=_POOLS, margin=(4, 14))
     jitter = pmui.Switch.from_param(state.param.by_jitter, label="jitter stability counts", margin=(8, 14))
     stability = pmui.Switch.from_param(state.param.by_stability, label="stability score counts", margin=(8, 14))
     jitters = [
         slider("jitter_stability", "jitter stability, accepted from", 0, 1, 0.005),
-        slider("jitter_stability_margin", "flagged within, below it", 0, 0.5, 0.005),
+        slider("jitter_stability_margin", "flagged within, below it", 0, 1, 0.005),
     ]
     stabilities = [
         slider("stability_score", "stability score, accepted from", 0.5, 1, 0.005),
@@ -46,6 +49,8 @@ def controls(state: Thresholds) -> list[Any]:
     _follow(state, "pool", nms_note, "visible", lambda pool: pool != "exact")
     back = pmui.Button(label="Back to the project's triage", variant="text", size="small", margin=(8, 10))
     back.on_click(lambda _: state.take(state.base))
+    area = state.param.min_area_px
+    least = pmui.IntSlider.from_param(area, label="smallest area, px", start=0, end=2000, step=5, **wide)
     return [
         _head("Thresholds"),
         slider("predicted_iou", "predicted IoU, accepted above", 0.3, 1.1, 0.005),
@@ -54,9 +59,7 @@ def controls(state: Thresholds) -> list[Any]:
         *jitters,
         stability,
         *stabilities,
-        pmui.IntSlider.from_param(
-            state.param.min_area_px, label="smallest area, px", start=0, end=2000, step=5, **wide
-        ),
+        _widening(state, "min_area_px", least),
         slider("max_area_share", "largest share of the image", 0, 1, 0.01),
         _head("Pool"),
         pool,
@@ -64,6 +67,17 @@ def controls(state: Thresholds) -> list[Any]:
         nms_note,
         back,
     ]
+
+
+def _widening(state: Thresholds, name: str, slider: Any) -> Any:
+    """Return a slider whose ends move out to its parameter: settings may lie beyond what is usual."""
+
+    def widen(value: float) -> None:
+        slider.param.update(start=min(slider.start, value), end=max(slider.end, value))
+
+    widen(getattr(state, name))
+    state.param.watch(lambda event: widen(event.new), name)
+    return slider
 
 
 def _follow(state: Thresholds, name: str, widget: Any, what: str, meaning: Callable[[Any], bool]) -> None:

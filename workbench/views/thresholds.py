@@ -1,4 +1,4 @@
-"""The state of the thresholds page: sliders in, exact outcomes of a pool out. It knows no Panel."""
+"""What a pool says to thresholds: exact outcomes, what is wrong of them, and which images change. It knows no Panel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import param
 from numpy.typing import NDArray
 
 from workbench.config import TriageConfig
@@ -22,19 +21,8 @@ from workbench.views.pool_audits import PoolAudits
 from workbench.views.pools import Pooled
 
 BINS = 48
-SLIDERS = (
-    "predicted_iou",
-    "predicted_iou_margin",
-    "jitter_stability",
-    "jitter_stability_margin",
-    "stability_score",
-    "stability_score_margin",
-    "min_area_px",
-    "max_area_share",
-    "nms_iou",
-)
-AXES = ("jitter_stability", "stability_score")
-RATES = ("fp_rate", "recall_auto", "recall_auto_75", "ceiling")
+RECALL = ("recall_auto", "recall_auto_75", "ceiling")
+RATES = ("fp_rate", *RECALL)  # the first needs truth that holds every object
 
 
 class Rate(NamedTuple):
@@ -55,9 +43,10 @@ class Answer:
 
     counts : of the distinct pool distinct, auto_accepted, flagged, discarded; of the exact pool kept, discarded, duplicates
     heat : rows by predicted IoU (x), a stability (y) and outcome; histogram : by predicted IoU and outcome
-    rates : figures of `workbench.loop.metrics.METRICS` on the images with truth, by name; empty without any
+    rates : figures of `workbench.loop.metrics.METRICS` on the images with truth, by name; empty without any, and of
+        recall alone where truth is not exhaustive
     unjittered : kept rows of the exact pool whose jitter counts and was not measured
-    audited : the wrong share among the auto-accepted by audits; None where truth says it, or nothing does
+    audited : the wrong share among the auto-accepted by audits; None where exhaustive truth says it, or nothing does
     """
 
     config: TriageConfig
@@ -81,119 +70,20 @@ class Answer:
         return self.rates[name].value if name in self.rates else math.nan
 
 
-class Thresholds(param.Parameterized):
-    """Positions of the sliders; what is off has a switch of its own."""
-
-    pool: Any = param.Selector(default="distinct", objects=["distinct", "exact"], doc="which pool answers")
-    predicted_iou = param.Number(default=0.88, bounds=(-10, 10))
-    predicted_iou_margin = param.Number(default=0.08, bounds=(0, 10))
-    by_jitter = param.Boolean(default=True, doc="whether the stability under moved prompts counts")
-    jitter_stability = param.Number(default=0.92, bounds=(-100, 1))
-    jitter_stability_margin = param.Number(default=0.07, bounds=(0, 10))
-    by_stability = param.Boolean(default=False, doc="whether SAM's stability score counts")
-    stability_score = param.Number(default=0.95, bounds=(0, 1))
-    stability_score_margin = param.Number(default=0.0, bounds=(0, 1))
-    min_area_px = param.Integer(default=100, bounds=(0, None))
-    max_area_share = param.Number(default=0.9, bounds=(0, 1))
-    nms_iou = param.Number(default=0.7, bounds=(0, 1))
-    axis: Any = param.Selector(default="jitter_stability", objects=list(AXES), doc="what the heat map has upwards")
-
-    def __init__(self, base: TriageConfig | None = None) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.base = base if base is not None else TriageConfig()
-        self.take(self.base)
-
-    def take(self, config: TriageConfig) -> None:
-        """Move all sliders to where settings have them; what else the settings say is the base from now on."""
-        self.base = config
-        self.param.update(pool=config.pool, **_positions(config))
-
-    def move(self, config: TriageConfig) -> None:
-        """Move the sliders alone to where settings have them."""
-        self.param.update(**_positions(config))
-
-    @property
-    def config(self) -> TriageConfig:
-        """Settings with the sliders as they stand. Raises SettingError."""
-        values: dict[str, Any] = {name: getattr(self, name) for name in SLIDERS}
-        values["jitter_stability"] = self.jitter_stability if self.by_jitter else None
-        values["stability_score"] = self.stability_score if self.by_stability else None
-        if self.pool == "distinct":
-            values["nms_iou"] = self.base.nms_iou  # duplicates are settled when the pool is built
-        return self.base.replace(**values, pool=self.pool)
-
-    def to_query(self) -> dict[str, str]:
-        """Return all positions for the address of the page, when any differs from the base: the base may change later."""
-        now = _state(self)
-        was = {**{name: self.param[name].default for name in now}, **_positions(self.base), "pool": self.base.pool}
-        return {} if now == was else {name: _text(value) for name, value in now.items()}
-
-    def from_query(self, query: Mapping[str, str]) -> list[str]:
-        """Move sliders to where an address has them; return a line for each part of it that makes no sense."""
-        problems = []
-        for name, text in query.items():
-            if name not in _state(self):
-                continue
-            before = getattr(self, name)
-            try:
-                value = _parsed(self, name, text)
-                with param.discard_events(
-                    self
-                ):  # tried in silence first: two values that fit alone may not fit together
-                    setattr(self, name, value)
-                    self.config  # noqa: B018 - refuses what no settings may have
-                    setattr(self, name, before)
-                setattr(self, name, value)
-            except (ValueError, TypeError, OverflowError):  # SettingError is a ValueError
-                with param.discard_events(self):
-                    setattr(self, name, before)
-                problems.append(
-                    f"{name}: the address has {text[:40]!r}, which is no value for it; it was left as it is"
-                )
-        return problems
-
-
-def _positions(config: TriageConfig) -> dict[str, Any]:
-    values = {name: getattr(config, name) for name in SLIDERS}
-    switches = {"by_jitter": config.jitter_stability is not None, "by_stability": config.stability_score is not None}
-    return {**{name: value for name, value in values.items() if value is not None}, **switches}
-
-
-def _state(state: Thresholds) -> dict[str, Any]:
-    names = (*SLIDERS, "by_jitter", "by_stability", "pool", "axis")
-    return {name: getattr(state, name) for name in names}
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _parsed(state: Thresholds, name: str, text: str) -> Any:
-    kind = state.param[name]
-    if isinstance(kind, param.Boolean):
-        return {"true": True, "false": False}[text.lower()] if text.lower() in ("true", "false") else text
-    if isinstance(kind, param.Integer):
-        return int(text)
-    if isinstance(kind, param.Number):
-        value = float(text)
-        if not math.isfinite(value):
-            raise ValueError(text)
-        return value
-    return text
-
-
 def answer(
     pooled: Pooled,
     config: TriageConfig,
     axis: str = "jitter_stability",
     bins: int = BINS,
     audits: PoolAudits | None = None,
+    exhaustive: bool = False,
 ) -> Answer:
     """Return what a pool says to thresholds.
 
     Parameters
     ----------
-    audits : what `audits_of` knows of the pool; asked where no image has truth
+    exhaustive : whether truth holds every object of its images; else it says of no mask that it is wrong
+    audits : what `audits_of` knows of the pool; asked where truth does not say what is wrong
 
     Raises
     ------
@@ -208,18 +98,18 @@ def answer(
         "predicted_iou", axis, (_edges_of(pooled, "predicted_iou", bins), _edges_of(pooled, axis, bins)), config
     )
     histogram = pool.histogram("predicted_iou", heat.x_edges, config)
-    rates, audited = _rates(pooled, pool, config), None
-    if not rates and audits is not None:
+    rates, audited = _rates(pooled, pool, config, RATES if exhaustive else RECALL), None
+    if "fp_rate" not in rates and audits is not None:
         audited = audits.fp_rate(pool.distinct_outcome(config)[audits.rows] == Outcome.auto_accepted)
     return Answer(config, "distinct", counts, heat, histogram, rates, audited)
 
 
-def _rates(pooled: Pooled, pool: DistinctPool, config: TriageConfig) -> dict[str, Rate]:
-    """Count what `project.sweep` counts on the images with truth, taken as exhaustive."""
+def _rates(pooled: Pooled, pool: DistinctPool, config: TriageConfig, names: tuple[str, ...]) -> dict[str, Rate]:
+    """Count what `project.sweep` counts on the images with truth."""
     if pooled.comparison is None:
         return {}
     point = Point(pooled.comparison, pool.distinct_outcome(config)[pooled.compared], config)
-    sums = {name: [float(np.nansum(some)) for some in METRICS[name].counts(point)] for name in RATES}
+    sums = {name: [float(np.nansum(some)) for some in METRICS[name].counts(point)] for name in names}
     return {name: Rate(round(values), round(per)) for name, (values, per) in sums.items()}
 
 
@@ -265,14 +155,14 @@ def edges(values: NDArray[np.float32], bins: int) -> NDArray[np.float64]:
 
 
 def error_map(
-    pooled: Pooled, heat: HeatMap, axis: str, audits: PoolAudits | None = None
+    pooled: Pooled, heat: HeatMap, axis: str, audits: PoolAudits | None = None, exhaustive: bool = False
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return the share of wrong ones among the distinct proposals that were judged, by cell, and their number.
 
-    Judged by truth where any image has it, else by audits, where each mask stands for those that were not drawn. NaN where
+    Judged by truth where it is exhaustive, else by audits, where each mask stands for those that were not drawn. NaN where
     none was judged.
     """
-    pool, comparison = pooled.pool, pooled.comparison
+    pool, comparison = pooled.pool, pooled.comparison if exhaustive else None
     if not isinstance(pool, DistinctPool) or (comparison is None and audits is None):
         shape = (len(heat.y_edges) - 1, len(heat.x_edges) - 1)
         return np.full(shape, np.nan), np.zeros(shape, np.int64)
@@ -304,6 +194,8 @@ class Curves:
 
 def curves(pooled: Pooled) -> list[Curves]:
     """Return the curves of the distinct proposals on images with truth, one for each score; none without truth.
+
+    They count wrong masks, and so hold where truth is exhaustive.
 
     Source: Geifman and El-Yaniv 2017, Selective classification for deep neural networks, for risk and coverage.
     """

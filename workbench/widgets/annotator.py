@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import traitlets
 
+from workbench.sam.segmenter import expect_segmenter
 from workbench.widgets.session import Session
 
 if TYPE_CHECKING:
@@ -135,8 +136,7 @@ def model_of(project: Project, sam: Any, **settings: Any) -> Any:
     if sam is False:
         return None
     if sam is not None:
-        if not (hasattr(sam, "embed") and hasattr(sam, "decode")):
-            raise TypeError(f"sam: expected a model as load_sam returns it, None or False, got {type(sam).__name__}")
+        expect_segmenter(sam, "sam")
         return sam
     made_by = project.model_id
     if made_by is not None and made_by in project.models()["model_id"].tolist():

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import math
 from typing import Any
 
 import numpy as np
 
+from workbench.plain import plain
 from workbench.review.state import ImageReview
 from workbench.tables.events import VERDICTS
 from workbench.tables.outcomes import Outcome, reason_names
@@ -81,7 +81,7 @@ class Board:
             "label": [str(label) for label in r.label[rows]],
             "suggested": [VERDICTS[v] for v in r.suggested[rows]],
             "by": [str(by) for by in r.by[rows]],
-            **{name: _numbers(getattr(masks, name)[rows]) for name in _SCORES},
+            **{name: _rounded(getattr(masks, name)[rows]) for name in _SCORES},
         }
         if self.blind:
             blank: dict[str, Any] = {"outcome": "flagged", "source": "automatic", "by": "", "suggested": "none"}
@@ -137,6 +137,5 @@ class Board:
 _SCORES = ("predicted_iou", "jitter_stability", "stability_score")
 
 
-def _numbers(values: np.ndarray) -> list[float | None]:
-    """JSON has no NaN: what was not measured is null."""
-    return [None if math.isnan(v) else round(v, 5) for v in map(float, values)]
+def _rounded(values: np.ndarray) -> list[float | None]:
+    return plain([round(v, 5) for v in values.tolist()])

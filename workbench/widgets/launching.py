@@ -16,7 +16,7 @@ from workbench.images import safe_name
 FOLDER = "notebooks"  # inside the project's folder
 
 
-def write_notebook(project: Path, annotator: str, labels: Sequence[str] = ()) -> Path:
+def write_notebook(project: Path, annotator: str, labels: Sequence[str] = (), *, second: bool = False) -> Path:
     """Write the notebook in which a person reviews a project; return its path.
 
     One that is there is kept as the person left it. Where its cell names another folder or person, since the project was
@@ -27,18 +27,21 @@ def write_notebook(project: Path, annotator: str, labels: Sequence[str] = ()) ->
     project : the project's folder; the notebook lies in it
     annotator : the person; everyone has a notebook of their own
     labels : names that masks can be given by key
+    second : of complete images once more, on their own, which has a notebook of its own
     """
     name = safe_name(annotator)
     if name != annotator:  # two names may be alike as far as they can be part of a file's
         name += "-" + hashlib.sha256(annotator.encode()).hexdigest()[:8]
-    path = project / FOLDER / f"review-{name}.ipynb"
+    path = project / FOLDER / f"review-{name}{'-second' if second else ''}.ipynb"
     if path.exists():
         _put_right(path, project, annotator, labels)
         return path
-    code = f"wb.Annotator(project, annotator={annotator!r}" + (f", labels={list(labels)!r})" if labels else ")")
+    given = [f"annotator={annotator!r}", *(["queue=project.queue(second=True)"] if second else [])]
+    given += [f"labels={list(labels)!r}"] if labels else []
+    code = f"wb.Annotator(project, {', '.join(given)})"
     cells = [
         _markdown(
-            f"# Review of {project.name}\n\nRun the cell below; click into the image, and press `?` for all keys."
+            f"# {'Second review' if second else 'Review'} of {project.name}\n\nRun the cell below; click into the image, and press `?` for all keys."
         ),
         _code(f"import workbench as wb\n\nproject = wb.Project.open({str(project)!r})\n{code}"),
         _markdown("What has been done so far:"),
