@@ -25,7 +25,7 @@ class StubSam:
     model_id: str = "stub-0123"
 
 
-def propose(image, segmenter, config=None, *, image_id=None):
+def propose(image, segmenter, config=None, *, image_id=None, embedding=None):
     """Return 0 to 6 rectangles, drawn by a generator that the pixels seed."""
     rng = np.random.default_rng(int(image.astype(np.int64).sum()))
     h, w = image.shape[:2]
@@ -36,7 +36,7 @@ def propose(image, segmenter, config=None, *, image_id=None):
     return _table(masks, segmenter, image_id, rng)
 
 
-def propose_noise(image, segmenter, config=None, *, image_id=None):
+def propose_noise(image, segmenter, config=None, *, image_id=None, embedding=None):
     """Return 20 masks of noise, some 100 kB that do not compress."""
     rng = np.random.default_rng(int(image.astype(np.int64).sum()))
     return _table(rng.random((20, 128, 128)) < 0.5, segmenter, image_id, rng)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
-import importlib
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -61,13 +60,13 @@ class Proposer:
 
     def __init__(self, segmenter: Segmenter, config: ProposeConfig) -> None:
         self.segmenter, self.config = segmenter, config
-        self._stage = importlib.import_module("workbench.propose.run")
+        from workbench.propose.run import propose  # takes torch along
+
+        self._propose = propose
 
     def propose(self, image: np.ndarray, image_id: str, embedding: Embedding | None) -> Proposals:
         """Return the proposals of an image, from its embedding where that is there already."""
-        known = {} if embedding is None else {"embedding": embedding}
-        proposals: Proposals = self._stage.propose(image, self.segmenter, self.config, image_id=image_id, **known)
-        return proposals
+        return self._propose(image, self.segmenter, self.config, image_id=image_id, embedding=embedding)
 
     def embed(self, images: Sequence[np.ndarray]) -> Sequence[Embedding | None]:
         """Return embeddings of several images made at once; None for images that are to be embedded one by one."""
@@ -85,9 +84,10 @@ def count_distinct(proposals: Proposals, config: ProposeConfig) -> int:
     """Return how many proposals survive NMS at the floors."""
     if config.pool == "distinct":
         return len(proposals)
-    rules = importlib.import_module("workbench.triage.rules")
+    from workbench.triage.rules import triage
+
     plain = preset("official").triage.replace(nms=config.nms, nms_iou=config.nms_iou, pool="distinct")
-    return int(rules.triage(proposals, plain).distinct.sum())
+    return int(triage(proposals, plain).distinct.sum())
 
 
 def work(
