@@ -45,7 +45,7 @@ def table(image_id, model_id, scores=SCORES, blocks=BLOCKS):
     )
 
 
-def propose(image, segmenter, config=None, *, image_id=None, embedding=None):
+def propose(image, segmenter, config=None, *, image_id=None):
     return table(image_id, segmenter.model_id)
 
 

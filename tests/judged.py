@@ -50,7 +50,7 @@ def table(rles, image_id, **columns):
     )
 
 
-def propose(image, segmenter, config=None, *, image_id=None, embedding=None):
+def propose(image, segmenter, config=None, *, image_id=None):
     cells, scores, _ = drawn(image)
     scores = scores + (0.05 if segmenter.model_id.endswith("2") else 0)
     return table(blocks(cells, [6] * len(cells)), image_id, predicted_iou=scores, model_id=segmenter.model_id)

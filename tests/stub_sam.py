@@ -25,7 +25,7 @@ class StubSam:
     model_id: str = "stub-0123"
 
 
-def propose(image, segmenter, config=None, *, image_id=None, embedding=None):
+def propose(image, segmenter, config=None, *, image_id=None):
     """Return 0 to 6 rectangles, drawn by a generator that the pixels seed."""
     rng = np.random.default_rng(int(image.astype(np.int64).sum()))
     h, w = image.shape[:2]
@@ -36,7 +36,7 @@ def propose(image, segmenter, config=None, *, image_id=None, embedding=None):
     return _table(masks, segmenter, image_id, rng)
 
 
-def propose_noise(image, segmenter, config=None, *, image_id=None, embedding=None):
+def propose_noise(image, segmenter, config=None, *, image_id=None):
     """Return 20 masks of noise, some 100 kB that do not compress."""
     rng = np.random.default_rng(int(image.astype(np.int64).sum()))
     return _table(rng.random((20, 128, 128)) < 0.5, segmenter, image_id, rng)
@@ -59,9 +59,9 @@ def _table(masks, segmenter, image_id, rng):
 
 
 def stage(function=propose, seconds: float = 0.0) -> types.ModuleType:
-    """Return a module to put in place of `workbench.propose.run` in `sys.modules`."""
+    """Return a module to put in place of `workbench.propose.run` in `sys.modules`; the function needs no embedding."""
 
-    def slow(*args, **settings):
+    def slow(*args, embedding=None, **settings):
         time.sleep(seconds)
         return function(*args, **settings)
 

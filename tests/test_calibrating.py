@@ -97,7 +97,7 @@ def test_calibrate__one_class_is_undefined_and_said_so(tmp_path, monkeypatch, al
 def test_calibrate__infinite_scores_count_as_missing(tmp_path, monkeypatch):
     real = judged.propose
 
-    def propose(image, segmenter, config=None, *, image_id=None, embedding=None):
+    def propose(image, segmenter, config=None, *, image_id=None):
         rows = real(image, segmenter, config, image_id=image_id)
         scores = rows.predicted_iou.copy()
         scores[0] = np.inf

@@ -25,7 +25,7 @@ def accepted_are_wrong(image, always=None):
     return cells, scores, np.r_[np.zeros(5, bool), np.ones(2, bool), np.zeros(2, bool)]
 
 
-def two_of_each(image, segmenter, config=None, *, image_id=None, embedding=None):
+def two_of_each(image, segmenter, config=None, *, image_id=None):
     """Eight objects, each with a mask of high confidence that has a tail, and with an exact one that triage discards."""
     places = [k for k, (_, x) in enumerate(judged.CELLS) if x in (0, 16)]
     exact = rle.decode(judged.blocks(places, [6] * 8), judged.SIZE)

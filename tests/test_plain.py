@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from workbench.cli.answering import show
 from workbench.plain import nan_for_none, plain
 
 
@@ -64,3 +65,8 @@ def test_nan_for_none__reads_back_what_plain_gave():
     assert math.isnan(again.pop("value"))
     assert math.isnan(again["steps"][0].pop("bound"))
     assert again == {"n": 3, "what": "masks", "steps": [{"passed": False}]}
+
+
+def test_show__prints_strict_json(capsys):
+    show({"rate": math.nan, "n": np.int64(2), "ends": (0.5, math.inf), "file": Path("a")}, True, "")
+    assert capsys.readouterr().out == '{"rate": null, "n": 2, "ends": [0.5, null], "file": "a"}\n'

@@ -265,7 +265,7 @@ def test_review__another_run_on_some_images_takes_nothing_from_the_others(projec
 def test_review__what_somebody_accepted_stays_when_nms_would_drop_it(tmp_path, monkeypatch):
     twins = (*desk.BLOCKS[:3], (2, 0, 8, 6))  # the last overlaps the first by half
 
-    def propose(image, segmenter, config=None, *, image_id=None, embedding=None):
+    def propose(image, segmenter, config=None, *, image_id=None):
         return desk.table(image_id, segmenter.model_id, (0.95, 0.93, 0.85, 0.84), twins)
 
     desk.install(monkeypatch, propose)
@@ -299,7 +299,7 @@ def test_review__what_is_recorded_without_a_run_is_of_the_one_shown(project):
     assert (now.status, now.run_id, int(now.final.sum())) == ("complete", 1, 3)
 
 
-def nothing_by_the_second(image, segmenter, config=None, *, image_id=None, embedding=None):
+def nothing_by_the_second(image, segmenter, config=None, *, image_id=None):
     few = {} if segmenter.model_id.endswith("2") else {"scores": desk.SCORES, "blocks": desk.BLOCKS}
     return desk.table(image_id, segmenter.model_id, **few) if few else Proposals.empty()
 

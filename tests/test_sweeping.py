@@ -175,7 +175,7 @@ def test_sweep__too_many_numbers_are_refused(project, monkeypatch):
 
 
 def test_sweep__images_without_proposals_and_missing_scores(tmp_path, monkeypatch):
-    def propose(image, segmenter, config=None, *, image_id=None, embedding=None):
+    def propose(image, segmenter, config=None, *, image_id=None):
         found = stub_sam.propose(image, segmenter, config, image_id=image_id)
         if image.mean() < 127.5:
             return found.select(np.zeros(len(found), bool))
@@ -191,7 +191,7 @@ def test_sweep__images_without_proposals_and_missing_scores(tmp_path, monkeypatc
 
 
 def test_sweep__no_proposal_at_all(tmp_path, monkeypatch):
-    def propose(image, segmenter, config=None, *, image_id=None, embedding=None):
+    def propose(image, segmenter, config=None, *, image_id=None):
         return Proposals.empty()
 
     monkeypatch.setitem(sys.modules, "workbench.propose.run", stub_sam.stage(propose))

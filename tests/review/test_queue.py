@@ -23,7 +23,7 @@ SCORES = ((0.95, 0.93), (0.87, 0.2), (0.86, 0.85), (0.81, 0.95))
 def project(tmp_path, monkeypatch):
     seen = []
 
-    def propose(image, segmenter, config=None, *, image_id=None, embedding=None):
+    def propose(image, segmenter, config=None, *, image_id=None):
         seen.append(image_id)
         return desk.table(image_id, "m", SCORES[len(seen) - 1], desk.BLOCKS[:2])
 

@@ -65,7 +65,7 @@ def make(folder: Path, model_id: str = "stub-0123") -> Path:
         Image.fromarray(scene.image).save(folder / "images" / f"{number + 1}-{kind}.png")
         drawn[scene.image.tobytes()] = scene
 
-    def propose(image, segmenter, config=None, *, image_id=None, embedding=None):
+    def propose(image, segmenter, config=None, *, image_id=None):
         return proposals(drawn[image.tobytes()], image_id, model_id)
 
     stage = sys.modules.get("workbench.propose.run")
