@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from types import SimpleNamespace
 
 import judged
@@ -230,3 +231,6 @@ def test_export_annotation__tells_apart_images_of_one_path_in_two_folders(border
     written = coco.read(tmp_path / "masks.json")
     assert len({entry.file_name for entry in written.images}) == len(again.images)
     assert len(written.masks) == len(again.masks)
+    about = json.loads((tmp_path / "masks.json").read_text())["info"]["workbench"]
+    assert (about["override"], about["rule"]) == ("a trial", again.rule)
+    assert [run["run_id"] for run in about["runs"]] == [again.run_id]

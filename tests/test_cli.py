@@ -329,7 +329,9 @@ def test_wrong_use__of_options_is_told_by_their_names(project, tmp_path, cells):
     run("efficiency", project, "--manual-s", "-3", status=2)
 
 
-@pytest.mark.parametrize("args", [("triage",), ("export", "DIR", "--format", "yolo9", "-o", "x"), ("init", "z.wb")])
+@pytest.mark.parametrize(
+    "args", [("triage",), ("export", "DIR", "--format", "yolo9", "-o", "x"), ("init", "z.wb"), ("--bogus",)]
+)
 def test_wrong_use__is_one_json_object_too(args):
     result = CliRunner().invoke(app, [*args, "--json"])
     assert result.exit_code == 2

@@ -106,6 +106,7 @@ def test_sweep__of_some_images_and_other_settings(folder):
         ([*GRID, "--labels", "review", "--metrics", "recall_auto"], 1, "needs truth, and none"),
         ([*GRID, "--show", "first"], 2, "got --grid and --show"),
         (["--name", "lost", "--exhaustive"], 2, "--name, --exhaustive goes with --grid"),
+        (["--note", "why"], 2, "--note and --author go with"),
         (["--metrics", "recall_auto"], 2, "--metrics goes with --grid or --compare"),
         (["--show", "first"], 1, "none is called 'first'"),
         (["--compare", "first"], 2, "given twice"),

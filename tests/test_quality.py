@@ -187,6 +187,6 @@ def test_label_map__what_is_nested_lies_on_what_holds_it(made):
 
 
 def test_label_map__without_masks():
-    assert label_map(NONE, (4, 5)).tolist() == np.zeros((4, 5)).tolist()
+    assert label_map(NONE).tolist() == label_map(Proposals.empty(), (4, 5)).tolist() == np.zeros((4, 5)).tolist()
     with pytest.raises(ValueError, match="expected masks or size_hw"):
         label_map(Proposals.empty())

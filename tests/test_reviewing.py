@@ -106,7 +106,7 @@ def test_final_masks__only_of_complete_images(project, image):
     assert project.reviewed()[["status", "annotator"]].to_numpy().tolist() == [["complete", "a"]]
 
 
-def test_final_masks__of_a_complete_image_stay_when_thresholds_and_models_move(project, image, monkeypatch):
+def test_final_masks__of_a_complete_image_stay_when_thresholds_and_models_move(project, image, monkeypatch, tmp_path):
     ids = masks(project, image)
     project.record([event("verdict", image, ids[2], verdict="accept"), event("complete", image)])
     before = project.final_masks().mask_id.tolist()
@@ -119,6 +119,12 @@ def test_final_masks__of_a_complete_image_stay_when_thresholds_and_models_move(p
     project.propose(stub_sam.StubSam("other-1"), stub_sam.PLAIN, progress=False)
     assert project.final_masks().mask_id.tolist() == before
     assert project.image_review(image, latest=True).run_id == 2
+    project.export_coco(tmp_path / "final.json", outcome="final")
+    written = json.loads((tmp_path / "final.json").read_text())
+    told = written["info"]["workbench"]["runs"]
+    assert [run["run_id"] for run in told] == [1, 2]  # of the image reviewed before, and of the others
+    assert [run["model_id"] for run in told][1] == "other-1"
+    assert {annotation["workbench"].get("by") for annotation in written["annotations"]} == {"a", None}
 
 
 def test_image_review__old_verdicts_are_suggestions_on_a_newer_run(project, image, monkeypatch):

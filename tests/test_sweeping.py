@@ -387,7 +387,7 @@ def test_compare__truth_that_has_changed_in_between_is_no_difference_of_settings
         "masks_per_image",
         "flagged_per_image",
     }
-    assert project.experiment("after").counted.truth != project.experiment("before").counted.truth
+    assert project.experiment("after").counted.known["truth"] != project.experiment("before").counted.known["truth"]
 
 
 def test_compare__rates_among_proposals_of_other_floors_are_refused(project):
@@ -395,10 +395,30 @@ def test_compare__rates_among_proposals_of_other_floors_are_refused(project):
     project.propose(SAM, wb.ProposeConfig(predicted_iou_floor=0.6), progress=False)
     project.sweep(GRID, name="strict", base=project.triage_config(), progress=False)
     with pytest.raises(
-        ValueError, match=r"auto_accept_rate: counted among proposals made with predicted_iou_floor=0\.5 in"
+        ValueError, match=r"auto_accept_rate: counted among distinct proposals of predicted_iou_floor=0\.5 in"
     ):
         project.compare("lax", "strict", ["auto_accept_rate"])
     assert "masks_per_image" in set(project.compare("lax", "strict")["metric"])
+
+
+def test_compare__points_of_other_nms_have_other_denominators(project):
+    project.sweep({"nms_iou": [0.2, 0.7]}, name="x", progress=False)
+    with pytest.raises(ValueError, match=r"distinct proposals of nms_iou=0\.2 in 'x' and .*nms_iou=0\.7 in 'x'"):
+        project.compare(("x", 0), ("x", 1), ["auto_accept_rate"])
+    assert not project.compare(("x", 0), ("x", 1), ["masks_per_image"]).empty
+    project.propose(SAM, wb.ProposeConfig(nms_iou=0.6, points_per_batch=7), progress=False)
+    project.sweep({"nms_iou": [0.7]}, name="y", base=project.triage_config(), progress=False)
+    assert not project.compare(("x", 1), "y", ["auto_accept_rate"]).empty  # both by the NMS of their triage
+
+
+def test_compare__verdicts_given_in_between_are_told(project):
+    one, _, _ = reviewed(project)
+    project.sweep(GRID, name="before", progress=False)
+    say(project, one, 200, "verdict", project.image_review(one).masks.mask_id[0], {"verdict": "accept"})
+    project.sweep(GRID, name="after", progress=False)
+    with pytest.raises(ValueError, match=r"rejection_rate_auto: 1 of the 8 images had other verdicts when 'before'"):
+        project.compare("before", "after", ["rejection_rate_auto"])
+    assert "masks_per_image" in set(project.compare("before", "after")["metric"])
 
 
 def test_sweep__numbers_of_numpy_and_no_note_are_kept(project):
@@ -434,6 +454,19 @@ def test_sweep__what_is_right_is_not_read_from_images_that_trained_the_model(pro
         project.sweep(GRID, images=ids[:3], metrics=["recall_auto"], progress=False)
 
 
+def test_sweep__labels_are_chosen_among_images_that_did_not_train_the_model(project, monkeypatch):
+    one, other, _ = reviewed(project)
+    every = project.images()["image_id"].tolist()
+    learned = [image for image in every if image not in (one, other)]
+    project.import_truth(project.proposals(learned), images=learned)
+    monkeypatch.setattr("workbench.store.versions.learned_by", lambda catalog, model_id: set(learned))
+    project.sweep(GRID, name="x", progress=False)
+    assert (project.experiment("x").settings["labels"], project.experiment("x").settings["labelled"]) == ("review", 2)
+    monkeypatch.setattr("workbench.store.versions.learned_by", lambda catalog, model_id: {one, other})
+    with pytest.raises(ValueError, match="nobody has given one, except in bulk, on any of the 6 that did not train"):
+        project.sweep(GRID, metrics=["rejection_rate_auto"], progress=False)
+
+
 def test_sweep__confidence_without_a_model_is_refused(project):
     with pytest.raises(ValueError, match="grid: confidence needs the model"):
         project.sweep({"confidence": [0.5, 0.9]}, progress=False)
@@ -444,7 +477,13 @@ def test_sweep__masks_without_jitter_are_told(project, caplog):
     project.sweep(grid, base=project.triage_config().replace(jitter_stability=None), progress=False)
     assert "jitter_missing" not in caplog.text
     project.sweep(grid, base=project.triage_config().replace(jitter_stability=0.9), progress=False)
-    assert "masks that stay only at NMS (box) 0.9 are flagged (jitter_missing)" in caplog.text
+    assert "what stays only by NMS (box) at 0.9 with pool='distinct' is flagged (jitter_missing)" in caplog.text
+    floors, plain = wb.ProposeConfig(), wb.TriageConfig()
+    assert unmeasured(plain, floors) == ""
+    assert unmeasured(
+        plain.replace(nms_iou=0.5), floors
+    )  # what suppressed a mask at 0.7 may itself be suppressed at 0.5
+    assert unmeasured(plain.replace(pool="exact"), floors)  # or fail
     caplog.clear()
     project.triage(project.triage_config().replace(jitter_stability=0.9, nms_iou=0.9))
     assert "triage: jitter was measured of what survives NMS (box) at 0.7" in caplog.text

@@ -77,7 +77,7 @@ class Annotating(Calibrating):
         verified = stage3.verify_by(verdicts, len(masks), delta)
         reason = "" if report.open else override or ""
         found = stage3.Annotation(
-            masks, tuple(names), rows, rule, gate_id, report.shut_by, reason, verified, len(every) - len(names)
+            masks, tuple(names), rows, rule, gate_id, report.shut_by, reason, verified, len(every) - len(names), run_id
         )
         settings = {"override": override, "threshold": threshold, "sample": sample, "delta": delta, "gate": gate_id}
         settings["calibration"] = made_of.id if made_of else None

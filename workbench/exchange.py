@@ -254,7 +254,7 @@ def export_coco(
         outcomes.append((triaged.outcome[kept], triaged.reasons[kept]))
     masks = Proposals.concat(parts)
     codes, reasons = (np.concatenate([o[k] for o in outcomes]) if outcomes else np.zeros(0, int) for k in (0, 1))
-    about = {**_made_by(run), "triage": config.to_dict()}
+    about = {"runs": [_made_by(run)], "triage": config.to_dict()}
     coco.write(
         path, masks, _entries(project, run.id), Triage(codes, reasons, config), about=about, originals=kept_files
     )
@@ -271,18 +271,19 @@ def _export_final(project: ProjectFolder, path: str | Path, shown: Shown, run: R
     """Write the final masks of all images but the skipped ones, their labels as categories."""
     from workbench.formats import coco
 
-    parts, columns, decided = [], [], list[dict[str, str]]()
+    parts, columns, decided, made_by = [], [], list[dict[str, str]](), {run.id}
     for review in recording.everything(shown):
         kept = review.final
         parts.append(review.masks.select(kept))
         decided += [{"by": str(by)} if by else {} for by in review.by[kept]]
+        made_by |= set() if review.run_id is None else {review.run_id}
         columns.append((review.outcome[kept], review.reasons[kept], review.label[kept]))
     masks = Proposals.concat(parts)
     outcomes, reasons, labels = (np.concatenate([c[k] for c in columns]) for k in range(3))
     entries, triaged = _entries(project, run.id, set(masks.image_id.tolist())), Triage(outcomes, reasons)
-    coco.write(
-        path, masks, entries, triaged, labels=labels, decided=decided, about=_made_by(run), originals=kept_files
-    )  # fmt: skip
+    found = [runs.find(project.catalog, number) for number in sorted(made_by)]
+    about = {"runs": [_made_by(one) for one in found if one is not None]}
+    coco.write(path, masks, entries, triaged, labels=labels, decided=decided, about=about, originals=kept_files)
     return len(masks)
 
 
@@ -295,11 +296,18 @@ def export_annotation(project: ProjectFolder, path: str | Path, annotation: Anno
     """Write the masks of a fully automatic annotation of the latest run as COCO, with an entry for each of its images."""
     from workbench.formats import coco
 
-    chosen, run = set(annotation.images), runs.find(project.catalog, None)
+    chosen, run = set(annotation.images), runs.find(project.catalog, annotation.run_id)
     if run is None:
-        raise StoreError("export_annotation: expected the project that was annotated, this one has no proposals")
+        raise StoreError(
+            f"export_annotation: expected the project that was annotated, this one has no run {annotation.run_id}"
+        )
     entries = [entry for entry in _entries(project, run.id, chosen) if entry.image_id in chosen]
-    about = {**_made_by(run), "rule": annotation.rule, "gate": annotation.gate_id, "override": annotation.override}
+    about = {
+        "runs": [_made_by(run)],
+        "rule": annotation.rule,
+        "gate": annotation.gate_id,
+        "override": annotation.override,
+    }
     coco.write(path, annotation.masks, entries, about=about, originals=originals(project))
 
 

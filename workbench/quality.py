@@ -160,6 +160,8 @@ def label_map(masks: Masks, size_hw: Size | None = None) -> NDArray[np.int32]:
     ------
     ValueError : if the masks belong to several images or sizes, or there are none and no size is given
     """
+    if size_hw is None and isinstance(masks, np.ndarray) and masks.ndim == 3:
+        size_hw = (masks.shape[1], masks.shape[2])
     rles, size = _runs(masks, size_hw)
     if not rles and size_hw is None:
         raise ValueError("label_map: expected masks or size_hw=(height, width), got neither")

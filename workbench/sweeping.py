@@ -95,9 +95,8 @@ class Sweeping(Reviewing):
         asked = loop.expect_answerable(points, floors)
         chosen = self._images_to_sweep(run, images, role)
         ids = chosen["image_id"].tolist()
-        labels, labelled = self._labelled(chosen, labels)
         fresh = self._without_learned(ids, run)
-        labelled &= set(fresh)
+        labels, labelled = self._labelled(chosen[chosen["image_id"].isin(fresh)], labels)
         verdicts = self._verdicts(fresh)
         audited = self._audited(run, fresh, wrong_iou) if labels == "audits" else None
         judged = sum(len(image.answered) for image in (audited or {}).values())
@@ -254,7 +253,7 @@ class Sweeping(Reviewing):
         found = auditing.audited_images(self._shown, run.id, ids, wrong_iou)
         if not found:
             raise ValueError(
-                f"labels: expected audits, none was drawn from any of the {len(ids)} images as run {run.id} proposed"
+                f"labels: expected audits, none was drawn from any of the {len(ids)} images that did not train it as run {run.id} proposed"
                 " them; draw one (project.draw_audit, workbench audit --draw) and let a senior answer it"
             )
         judged = sum(len(image.answered) for image in found.values())

@@ -112,3 +112,19 @@ def test_is_published__not_of_the_bundled_nor_of_somebody_elses_attention():
 
     vit.blocks[0].attn.__class__ = Other
     assert not is_published(vit)
+
+
+def test_is_published__not_with_an_adapter_a_hook_or_another_forward():
+    class Adapted(torch.nn.Module):
+        def __init__(self, linear):
+            super().__init__()
+            self.linear = linear
+
+        def forward(self, x):
+            return self.linear(x)
+
+    adapted, hooked, patched = encoder(), encoder(), encoder()
+    adapted.blocks[1].attn.qkv = Adapted(adapted.blocks[1].attn.qkv)
+    hooked.blocks[0].register_forward_hook(lambda *_: None)
+    patched.forward = lambda x: x
+    assert not any(is_published(vit) for vit in (adapted, hooked, patched))

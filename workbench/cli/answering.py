@@ -25,24 +25,32 @@ PANELS: Mapping[str, tuple[str, ...]] = {  # as a project goes, not as modules a
 }
 
 
+@contextlib.contextmanager
+def _told_as_json(as_json: bool) -> Iterator[None]:
+    """Print what a command line cannot be read for as JSON, where that was asked for; typer tells people."""
+    try:
+        yield
+    except Exception as error:
+        if as_json and hasattr(error, "format_message"):  # of click, which typer may bring along
+            typer.echo(json.dumps({"error": error.format_message()}))
+        raise
+
+
 class InPanels(TyperGroup):
     """The commands, listed by `PANELS`."""
 
     def make_context(self, info_name: str | None, args: list[str], *given: Any, **more: Any) -> Any:
         """Return the context of a call, which knows whether JSON was asked for before any command reads that."""
         as_json = "--json" in args
-        ctx: Any = super().make_context(info_name, args, *given, **more)
+        with _told_as_json(as_json):
+            ctx: Any = super().make_context(info_name, args, *given, **more)
         ctx.meta["workbench.json"] = as_json
         return ctx
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command; words that it cannot read are told as one JSON object too, where that was asked for."""
-        try:
+        with _told_as_json(ctx.meta["workbench.json"]):
             return super().invoke(ctx)
-        except Exception as error:
-            if ctx.meta["workbench.json"] and hasattr(error, "format_message"):  # of click, which typer may bring along
-                typer.echo(json.dumps({"error": error.format_message()}))
-            raise
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return their names in that order."""

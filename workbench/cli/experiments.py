@@ -97,6 +97,8 @@ def sweep(
         of_grid |= {"--labels": labels, "--exhaustive": exhaustive}
         if not grid and (given_too := [option for option, value in of_grid.items() if value]):
             raise UsageError(f"sweep: {', '.join(given_too)} goes with --grid NAME=VALUES, which says what to count")
+        if (note or author) and not (grid or adopt):
+            raise UsageError("sweep: --note and --author go with --grid or --adopt")
         if metrics and not (grid or compare):
             raise UsageError("sweep: --metrics goes with --grid or --compare")
         names = _names(metrics)

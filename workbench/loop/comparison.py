@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -60,10 +58,10 @@ class TrueImage(NamedTuple):
         return cls(masks, *(np.zeros(len(masks), bool) if f is None else np.asarray(f, bool) for f in flags))
 
     @property
-    def digest(self) -> str:
-        """16 hex digits of the masks and what is said of them."""
-        said = zip(self.masks.mask_id.tolist(), *(flags.tolist() for flags in self[1:]), strict=True)
-        return hashlib.sha256(json.dumps(sorted(said)).encode()).hexdigest()[:16]
+    def known(self) -> dict[str, tuple[bool, ...]]:
+        """What is said of each mask, by its id: ignore, crowd, unseen."""
+        flags = zip(*(some.tolist() for some in self[1:]), strict=True)
+        return dict(zip(self.masks.mask_id.tolist(), flags, strict=True))
 
 
 class ComparedImage(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 AUDITED = "fp_rate"  # the figure that audits can give
 COVERAGE = "audit_coverage"
+KNOWN = ("truth", "verdicts", "audits")  # what figures are counted against
 ALWAYS = ("auto_accept_rate", "masks_per_image")
 MOST_NUMBERS = 2**25  # points times images times figures: 256 MB of numerators and denominators
 _AT_ONCE = 256  # points whose intervals are drawn together
@@ -116,9 +119,14 @@ def choose_metrics(names: Sequence[str] | None, known: Known) -> list[str]:
 
 def _lacks(needs: str, known: Known, able: Sequence[str]) -> str:
     """Say why a figure cannot be counted, and what to do."""
+    which = (
+        f"{known.images} images"
+        if not known.learned
+        else f"{known.images - known.learned} that did not train the model"
+    )
     if needs == "verdicts":
         return (
-            f"needs verdicts, and nobody has given one, except in bulk, on any of the {known.images} images;"
+            f"needs verdicts, and nobody has given one, except in bulk, on any of the {which};"
             f" review some, or ask for {', '.join(able)}"
         )
     if known.labels == "audits" and needs == "exhaustive truth":
@@ -127,11 +135,6 @@ def _lacks(needs: str, known: Known, able: Sequence[str]) -> str:
             f" {AUDITED}, or import truth and say labels='truth'"
         )
     if not known.labelled:
-        which = (
-            f"{known.images} images"
-            if not known.learned
-            else f"{known.images - known.learned} that did not train the model"
-        )
         return (
             f"needs truth, and none of the {which} has any: import it (project.import_coco),"
             f" review images to the end, or ask for {', '.join(able)}"
@@ -178,17 +181,19 @@ def count(
     by_audits = audits_of is not None and AUDITED in names
     _expect_bounded(len(grid), images, len(names) + (SUMS // 2 if by_audits else 0))
     compared: dict[str, ComparedImage] = {}
-    truth: list[str] = []
+    digests: dict[str, list[str]] = {what: [] for what in KNOWN}
     audited: list[tuple[AuditedImage | None, Sequence[str]]] = []
 
     def parts() -> Iterator[Proposals]:
         for image_id, rows in proposals():
             if image_id not in compared:
                 true, said = truth_of(image_id), verdicts_of(image_id)
-                truth.append("" if true is None else true.digest)
+                audits = audits_of(image_id) if audits_of is not None and by_audits else None
+                for what, found in zip(KNOWN, (None if true is None else true.known, said, audits), strict=True):
+                    digests[what].append(_digest(found))
                 compared[image_id] = compare_image(image_id, rows, true, floors, said)
-                if audits_of is not None and by_audits:
-                    audited.append((audits_of(image_id), rows.mask_id.tolist()))
+                if by_audits:
+                    audited.append((audits, rows.mask_id.tolist()))
             yield rows
 
     values = np.full((len(names), len(grid), images), np.nan, np.float32)
@@ -209,7 +214,16 @@ def count(
         told()
     by, points, some = grid.base.to_dict(), tuple(grid.changes()), (tuple(compared), counts, tuple(names), values, per)
     small_px = comparison.small_px if comparison is not None else None
-    return Counted(by, points, *some, sums if by_audits else None, tuple(truth), small_px)
+    return Counted(
+        by, points, *some, sums if by_audits else None, {what: tuple(of) for what, of in digests.items()}, small_px
+    )
+
+
+def _digest(found: Any) -> str:
+    """Return 16 hex digits of what is known of an image, "" for nothing: what JSON makes of it."""
+    if found is None:
+        return ""
+    return hashlib.sha256(json.dumps(found, sort_keys=True, default=sorted).encode()).hexdigest()[:16]
 
 
 def _expect_bounded(points: int, images: int, metrics: int) -> None:

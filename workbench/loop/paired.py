@@ -15,6 +15,7 @@ from workbench.loop.experiments import AUDITED
 from workbench.loop.metrics import METRICS, known_metrics
 from workbench.tables.experiments import Counted
 from workbench.tables.intervals import difference_many
+from workbench.triage.limits import population
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,8 +24,6 @@ LOG = logging.getLogger(__name__)
 BY_WRONG_IOU = ("automatic_share", "fp_rate", "duplicate_rate")  # figures that `wrong_iou` changes
 BY_QUARTILE = ("recall_proposals_small", "recall_auto_small")  # figures of what is small among what was swept over
 OF_DISTINCT = ("auto_accept_rate",)  # figures whose denominator is the distinct proposals
-# the settings of a run that make its distinct proposals (METRICS: the same wherever they are compared)
-_POPULATION = ("predicted_iou_floor", "stability_floor", "points_per_side", "crop_n_layers", "nms", "nms_iou")
 _COMPARED = ["a", "row_a", "b", "row_b", "metric", "value_a", "value_b", "difference", "low", "high", "images"]
 
 
@@ -121,19 +120,37 @@ def _unlike(a: Side, b: Side, name: str, images: Sequence[str]) -> str:
     small = [side.counted.small_px for side in sides]
     if name in BY_QUARTILE and None not in small and small[0] != small[1]:
         return _told("small is up to {:g} px, the lowest quartile of what was swept over,", small, sides)
-    if name in OF_DISTINCT and (other := [n for n in _POPULATION if len({getattr(s.floors, n) for s in sides}) > 1]):
-        return _told(
-            f"counted among proposals made with {other[0]}={{!r}}", [getattr(s.floors, other[0]) for s in sides], sides
-        )
-    if of_truth and all(side.counted.truth for side in sides):
-        known = [[side.counted.truth[k] for k in _places(side, images)] for side in sides]
-        changed = sum(x != y for x, y in zip(*known, strict=True) if x and y)
-        if changed:
-            return (
-                f"{changed} of the {len(images)} images had other true masks when {a.name!r} was swept than when {b.name!r} was:"
-                " truth was imported, or people went on, in between"
-            )
+    if name in OF_DISTINCT and (other := _populations(sides)):
+        return other
+    if not audited and METRICS[name].needs == "proposals":
+        return ""
+    return _changed(a, b, "audits" if audited else "truth" if of_truth else "verdicts", images)
+
+
+def _populations(sides: Sequence[Side]) -> str:
+    """Return in what the distinct proposals of points that are compared differ, "" for nothing."""
+    found = [(side, population(side.floors, side.counted.config(row))) for side in sides for row in side.rows]
+    (first, one) = found[0]
+    for side, other in found:
+        for name, value in one.items():
+            if other[name] != value:
+                values = (value, other[name])
+                return _told(f"counted among distinct proposals of {name}={{!r}}", values, (first, side))
     return ""
+
+
+def _changed(a: Side, b: Side, what: str, images: Sequence[str]) -> str:
+    """Return how many images have other truth, verdicts or audits in one experiment than in the other, "" for none."""
+    if not (a.counted.known and b.counted.known):  # of before they were kept
+        return ""
+    one, other = ([side.counted.known[what][k] for k in _places(side, images)] for side in (a, b))
+    changed = sum(x != y for x, y in zip(one, other, strict=True) if x and y)
+    if not changed:
+        return ""
+    return (
+        f"{changed} of the {len(images)} images had other {'true masks' if what == 'truth' else what} when {a.name!r} was swept"
+        f" than when {b.name!r} was: truth was imported, or people went on, in between"
+    )
 
 
 def _told(what: str, values: Sequence[Any], sides: Sequence[Side]) -> str:

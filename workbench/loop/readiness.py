@@ -15,6 +15,7 @@ from workbench.loop.metrics import METRICS, Point, measure
 from workbench.store import campaigns, runs, versions
 from workbench.tables.figures import Interval
 from workbench.tables.intervals import FEW_EVENTS, exact_binomial
+from workbench.triage.limits import HOW
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from workbench.reviewing import Reviewing
 
 DRAWS = 1000
-_HOW = ("points_per_batch", "images_per_batch", "decoder")  # how masks are computed, not which there are
 
 
 def gate(
@@ -243,7 +243,7 @@ def measured_by(project: Reviewing, run: int | None = None) -> dict[str, Any]:
     if found is None:
         return {}
     config = project.triage_config(run)
-    floors = {name: value for name, value in found.settings.items() if name not in _HOW}
+    floors = {name: value for name, value in found.settings.items() if name not in HOW}
     nms = {"nms": config.nms, "nms_iou": config.nms_iou, "pool": config.pool}
     return {"run": found.id, "model_id": found.model_id, "floors": floors, "distinct": nms}
 

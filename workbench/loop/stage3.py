@@ -87,7 +87,7 @@ class Annotation:
     masks : accepted; images : that were annotated, those without masks too; sample : positions among `masks`
     rule : what was accepted; gate_id : of the gate's record; shut_by : the checks that kept it shut, in words
     override : the reason to go on with the gate shut, "" where it was open; id : of the record
-    passed_over : images that people had left, complete or skipped
+    passed_over : images that people had left, complete or skipped; run_id : of the masks
     """
 
     masks: Proposals
@@ -99,6 +99,7 @@ class Annotation:
     override: str
     verified: Verified
     passed_over: int = 0
+    run_id: int = 0
     id: int = 0
 
     @property

@@ -67,8 +67,8 @@ def load_sam(
         written by `save_pretrained`; for "bundled" other weights than those of the package
     device : "auto" (cuda, else mps, else cpu; a model handed in stays where it is), or a device of torch
     dtype : precision of the image encoder: "float32", "bfloat16", "float16" or "auto" (bfloat16 on CUDA where the
-        device has it, else float16 there; float32 elsewhere); with bfloat16 on CUDA the masks of point grids
-        and of moved prompts are computed in it, too; predicted IoUs, clicks and all the rest are float32
+        device has it, else float16 there; float32 elsewhere); on CUDA a published encoder is kept a second time in
+        it, and with bfloat16 the masks of point grids and of moved prompts are computed in it, too; predicted IoUs, clicks and all the rest are float32
     cache : a folder in which embeddings are kept between runs
     compiled : send the image encoder of a `Sam` through `torch.compile`: the first image takes a minute longer, and
         embeddings differ by rounding; tried at once on an empty image, so that a missing compiler is known here

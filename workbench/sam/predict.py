@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -145,7 +146,12 @@ class Predictor(KeepingSegmenter):
 
 def has_bfloat16(device: torch.device) -> bool:
     """Return whether a device is a GPU that computes in bfloat16 itself; a CPU without units for it takes minutes."""
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cuda":
+        return False
+    with (
+        torch.cuda.device(device) if device.index is not None else contextlib.nullcontext()
+    ):  # torch asks the one in use
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def _has_fused_attention(device: torch.device) -> bool:

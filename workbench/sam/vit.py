@@ -16,10 +16,22 @@ from typing import NamedTuple, TypeGuard
 
 import torch
 from segment_anything.modeling import ImageEncoderViT
-from segment_anything.modeling.image_encoder import Attention, Block, get_rel_pos, window_partition, window_unpartition
+from segment_anything.modeling.common import LayerNorm2d, MLPBlock
+from segment_anything.modeling.image_encoder import (
+    Attention,
+    Block,
+    PatchEmbed,
+    get_rel_pos,
+    window_partition,
+    window_unpartition,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+_PARTS = {
+    ImageEncoderViT, PatchEmbed, Block, Attention, MLPBlock, LayerNorm2d,
+    nn.ModuleList, nn.Sequential, nn.Conv2d, nn.Linear, nn.LayerNorm, nn.GELU,
+}  # fmt: skip
 MULTIPLE = 8  # that fused kernels want of the width of a head
 
 
@@ -38,11 +50,10 @@ class LoweredViT(nn.Module):
         grid_hw = tuple(encoder.img_size // stride for stride in encoder.patch_embed.proj.stride)
         # in evaluation weights do not change: what is said of rows and columns is looked up once
         self.positions = [positions_of(block, grid_hw, kind) for block in encoder.blocks]
-        self.encoder = deepcopy(encoder).requires_grad_(False)
-        self.encoder.patch_embed.to(kind)
-        for block in self.encoder.blocks:
-            block.attn.to(kind)
-            block.mlp.to(kind)
+        lowered = [encoder.patch_embed, *(part for block in encoder.blocks for part in (block.attn, block.mlp))]
+        # what a copy takes for a weight: so the encoder is never held twice as it is
+        taken = {id(p): nn.Parameter(p.detach().to(kind)) for part in lowered for p in part.parameters()}
+        self.encoder = deepcopy(encoder, taken).requires_grad_(False)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the image embeddings."""
@@ -112,8 +123,11 @@ def attend(attention: Attention, positions: Positions, x: Tensor) -> Tensor:
 
 
 def is_published(encoder: nn.Module) -> TypeGuard[ImageEncoderViT]:
-    """Return whether an encoder is built of the published classes, so that it can be computed in this order."""
+    """Return whether an encoder is built of the published parts alone, so that it can be computed in this order.
+
+    Adapters, as low-rank ones, hooks, and a `forward` of its own say no: they would not be asked.
+    """
     return type(encoder) is ImageEncoderViT and all(
-        type(block) is Block and type(block.attn) is Attention
-        for block in encoder.blocks  # type: ignore[union-attr]
+        type(part) in _PARTS and "forward" not in vars(part) and not part._forward_hooks and not part._forward_pre_hooks
+        for part in encoder.modules()
     )

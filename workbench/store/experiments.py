@@ -55,7 +55,7 @@ def save(
     StoreError : when the name is taken, also by another process in the meantime
     """
     check_name(catalog, name)
-    names = ("base", "changes", "metrics", "truth", "small_px")
+    names = ("base", "changes", "metrics", "known", "small_px")
     kept = {"images": counted.image_ids, **{name: getattr(counted, name) for name in names}}
     row = {
         "name": name,
@@ -106,7 +106,7 @@ def load(catalog: Catalog, name: str) -> Experiment:
         values,
         per,
         np.array(sums, np.float32) if sums else None,
-        tuple(kept.get("truth", ())),
+        {what: tuple(digests) for what, digests in kept.get("known", {}).items()},
         kept.get("small_px"),
     )
     about = {column: row[column] for column in ("name", "note", "author", "made_at", "run_id", "model_id")}

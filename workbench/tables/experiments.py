@@ -28,8 +28,8 @@ class Counted:
     outcomes : (P, 4) int64, see `OUTCOME_COUNTS`; metrics : K names
     values, per : (K, P, M) float32, NaN where an image lacks what the figure needs
     audits : (S, P, M) float32 where false positives are estimated from audits: the sums of `workbench.loop.audited`
-    truth : M digests of what is true of an image, "" where nothing is known; small_px : the largest area that counts as
-        small. Empty and None in experiments of before they were kept
+    known : M digests each of the truth, the verdicts and the audits of an image, "" where there are none; small_px : the
+        largest area that counts as small. Empty and None in experiments of before they were kept
     """
 
     base: Mapping[str, Any]
@@ -40,7 +40,7 @@ class Counted:
     values: NDArray[np.float32]
     per: NDArray[np.float32]
     audits: NDArray[np.float32] | None = None
-    truth: tuple[str, ...] = ()
+    known: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     small_px: float | None = None
 
     def __post_init__(self) -> None:
@@ -51,10 +51,8 @@ class Counted:
             )
         if self.audits is not None and self.audits.shape[1:] != shape[1:]:
             raise ValueError(f"Counted.audits: expected shape (S, {shape[1]}, {shape[2]}), got {self.audits.shape}")
-        if self.truth and len(self.truth) != len(self.image_ids):
-            raise ValueError(
-                f"Counted.truth: expected one for each of {len(self.image_ids)} images, got {len(self.truth)}"
-            )
+        if any(len(digests) != len(self.image_ids) for digests in self.known.values()):
+            raise ValueError(f"Counted.known: expected a digest for each of {len(self.image_ids)} images")
         if self.outcomes.shape != (len(self.changes), len(OUTCOME_COUNTS)):
             raise ValueError(f"Counted.outcomes: expected a row for each of {len(self.changes)} points")
 
@@ -118,7 +116,7 @@ class Experiment:
             words = "no labels"
         else:
             whole = " that holds every object" if said.get("exhaustive") and said.get("labels") == "truth" else ""
-            words = f"labels={said.get('labels')}{whole} of {said['labelled']} images, right from IoU {said.get('wrong_iou'):g}"
+            words = f"labels={said.get('labels')}{whole} of {said['labelled']} images, right from IoU {said.get('wrong_iou')}"
         return f"{words}, without {learned} that trained the model" if learned else words
 
     @property

@@ -9,6 +9,9 @@ import numpy as np
 from workbench.config import ProposeConfig, TriageConfig
 from workbench.masks.compiled import compiled
 
+HOW = ("points_per_batch", "images_per_batch", "decoder")  # of a run: how masks are computed, not which there are
+_OF_TRIAGE = ("nms", "nms_iou", "pool")
+_BESIDE = ("crop_nms_iou", "jitter_prompts", "jitter_sigma_px", "features", "seed")  # say nothing of which are distinct
 THRESHOLDS = (
     "predicted_iou",
     "predicted_iou_margin",
@@ -147,6 +150,15 @@ def refuse_duplicates(asked: TriageConfig, floors: ProposeConfig) -> None:
     )
 
 
+def population(floors: ProposeConfig, config: TriageConfig) -> dict[str, object]:
+    """Return the settings that say which masks the distinct proposals are, by name: the grid, the floors, and the NMS.
+
+    They are the same wherever rates among distinct proposals are compared.
+    """
+    of_run = {n: v for n, v in floors.to_dict().items() if n not in (*HOW, *_BESIDE, *_OF_TRIAGE)}
+    return of_run | {name: getattr(config, name) for name in _OF_TRIAGE}
+
+
 def unmeasured(asked: TriageConfig, floors: ProposeConfig) -> str:
     """Return which masks that `asked` keeps a run did not measure with moved prompts, in words; "" for none."""
     if asked.jitter_stability is None:
@@ -156,12 +168,12 @@ def unmeasured(asked: TriageConfig, floors: ProposeConfig) -> str:
             "the run measured no jitter, so that no mask is accepted by its thresholds (jitter_missing): take"
             " jitter_stability=None, or propose again with jitter_prompts=10"
         )
-    if asked.nms == floors.nms and asked.nms_iou <= floors.nms_iou:
+    if (asked.nms, asked.nms_iou, asked.pool) == (floors.nms, floors.nms_iou, "distinct"):
         return ""
     return (
-        f"jitter was measured of what survives NMS ({floors.nms}) at {floors.nms_iou:g}; masks that stay only at NMS"
-        f" ({asked.nms}) {asked.nms_iou:g} are flagged (jitter_missing), where a fresh run would measure them: propose again with"
-        f" nms={asked.nms!r} and nms_iou={asked.nms_iou:g} to know"
+        f"jitter was measured of what survives NMS ({floors.nms}) at {floors.nms_iou:g} of all stored masks; what stays only by"
+        f" NMS ({asked.nms}) at {asked.nms_iou:g} with pool={asked.pool!r} is flagged (jitter_missing), where a fresh run would"
+        " measure it: propose again with these settings as floors to know"
     )
 
 

@@ -79,8 +79,8 @@ def _checked(name: str, values: Iterable[Any], base: TriageConfig) -> tuple[Any,
 class Outcomes(NamedTuple):
     """The outcomes at a point of a grid: its number, its settings, and the `Outcome` of each row given, (N,).
 
-    distinct : (N,) which rows survive the point's NMS whatever their scores are. With pool="exact" what fails a threshold
-        is never compared, so the outcomes do not tell; and what they accept in its stead need not be among them
+    distinct : (N,) which rows survive the point's NMS whatever their scores are, and with pool="exact" what is accepted or
+        flagged beside them. There what fails a threshold is not compared, so the outcomes do not tell its duplicates
     """
 
     point: int
@@ -149,4 +149,4 @@ def _exact(parts: Parts, configs: list[TriageConfig], floors: ProposeConfig | No
             own, kept = outcome[start : start + len(part)], keep[start : start + len(part)]
             own[failures(part, config)] = Outcome.discarded
             own[kept] = triage(part.select(kept), config).outcome
-        yield outcome, distinct[config.nms_iou]
+        yield outcome, distinct[config.nms_iou] | (outcome == Outcome.auto_accepted) | (outcome == Outcome.flagged)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import panel_material_ui as pmui
+import param
 
 from workbench.views import layout
 from workbench.views.threshold_state import Thresholds
@@ -13,6 +15,8 @@ from workbench.views.threshold_state import Thresholds
 _POOLS = {"Distinct: after NMS": "distinct", "Exact: NMS moves too": "exact"}
 
 _AT_ONCE = {"& .MuiSlider-thumb, & .MuiSlider-track": {"transition": "none"}}  # a glide is drawn over and over
+_WIDE: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": (4, 14), "sx": _AT_ONCE}
+_DECIMALS = {"format": "0.[000]"}
 
 
 def controls(state: Thresholds) -> list[Any]:
@@ -20,46 +24,29 @@ def controls(state: Thresholds) -> list[Any]:
 
     The ends of a slider are what is usual; it widens to wherever settings, experiments or an address put it.
     """
-    wide: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": (4, 14), "sx": _AT_ONCE}
-
-    def slider(name: str, label: str, low: float, high: float, step: float) -> Any:
-        made: Any = pmui.FloatSlider.from_param(
-            state.param[name], label=label, start=low, end=high, step=step, format="0.[000]", **wide
-        )
-        made._debounce = 0  # Panel waits for further positions; here each is answered, and dropped when it is overtaken
-        return _widening(state, name, made)
-
+    slider = functools.partial(_slider, state)
     pool = pmui.RadioBoxGroup.from_param(state.param.pool, label="pool", options=_POOLS, margin=(4, 14))
-    jitter = pmui.Switch.from_param(state.param.by_jitter, label="jitter stability counts", margin=(8, 14))
-    stability = pmui.Switch.from_param(state.param.by_stability, label="stability score counts", margin=(8, 14))
-    jitters = [
+    jitters = (
         slider("jitter_stability", "jitter stability, accepted from", 0, 1, 0.005),
         slider("jitter_stability_margin", "flagged within, below it", 0, 1, 0.005),
-    ]
-    stabilities = [
+    )
+    stabilities = (
         slider("stability_score", "stability score, accepted from", 0.5, 1, 0.005),
         slider("stability_score_margin", "flagged within, below it", 0, 0.5, 0.005),
-    ]
+    )
     nms = slider("nms_iou", "NMS: overlap of boxes that makes a duplicate", 0.4, 1, 0.01)
     nms_note = layout.note("Duplicates are settled in the distinct pool; choose the exact pool to move NMS.")
-    for switch, widgets in (("by_jitter", jitters), ("by_stability", stabilities)):
-        for widget in widgets:
-            _follow(state, switch, widget, "disabled", lambda on: not on)
     _follow(state, "pool", nms, "disabled", lambda pool: pool != "exact")
     _follow(state, "pool", nms_note, "visible", lambda pool: pool != "exact")
     back = pmui.Button(label="Back to the project's triage", variant="text", size="small", margin=(8, 10))
     back.on_click(lambda _: state.take(state.base))
-    area = state.param.min_area_px
-    least = pmui.IntSlider.from_param(area, label="smallest area, px", start=0, end=2000, step=5, **wide)
     return [
         _head("Thresholds"),
         slider("predicted_iou", "predicted IoU, accepted above", 0.3, 1.1, 0.005),
         slider("predicted_iou_margin", "flagged within, below it", 0, 0.6, 0.005),
-        jitter,
-        *jitters,
-        stability,
-        *stabilities,
-        _widening(state, "min_area_px", least),
+        *_switched(state, "by_jitter", "jitter stability counts", jitters),
+        *_switched(state, "by_stability", "stability score counts", stabilities),
+        slider("min_area_px", "smallest area, px", 0, 2000, 5),
         slider("max_area_share", "largest share of the image", 0, 1, 0.01),
         _head("Pool"),
         pool,
@@ -69,15 +56,27 @@ def controls(state: Thresholds) -> list[Any]:
     ]
 
 
-def _widening(state: Thresholds, name: str, slider: Any) -> Any:
-    """Return a slider whose ends move out to its parameter: settings may lie beyond what is usual."""
+def _slider(state: Thresholds, name: str, label: str, low: float, high: float, step: float) -> Any:
+    """Return a slider of a parameter, whose ends move out to it: settings may lie beyond what is usual."""
+    whole = isinstance(state.param[name], param.Integer)
+    made: Any = (pmui.IntSlider if whole else pmui.FloatSlider).from_param(
+        state.param[name], label=label, start=low, end=high, step=step, **_WIDE, **({} if whole else _DECIMALS)
+    )
+    made._debounce = 0  # Panel waits for further positions; here each is answered, and dropped when it is overtaken
 
     def widen(value: float) -> None:
-        slider.param.update(start=min(slider.start, value), end=max(slider.end, value))
+        made.param.update(start=min(made.start, value), end=max(made.end, value))
 
     widen(getattr(state, name))
     state.param.watch(lambda event: widen(event.new), name)
-    return slider
+    return made
+
+
+def _switched(state: Thresholds, name: str, label: str, sliders: Sequence[Any]) -> list[Any]:
+    """Return a switch, and after it the sliders that count only when it is on."""
+    for widget in sliders:
+        _follow(state, name, widget, "disabled", lambda on: not on)
+    return [pmui.Switch.from_param(state.param[name], label=label, margin=(8, 14)), *sliders]
 
 
 def _follow(state: Thresholds, name: str, widget: Any, what: str, meaning: Callable[[Any], bool]) -> None:
