@@ -202,9 +202,24 @@ def test_sliders__reach_every_preset_and_wherever_they_are_put():
         for values in (wb.preset(preset).triage.to_dict() for preset in PRESET_NAMES):
             assert values[name] is None or slider.start <= values[name] <= slider.end, name
     state.take(wb.TriageConfig(min_area_px=9000, nms_iou=0.3, predicted_iou=2.0))
-    assert [
-        (s.start <= s.value <= s.end, s.value == getattr(state, n)) for n, s in zip(SLIDERS, sliders, strict=True)
-    ] == [(True, True)] * len(SLIDERS)
+    for name, slider in zip(SLIDERS, sliders, strict=True):
+        assert slider.value == getattr(state, name)
+        assert slider.start <= slider.value <= slider.end
+
+
+def test_sliders__steps_of_a_browser_add_up_and_settings_stay_exact():
+    state = Thresholds(wb.preset("paper").triage)
+    iou, share = (
+        widget for widget in controls(state) if str(getattr(widget, "label", "")).startswith(("predicted", "largest"))
+    )
+    for _ in range(20):
+        iou.value -= 0.005
+    assert (iou.value, state.predicted_iou) == (0.7799999999999999, 0.78)
+    assert state.max_area_share == wb.preset("paper").triage.max_area_share == np.nextafter(0.95, 0)
+    share.value = 0.9
+    assert state.max_area_share == 0.9
+    state.take(state.base)
+    assert state.max_area_share == np.nextafter(0.95, 0)
 
 
 def test_exact_version__with_a_small_nms_has_an_answer(tmp_path):

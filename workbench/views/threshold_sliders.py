@@ -16,7 +16,8 @@ _POOLS = {"Distinct: after NMS": "distinct", "Exact: NMS moves too": "exact"}
 
 _AT_ONCE = {"& .MuiSlider-thumb, & .MuiSlider-track": {"transition": "none"}}  # a glide is drawn over and over
 _WIDE: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": (4, 14), "sx": _AT_ONCE}
-_DECIMALS = {"format": "0.[000]"}
+_DECIMALS: dict[str, Any] = {"format": "0.[000]"}
+_DRIFT = 1e-9  # browsers add step to step: 0.88 less twenty times 0.005 is 0.7799999999999999
 
 
 def controls(state: Thresholds) -> list[Any]:
@@ -57,18 +58,23 @@ def controls(state: Thresholds) -> list[Any]:
 
 
 def _slider(state: Thresholds, name: str, label: str, low: float, high: float, step: float) -> Any:
-    """Return a slider of a parameter, whose ends move out to it: settings may lie beyond what is usual."""
-    whole = isinstance(state.param[name], param.Integer)
-    made: Any = (pmui.IntSlider if whole else pmui.FloatSlider).from_param(
-        state.param[name], label=label, start=low, end=high, step=step, **_WIDE, **({} if whole else _DECIMALS)
-    )
+    """Return a slider of a parameter. Its ends move out to where the parameter is put; the state stays exactly there."""
+    kind, more = (pmui.IntSlider, {}) if isinstance(state.param[name], param.Integer) else (pmui.FloatSlider, _DECIMALS)
+    made: Any = kind(value=getattr(state, name), label=label, start=low, end=high, step=step, **_WIDE, **more)
     made._debounce = 0  # Panel waits for further positions; here each is answered, and dropped when it is overtaken
 
-    def widen(value: float) -> None:
+    def follow(value: float) -> None:
         made.param.update(start=min(made.start, value), end=max(made.end, value))
+        if abs(made.value - value) > _DRIFT:
+            made.value = value
 
-    widen(getattr(state, name))
-    state.param.watch(lambda event: widen(event.new), name)
+    def move(value: float) -> None:
+        if abs(getattr(state, name) - value) > _DRIFT:
+            setattr(state, name, round(value, 9))
+
+    follow(getattr(state, name))
+    state.param.watch(lambda event: follow(event.new), name)
+    made.param.watch(lambda event: move(event.new), "value")
     return made
 
 
