@@ -255,5 +255,5 @@ def _consistency(project: Reviewing, figures: dict[str, Interval], notes: dict[s
         figures["consistency"] = found
     else:
         notes["consistency"] = (
-            "no images were reviewed by two annotators; hand some out with project.queue(second=True)"
+            "no images were reviewed by two annotators; hand some out with workbench review --second (project.queue(second=True))"
         )

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from workbench.views.page_thresholds import ThresholdsView
 
 _MEANS = (
-    "Switch it on only where that is so: else a mask that no true one matches may be of an object that truth leaves out, and "
-    "truth says what was found, not what is wrong."
+    "Where it does not, a mask that matches no true one may be of an object that truth leaves out: recall alone is known."
 )
 
 
