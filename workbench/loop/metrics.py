@@ -236,7 +236,8 @@ METRICS: Mapping[str, Metric] = {
     ),
     "ceiling": Metric(
         "true masks within the area limits that hold a point of the grid ÷ true masks: the recall of a model without"
-        " fault, which answers each point with the true masks that hold it",
+        " fault, which answers each point with the true masks that hold it; one that answers a point beside an object, as the"
+        " bundled SAM is trained to, can find more",
         "truth",
         _ceiling,
     ),

@@ -71,8 +71,8 @@ def _recall(found: Answer) -> tuple[list[Tile], str]:
     recall, strict, ceiling = (found.rates[name] for name in RECALL)
     small = f"of {recall.n:,}; at IoU 0.75 {_percent(strict.value)}"
     meaning = (
-        " Recall: true masks found at IoU 0.5; no model on this grid and within these areas finds more than"
-        f" {_percent(ceiling.value)}."
+        f" Recall: true masks found at IoU 0.5; {_percent(ceiling.value)} lie within these areas and hold a point of the grid"
+        " (the others only a model finds that answers points beside an object)."
     )
     return [(_percent(recall.value), "recall of accepted", small, "")], meaning
 

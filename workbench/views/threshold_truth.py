@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from workbench.project import Project
     from workbench.views.page_thresholds import ThresholdsView
 
-_MEANS = (
-    "Where it does not, a mask that matches no true one may be of an object that truth leaves out: recall alone is known."
-)
+_MEANS = "Where it does not, a mask that matches no true one may be of an object that truth leaves out: recall alone is known."
 
 
 class OnRecord(NamedTuple):
