@@ -25,7 +25,7 @@ class StubSam:
     model_id: str = "stub-0123"
 
 
-def propose(image, segmenter, config=None, *, image_id=None):
+def propose(image, segmenter, config=None, *, image_id=None, embedding=None):
     """Return 0 to 6 rectangles, drawn by a generator that the pixels seed."""
     rng = np.random.default_rng(int(image.astype(np.int64).sum()))
     h, w = image.shape[:2]
@@ -59,7 +59,7 @@ def _table(masks, segmenter, image_id, rng):
 
 
 def stage(function=propose, seconds: float = 0.0) -> types.ModuleType:
-    """Return a module to put in place of `workbench.propose.run` in `sys.modules`; the function needs no embedding."""
+    """Return a module to put in place of `workbench.propose.run` in `sys.modules`; no embedding reaches the function."""
 
     def slow(*args, embedding=None, **settings):
         time.sleep(seconds)
