@@ -253,8 +253,8 @@ class Sweeping(Reviewing):
         found = auditing.audited_images(self._shown, run.id, ids, wrong_iou)
         if not found:
             raise ValueError(
-                f"labels: expected audits, none was drawn from any of the {len(ids)} images that did not train it as run {run.id} proposed"
-                " them; draw one (project.draw_audit, workbench audit --draw) and let a senior answer it"
+                f"labels: expected audits, none was drawn from any of the {len(ids)} images that did not train the model, as run"
+                f" {run.id} proposed them; draw one (project.draw_audit, workbench audit --draw) and let a senior answer it"
             )
         judged = sum(len(image.answered) for image in found.values())
         if judged < FEWEST:

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.cli.answering import AsJson, Changes, Folder, PresetName, UsageError, answering, app, changed, show
+from workbench.cli.answering import (
+    AsJson,
+    Changes,
+    Folder,
+    PresetName,
+    UsageError,
+    answering,
+    app,
+    changed,
+    given_as,
+    show,
+)
 from workbench.config import preset
 from workbench.plain import plain
 
@@ -177,10 +188,8 @@ def _names(text: str | None) -> list[str] | None:
     """Return the figures asked for. Raises UsageError for an unknown one."""
     from workbench.loop.metrics import known_metrics
 
-    try:
+    with given_as("--metrics"):
         return None if text is None else known_metrics([name.strip() for name in text.split(",") if name.strip()])
-    except ValueError as error:
-        raise UsageError(str(error)) from None
 
 
 def _point(project: Project, text: str) -> str | tuple[str, int]:

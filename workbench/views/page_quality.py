@@ -219,7 +219,7 @@ def _agreement(found: Agreement) -> list[Any]:
     if not found.masks_judged_twice and not found.images_twice:
         text = (
             "No mask has been judged by two people yet. The queue hands out complete images to a second annotator with "
-            "`workbench review DIR --second`, or wb.Annotator(project, queue=project.queue(second=True))."
+            "workbench review DIR --second, or wb.Annotator(project, queue=project.queue(second=True))."
         )
         return [layout.note(text)]
     rows: list[tuple[str, Interval]] = [("Krippendorff's alpha", found.krippendorffs_alpha)]

@@ -8,9 +8,10 @@ import panel as pn
 import panel_material_ui as pmui
 
 from workbench.config import ProposeConfig, TriageConfig
-from workbench.triage.limits import THRESHOLDS, PoolError, refuse, refuse_below
+from workbench.triage.limits import PoolError, refuse, refuse_below
 from workbench.views import layout
 from workbench.views.pools import KINDS, least_nms_iou
+from workbench.views.threshold_state import SLIDERS
 
 if TYPE_CHECKING:
     from workbench.tables.experiments import Experiment
@@ -25,9 +26,8 @@ class Experiments:
     def __init__(self, view: ThresholdsView) -> None:
         self._view = view
         self._shown: Experiment | None = None
-        self._taken: tuple[str, int, TriageConfig] | None = (
-            None  # by a point: its note, the run, where the sliders went
-        )
+        # by a point: its note, the run, where the sliders went
+        self._taken: tuple[str, int, TriageConfig] | None = None
         self.name = pmui.Select(label="experiment", options=[], size="small", width=320)
         self.told = layout.words("")
         self.points = pn.Column(layout.note(_NONE), sizing_mode="stretch_width")
@@ -81,7 +81,7 @@ class Experiments:
         """Say why the page cannot show the settings of a point; "" where it can."""
         own, least = self._view.reference, least_nms_iou(self._view.reference)
         try:
-            refuse(own, config.replace(pool=own.pool), None, (*THRESHOLDS, "nms_iou"))
+            refuse(own, config.replace(pool=own.pool), None, SLIDERS)
         except PoolError as error:
             return f"has other settings than the project's triage, which no slider moves: {error}"
         if config.nms_iou < least if config.pool == "exact" else config.nms_iou != own.nms_iou:

@@ -9,18 +9,9 @@ from typing import Any
 import param
 
 from workbench.config import TriageConfig
+from workbench.triage.limits import THRESHOLDS
 
-SLIDERS = (
-    "predicted_iou",
-    "predicted_iou_margin",
-    "jitter_stability",
-    "jitter_stability_margin",
-    "stability_score",
-    "stability_score_margin",
-    "min_area_px",
-    "max_area_share",
-    "nms_iou",
-)
+SLIDERS = (*THRESHOLDS, "nms_iou")
 AXES = ("jitter_stability", "stability_score")
 
 
