@@ -226,9 +226,8 @@ class View(pn.viewable.Viewer):
         key, stamp = (type(self), self.campaign.place, self.campaign.database), self.campaign.stamp
         kept = _SEEN.get(key)
         if kept is None or kept[0] != stamp:
-            kept = _SEEN.put(
-                key, (stamp, self.read())
-            )  # taken before: what is written meanwhile is read at the next look
+            # the stamp was taken before: what is written meanwhile is read at the next look
+            kept = _SEEN.put(key, (stamp, self.read()))
         return kept[1]
 
     def _read_timed(self) -> Any:
