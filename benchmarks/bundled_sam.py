@@ -9,7 +9,6 @@ a denominator. Sets: scenes (unseen seeds), nuclei, facades (recall only: their 
 from __future__ import annotations
 
 import argparse
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
@@ -21,6 +20,7 @@ import numpy as np
 import torch
 
 from benchmarks.figures import Row, row, write_rows
+from benchmarks.measuring import commit, processor
 from benchmarks.watershed import otsu_watershed
 from workbench import images
 from workbench.calibrate.reliability import auroc
@@ -366,10 +366,7 @@ def main() -> None:
     rows.append(Row("weights.megabytes", WEIGHTS.stat().st_size / 1e6, "MB", None, 1, 16.0, "<="))
     if a.look is not None:
         look(a.look, segmenter)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    write_rows(
-        "bundled_sam", commit.stdout.strip() or "unknown", f"cpu, {torch.get_num_threads()} threads", rows, a.json
-    )
+    write_rows("bundled_sam", commit(), processor(), rows, a.json)
 
 
 if __name__ == "__main__":

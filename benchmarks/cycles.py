@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from benchmarks.figures import Row, row, write_rows
 from benchmarks.measuring import commit, processor
@@ -253,7 +252,7 @@ def main() -> None:
         print(*table.lines(), sep="\n")
         rows += [*cycle_rows(lead, table, true), *aim_rows(lead, table, found, plain_recall(a.data, parts.test))]
         rows.append(Row(f"{lead}.minutes", (time.perf_counter() - since) / 60, "min", None, 1, 30.0, "<="))
-    write_rows("cycles", commit(), f"{processor()}, {torch.get_num_threads()} threads", rows, a.json)
+    write_rows("cycles", commit(), processor(), rows, a.json)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from workbench.sam.segmenter import Embedding
 class FlatSegmenter:
     """Answers a point with three hypotheses: the flat region under it, that region grown by a pixel, and the image.
 
-    Predicted IoU is 0.95, 0.8 and 0.6 by default, and logits are ±10 at the size of the image.
+    Predicted IoU is 0.95, 0.8 and 0.6 by default, and logits are ±10 at the size of the image. A single answer is the
+    first of these.
     """
 
     mask_threshold = 0.0
@@ -37,7 +38,8 @@ class FlatSegmenter:
                 logits[k, m] = np.where(mask, 10, -10)
         self.prompts += len(points_xy)
         iou = torch.tensor(self.predicted_iou, dtype=torch.float32).repeat(len(points_xy), 1)
-        return torch.as_tensor(logits), iou
+        hypotheses = 3 if multimask else 1
+        return torch.as_tensor(logits)[:, :hypotheses], iou[:, :hypotheses]
 
     def upscale(self, logits, embedding):
         return logits

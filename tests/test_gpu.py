@@ -100,7 +100,14 @@ def test_propose__finds_the_masks_of_the_cpu(name: str) -> None:
         assert abs(np.nanmean(ours) - np.nanmean(theirs)) < 0.05
 
 
-@pytest.mark.parametrize("changes", [{"decoder": "original"}, {"crop_n_layers": 1, "pool": "distinct", "nms": "mask"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"decoder": "original"},
+        {"crop_n_layers": 1, "pool": "distinct", "nms": "mask"},
+        {"pool": "distinct", "refine": True},
+    ],
+)
 def test_propose__other_ways_find_the_masks_of_the_cpu(changes: dict[str, object]) -> None:
     config = CONFIG.replace(points_per_side=8, **changes)
     expected, found = (wb.propose(photograph("coins"), model(device), config) for device in ("cpu", DEVICE))
@@ -226,6 +233,7 @@ def test_predict__answers_as_the_cpu_does(prompts: str) -> None:
     assert isinstance(found.low_res_logits, np.ndarray)
     assert np.allclose(found.predicted_iou, expected.predicted_iou, atol=0.02)
     either = (found.masks | expected.masks).sum(axis=(1, 2))
+    assert either.any()
     assert ((found.masks & expected.masks).sum(axis=(1, 2)) >= 0.97 * either).all()
 
 

@@ -43,7 +43,7 @@ class ProposeConfig(Settings):
     )
     decoder: Literal["shared", "original"] = setting(
         default="shared",
-        doc="shared: work is shared between the prompts of an image; equal but for rounding, on CUDA that of the dtype",
+        doc="shared: work is shared between the points of an image; equal but for rounding, on CUDA that of the dtype",
     )
     crop_n_layers: int = setting(
         default=0, low=0, high=4, doc="layers of crops beside the whole image; layer i has (2^i)^2"
@@ -76,6 +76,11 @@ class ProposeConfig(Settings):
     min_region_area_px: int = setting(
         default=0, low=0, doc="holes and islands below it are removed; needs pool distinct"
     )
+    refine: bool = setting(
+        default=False,
+        doc="ask each distinct mask again with its point and its box, which the model has to take together, keep the answer, NMS again; needs pool distinct",
+        before=False,
+    )
     jitter_prompts: int = setting(
         default=10, low=0, high=1000, doc="moved prompts per distinct proposal; 0 turns jitter off"
     )
@@ -87,11 +92,13 @@ class ProposeConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.min_region_area_px > 0 and self.pool != "distinct":
-            raise SettingError(
-                "ProposeConfig.min_region_area_px: cleaned masks cannot be replayed from before NMS; "
-                f"got {self.min_region_area_px} with pool='exact': set pool='distinct'"
-            )
+        after_nms = {"min_region_area_px": "cleaned", "refine": "refined"}
+        for name, masks in after_nms.items():
+            if (value := getattr(self, name)) and self.pool != "distinct":
+                raise SettingError(
+                    f"ProposeConfig.{name}: {masks} masks cannot be replayed from before NMS; "
+                    f"got {value} with pool='exact': set pool='distinct', or {name}={type(value)()!r}"
+                )
 
     @classmethod
     def preset(cls, name: str) -> ProposeConfig:

@@ -69,7 +69,8 @@ class Looping(Adopting):
         model : the first model; None for the bundled one
         config : sizes of batches, strategy, share of wrong masks aimed at, seed; None for equal parts
         floors, triage : grid and floors, the same in all cycles, and the thresholds of the first; None for a predicted
-            IoU of 0.5 and NMS of boxes at 0.7 on the grid of the preset that fits the model, and for its thresholds
+            IoU of 0.5 and NMS of boxes at 0.7, each mask asked again (`refine`), on the grid of the preset that fits the
+            model, and for its thresholds
         train : settings of the training in each cycle
         roles : ids or paths of images by role ("train", "calibration"); None for the project's own split
 

@@ -145,8 +145,8 @@ class Settings:
 
     @property
     def digest(self) -> str:
-        """Twelve hex digits that are equal exactly when all settings are."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
+        """Twelve hex digits that are equal exactly when all settings are; those of settings that were stored stay theirs."""
+        return hashlib.sha256(json.dumps(self.naming(), sort_keys=True).encode()).hexdigest()[:12]
 
     @classmethod
     def describe(cls) -> str:

@@ -469,6 +469,7 @@ BEFORE = {
     "iou_with": "nearest",
     "reach_px": 0.0,
     "robust": False,
+    "looks_again": 0.0,
 }  # what settings that came later mean, left out
 
 

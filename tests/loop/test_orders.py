@@ -103,9 +103,15 @@ def test_compare__a_setting_that_came_later_is_what_was_done_before(two):
         ["x"],
         (["1"], [1.0]),
         cycle={"strategy": "diverse", "reserve": 0.0},
-        train={"closer": 0.0, "iou_with": "nearest", "reach_px": 0.0, "robust": False},
+        train={"closer": 0.0, "iou_with": "nearest", "reach_px": 0.0, "robust": False, "looks_again": 0.0},
     )
     assert orders.compare(a.catalog, b.catalog).strategies == ("random", "diverse")
+
+
+def test_compare__floors_of_before_are_without_a_second_look(two):
+    for project, floors in zip(two, ({"points_per_side": 8}, {"points_per_side": 8, "refine": False}), strict=True):
+        campaign(project, ["x"], (["1"], [1.0]), floors=floors)
+    assert len(orders.compare(two[0].catalog, two[1].catalog)) == 1
 
 
 def test_compare__by_recall_alone_nothing_is_allowed(two):

@@ -255,7 +255,7 @@ def test_fit__closer_windows_go_on_after_a_kill_with_the_same_weights(tmp_path):
 
 
 def test_fit__state_of_before_some_settings_goes_on(tmp_path):
-    before = {"closer": 0.0, "iou_with": "nearest", "reach_px": 0.0, "robust": False}
+    before = {"closer": 0.0, "iou_with": "nearest", "reach_px": 0.0, "robust": False, "looks_again": 0.0}
     config, path = TOY.replace(**before), tmp_path / fitting.STATE
     run = Fit(random_sam(), images(2), config)
     run.train_step()

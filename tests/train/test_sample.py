@@ -11,8 +11,9 @@ from random_sams import random_sam
 from scipy import ndimage
 
 from workbench.masks import rle
+from workbench.sam.correcting import correct
 from workbench.sam.load import load_sam
-from workbench.train.sample import TrainImage, View, correct, draw_prompts, draw_view, to_input
+from workbench.train.sample import TrainImage, View, draw_prompts, draw_view, to_input
 from workbench.train.settings import TrainConfig
 
 
@@ -130,14 +131,14 @@ def test_draw_prompts__view_without_a_mask():
     asked = draw_prompts(view, 10, TrainConfig(), np.random.default_rng(0))
     assert not asked.targets.any()
     assert len(asked.points_xy) == 9
-    assert correct(asked, torch.zeros(10, 4, 16, 16), torch.zeros(10, 4), view, np.random.default_rng(0)) is None
+    assert correct(asked, torch.zeros(10, 4, 16, 16), torch.zeros(10, 4), view.masks, np.random.default_rng(0)) is None
 
 
 def test_correct__points_lie_where_the_answer_is_wrong():
     view, rng = draw_view(blocks(), 96, 96, None), np.random.default_rng(0)
     asked = draw_prompts(view, 40, TrainConfig(boxes=0.3), rng)
     logits = torch.full((len(asked.targets), 4, 24, 24), -9.0)  # everything was missed
-    once = correct(asked, logits, torch.zeros(len(asked.targets), 4), view, rng)
+    once = correct(asked, logits, torch.zeros(len(asked.targets), 4), view.masks, rng)
     assert once is not None
     assert once.points_xy.shape[1] == 2
     assert once.box_points_xy.shape[1] == 1
@@ -146,7 +147,9 @@ def test_correct__points_lie_where_the_answer_is_wrong():
     for (x, y), k in zip(once.points_xy[:, -1], once.targets[:, 0], strict=False):
         assert view.masks[k - 1, int(y) // 2, int(x) // 2]
     assert (once.labels[:, -1] == 1).all()
-    twice = correct(once, torch.full((len(once.targets), 4, 24, 24), 9.0), torch.zeros(len(once.targets), 4), view, rng)
+    twice = correct(
+        once, torch.full((len(once.targets), 4, 24, 24), 9.0), torch.zeros(len(once.targets), 4), view.masks, rng
+    )
     assert twice.points_xy.shape[1] == 3
     assert (twice.labels[:, -1] == 0).all()  # now too much was taken
     for (x, y), k in zip(once.points_xy[:, 0], once.targets[:, 0], strict=False):

@@ -322,6 +322,11 @@ def test_exact__nms_below_the_graph():
     [
         (FLOORS.replace(pool="distinct"), EXACT, "after NMS at 0.7: what it suppressed cannot come back"),
         (FLOORS.replace(pool="distinct", min_region_area_px=9), EXACT, "cleaned of regions below 9 px"),
+        (
+            FLOORS.replace(pool="distinct", refine=True),
+            EXACT,
+            "asked a second time.* with refine=False and pool='exact'",
+        ),
         (FLOORS.replace(crop_n_layers=1), EXACT, "2 of 2 rows do not say theirs"),
         (None, EXACT.replace(nms="mask"), "the graph is of boxes, asked for NMS on nms='mask'"),
         (None, DISTINCT, "needs settings with pool='exact', got 'distinct'"),

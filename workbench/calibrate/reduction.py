@@ -33,7 +33,8 @@ class Reduction:
         _, spread, axes = np.linalg.svd(x - mean, full_matrices=False)
         axes = axes[: min(components, int((spread > 1e-9).sum()))].T
         largest = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])] if axes.size else np.ones(axes.shape[1])
-        return cls(mean, axes * np.sign(largest))
+        # in the order that `from_dict` gives: products of another one differ in their last bits on some processors
+        return cls(mean, np.ascontiguousarray(axes * np.sign(largest)))
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -156,9 +156,10 @@ def _by(measured: Mapping[str, Any]) -> str:
     spacing, crops = floors["spacing_px"], floors["crop_n_layers"]
     grid = f"a point every {spacing:g} px" if spacing else f"{floors['points_per_side']} points a side"
     layers = f", {crops} layer{'s' * (crops > 1)} of crops" if crops else ""
+    looks = ", each mask asked again" if floors.get("refine") else ""  # reports of before say nothing of it
     return (
         f"Measured on run {measured['run']} ({measured['model_id']}): predicted IoU above "
-        f"{floors['predicted_iou_floor']:g}, {grid}{layers}, "
+        f"{floors['predicted_iou_floor']:g}, {grid}{layers}{looks}, "
         f"{distinct['nms']} NMS at {distinct['nms_iou']:g}."
     )
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from workbench.config import ProposeConfig
 from workbench.loop import measuring
 from workbench.loop.plan import CycleConfig
 from workbench.plotted import Plotted
@@ -84,7 +85,8 @@ def _compared(plan: Mapping[str, Any]) -> dict[str, Any]:
     """Return what must be the same in two plans, settings that came later as what was done before."""
     cycle = CycleConfig.from_dict(CycleConfig.stored(plan["cycle"]))
     allowed = (cycle.most_wrong, cycle.reserve) if cycle.exhaustive else None  # by recall alone none is read off
-    return {**plan, "train": TrainConfig.stored(plan["train"]), "cycle": allowed}
+    stored = {"floors": ProposeConfig.stored(plan["floors"]), "train": TrainConfig.stored(plan["train"])}
+    return {**plan, **stored, "cycle": allowed}
 
 
 def _last(catalog: Catalog) -> tuple[Campaign, list[Cycle]]:

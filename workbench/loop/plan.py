@@ -75,9 +75,13 @@ class Plan:
 
 
 def fitting_floors(model_id: str) -> ProposeConfig:
-    """Return the floors of METRICS on the grid of the preset that fits a model: IoU 0.5, box NMS 0.7, distinct masks."""
+    """Return the floors of METRICS on the grid of the preset that fits a model: IoU 0.5, box NMS 0.7, distinct masks.
+
+    They are asked a second time (`refine`): thresholds of cycles move over distinct masks alone.
+    """
     grid = preset_for(model_id).propose
-    return grid.replace(predicted_iou_floor=0.5, nms="box", nms_iou=0.7, crop_nms_iou=0.7, pool="distinct")
+    nms: dict[str, Any] = {"nms": "box", "nms_iou": 0.7, "crop_nms_iou": 0.7}
+    return grid.replace(predicted_iou_floor=0.5, **nms, pool="distinct", refine=True)
 
 
 def first_triage(given: TriageConfig | None, floors: ProposeConfig, model_id: str) -> TriageConfig:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.calibrate.intervals import ENDS, draw_images, percentiles
+from workbench.config import ProposeConfig
 from workbench.loop.calibration import Calibration
 from workbench.loop.diversity import category_diversity
 from workbench.loop.gate import GateConfig, GateReport, evaluate
@@ -243,7 +244,7 @@ def measured_by(project: Reviewing, run: int | None = None) -> dict[str, Any]:
     if found is None:
         return {}
     config = project.triage_config(run)
-    floors = {name: value for name, value in found.settings.items() if name not in HOW}
+    floors = {name: value for name, value in ProposeConfig.stored(found.settings).items() if name not in HOW}
     nms = {"nms": config.nms, "nms_iou": config.nms_iou, "pool": config.pool}
     return {"run": found.id, "model_id": found.model_id, "floors": floors, "distinct": nms}
 

@@ -11,6 +11,7 @@ import torch
 from workbench.config import ProposeConfig
 from workbench.masks import rle
 from workbench.propose.decode import answer, in_batches
+from workbench.propose.refine import ask_again
 from workbench.propose.score import PIXELS_AT_ONCE, encode_above, measure_low, upscale
 from workbench.sam.segmenter import Embedding, Segmenter
 
@@ -23,10 +24,13 @@ class Target:
     """The proposals of one embedding whose prompts are moved; K rows.
 
     points_xy : (K, 2) float64 px of what was embedded; mask_index : (K,) which hypothesis
+    boxes_xyxy : (K, 4) float64 px, boxes round the masks, which move with their points, as if each mask were asked for once
+        more; None for points alone
     ids : K mask ids, which seed the moves; rles : K masks at the size of what was embedded
     """
 
     points_xy: NDArray[np.float64]
+    boxes_xyxy: NDArray[np.float64] | None
     mask_index: NDArray[np.int8]
     ids: list[str]
     rles: list[bytes]
@@ -68,9 +72,14 @@ def jitter_scores(
                 for xy, i in zip(target.points_xy[part], target.ids[part], strict=True)
             ]
         )
-        logits = answer(segmenter, embedding, points, config, floor=-np.inf).logits
-        index = torch.as_tensor(target.mask_index[part].astype(np.int64).repeat(moves), device=logits.device)
-        chosen = logits[torch.arange(len(index), device=logits.device), index]
+        if target.boxes_xyxy is not None:
+            by = points - target.points_xy[part].repeat(moves, axis=0)
+            boxes = target.boxes_xyxy[part].repeat(moves, axis=0) + np.tile(by, 2)
+            chosen = ask_again(segmenter, embedding, points, np.clip(boxes, 0, np.tile(size_hw[::-1], 2))).logits
+        else:
+            logits = answer(segmenter, embedding, points, config, floor=-np.inf).logits
+            index = torch.as_tensor(target.mask_index[part].astype(np.int64).repeat(moves), device=logits.device)
+            chosen = logits[torch.arange(len(index), device=logits.device), index]
         return _areas_and_ious(segmenter, embedding, chosen, target.rles[part], config)
 
     areas, ious = np.zeros((len(target.ids), moves)), np.zeros((len(target.ids), moves))

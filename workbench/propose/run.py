@@ -1,4 +1,4 @@
-"""Proposing masks on one image: crops, point grid, decoding, scores, NMS, jitter, features."""
+"""Proposing masks on one image: crops, point grid, decoding, scores, NMS, a second look, jitter, features."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from workbench.masks import boxes, nms, regions, rle, shape
 from workbench.propose.decode import decode_points, hypothesis_spread
 from workbench.propose.grid import Crop, crops, points
 from workbench.propose.jitter import Target, jitter_scores
+from workbench.propose.refine import in_crop, refined
 from workbench.propose.score import score_masks
 from workbench.sam.segmenter import Answers, Embedding, Segmenter, expect_segmenter
 from workbench.tables.proposals import Proposals
@@ -68,11 +69,16 @@ def propose(
         for crop in looked_at:
             embedded = _embed(image, crop, sam, embedding)
             parts.append(_propose_crop(crop, embedded, size_hw, sam, config, image_id))
-            if config.jitter_prompts:  # else it is not needed again
+            if config.jitter_prompts or config.refine:  # else it is not needed again
                 embeddings.append(embedded)
-        rows, ends = Proposals.concat(parts), np.cumsum([0, *map(len, parts)])
-        within = _within_crops(rows, ends, config)
-        distinct = _between_crops(rows, within, config) if len(looked_at) > 1 else within
+        rows, ends = _joined(parts)
+        within, distinct = _survivors(rows, ends, config)
+        if config.refine:
+            kept = np.sort(distinct)
+            own = [rows.select(kept[(kept >= a) & (kept < b)]) for a, b in itertools.pairwise(ends)]
+            again = zip(own, looked_at, embeddings, strict=True)
+            rows, ends = _joined([refined(some, crop, embedded, sam, config) for some, crop, embedded in again])
+            within, distinct = _survivors(rows, ends, config)
         if config.jitter_prompts:
             # with all rows stored, other thresholds bring back what a smaller crop suppressed: it was measured, too
             moved = np.sort(distinct if config.pool == "distinct" else within)
@@ -163,6 +169,19 @@ def distinct_rows(rows: Proposals, scores: NDArray[Any], threshold: float, confi
     return keep
 
 
+def _joined(parts: Sequence[Proposals]) -> tuple[Proposals, NDArray[np.int64]]:
+    """Return the rows of all crops, and (crops + 1,) where those of each end."""
+    return Proposals.concat(parts), np.cumsum([0, *map(len, parts)])
+
+
+def _survivors(
+    rows: Proposals, ends: NDArray[np.int64], config: ProposeConfig
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows that survive NMS within their crop, and those of them that also survive it between crops."""
+    within = _within_crops(rows, ends, config)
+    return within, _between_crops(rows, within, config) if len(ends) > 2 else within
+
+
 def _within_crops(rows: Proposals, ends: NDArray[np.int64], config: ProposeConfig) -> NDArray[np.int64]:
     """Return the rows that survive NMS within their crop, crop by crop, best first.
 
@@ -201,8 +220,8 @@ def _with_jitter(
         rles = some.rles.tolist()
         if crop.layer > 0 and rles:
             rles = rle.crop(rles, crop.box_xyxy, (int(some.sizes_hw[0, 0]), int(some.sizes_hw[0, 1])))
-        xy = some.points_xy - np.array(crop.box_xyxy[:2])
-        target = Target(xy, some.mask_index, some.mask_id.tolist(), rles)
+        points_xy, boxes_xyxy = in_crop(some, crop)
+        target = Target(points_xy, boxes_xyxy if config.refine else None, some.mask_index, some.mask_id.tolist(), rles)
         filled["jitter_stability"][own], filled["jitter_iou"][own] = jitter_scores(segmenter, embedding, target, config)
     return rows.replace(**filled)
 

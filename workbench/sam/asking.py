@@ -30,13 +30,16 @@ def answer(sam: Sam, embedding: Tensor, questions: Questions, window: tuple[int,
     def placed(points_xy: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
         return (torch.from_numpy(points_xy) + shift).to(device), torch.from_numpy(labels).to(device)
 
-    sparse, _ = encoder(points=placed(questions.points_xy, questions.labels), boxes=None, masks=None)
+    tokens = list[Tensor]()
+    if len(questions.points_xy):
+        tokens.append(encoder(points=placed(questions.points_xy, questions.labels), boxes=None, masks=None)[0])
     if questions.boxes_xyxy is not None:
         boxes = (torch.from_numpy(questions.boxes_xyxy) + torch.cat([shift, shift])).to(device)
         points = None
         if questions.box_points_xy is not None and questions.box_labels is not None:
             points = placed(questions.box_points_xy, questions.box_labels)
-        sparse = torch.cat([sparse, encoder(points=points, boxes=boxes, masks=None)[0]])
+        tokens.append(encoder(points=points, boxes=boxes, masks=None)[0])
+    sparse = torch.cat(tokens)
     if questions.earlier is None:
         dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(len(sparse), -1, h, w)
     else:
@@ -95,3 +98,11 @@ def deserved(overlap: Tensor, targets: Tensor, pointed: Tensor) -> Tensor:
     clear = torch.nonzero(~pointed & (targets[:, 0] > 0)).flatten()
     wanted[clear, 0] = overlap[clear, 0, targets[clear, 0] - 1]
     return wanted
+
+
+def nan_mean(rows: np.ndarray) -> np.ndarray:
+    """Return the mean of each column over the rows that have it, NaN where none has."""
+    there = np.isfinite(rows)
+    counts = there.sum(axis=0)
+    sums = np.where(there, rows, 0).sum(axis=0)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)

@@ -52,7 +52,7 @@ class Batch(NamedTuple):
 
 
 def collate(scenes: list[Scene], questions: list[Questions], windows: np.ndarray) -> Batch:
-    """Return scenes of one size and what each is asked as a batch; the questions are of one shape, without corrections."""
+    """Return scenes of one size and what each is asked as a batch; the questions are of one shape. What corrects them is left out."""
     most = max(len(scene.parents) for scene in scenes)
     family = np.zeros((len(scenes), most, most), bool)
     for table, scene in zip(family, scenes, strict=True):

@@ -43,7 +43,8 @@ NEXT = (
     "Train longer, best on a GPU: python -m workbench.sam.pretrain --out DIR --minutes 60 --init-from workbench/sam/"
     "weights/bundled.safetensors --dense-share 0 --learning-rate 2e-3 --first-scene 220000000 --device cuda --processes 1 "
     "--windows 96 --prompts 32 --workers 14 (scenes not seen before), then --export FILE; keep the result when recall and "
-    "the share of wrong masks by the preset are better on scenes (python -m benchmarks.bundled_sam --sets scenes)."
+    "the share of wrong masks by the preset are better on scenes (python -m benchmarks.bundled_sam --sets scenes). "
+    "What masks say as prompts is trained last, with all else as it is: python -m workbench.sam.mask_prompts --weights FILE --out FILE."
 )
 RISE_STEPS = 250
 LOSSES = ("dense", "mask", "iou", "best_iou")

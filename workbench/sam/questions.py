@@ -23,12 +23,12 @@ REACH_PX = 6
 class Questions:
     """P prompts of one scene, all with the same number of tokens, and what they ask for.
 
-    points_xy : (P, K, 2) float32, pixels of the scene; labels : (P, K) float32, 1 inside, 0 outside; or None
+    points_xy : (P, K, 2) float32, pixels of the scene, P may be 0; labels : (P, K) float32, 1 inside, 0 outside, -1 none
     boxes_xyxy : (Q, 4) float32 or None; answers of boxes come after those of points
     targets : (P + Q, 2) int, object asked for and, of a single point, a second that it may mean, the whole of the first; 0
         for none
     pointed : (P + Q,) bool, one single point: ambiguous
-    box_points_xy, box_labels : (Q, K - 1, 2), (Q, K - 1), points that correct the answer to a box; or None
+    box_points_xy, box_labels : (Q, L, 2), (Q, L), points that go with a box, those that correct its answer last; or None
     earlier : (P + Q, 1, H, W) logits of the answer that is corrected; or None
     """
 

@@ -37,7 +37,9 @@ COLUMNS: dict[str, Column] = {
     "image_id": _column(object, "", "content id of the image"),
     "mask_id": _column(object, "", "hash of image and mask; verdicts attach to it"),
     "boxes_xyxy": _column("int32", 0, "half-open box, px", ("box_x0", "box_y0", "box_x1", "box_y1")),
-    "predicted_iou": _column("float32", np.nan, "the model's own estimate of IoU; may exceed 1"),
+    "predicted_iou": _column(
+        "float32", np.nan, "the model's own estimate of IoU, of two looks (`refine`) the mean; may exceed 1"
+    ),
     "stability_score": _column("float32", np.nan, "IoU of the mask cut at ± offset logits"),
     "jitter_stability": _column("float32", np.nan, "1 − std(area) / area over moved prompts; NaN: not measured"),
     "jitter_iou": _column("float32", np.nan, "mean IoU with the masks of moved prompts; NaN: not measured"),
@@ -53,7 +55,7 @@ COLUMNS: dict[str, Column] = {
     "sizes_hw": _column("int32", 0, "height and width of the image, px", ("height", "width")),
     "model_id": _column(object, "", "name and hash of the model"),
     "parent_id": _column(object, "", "mask_id this one was made from"),
-    "prompt": _column(object, "", "kind of prompt: point, box, polygon, brush, ..."),
+    "prompt": _column(object, "", "kind of prompt: point, point and box (`refine`), box, polygon, brush, ..."),
     "source": _column(object, "automatic", "automatic, manual or edited"),
     "rles": _column(object, b"", "COCO run lengths, compressed, column-major"),
 }

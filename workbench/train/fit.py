@@ -19,8 +19,9 @@ from safetensors.torch import save_file
 from segment_anything.modeling import Sam
 from torch import Tensor, nn
 
+from workbench.sam.asking import nan_mean
 from workbench.sam.bundled import BundledEncoder
-from workbench.train.lesson import Lesson, on_all
+from workbench.train.lesson import Job, Lesson, on_all
 from workbench.train.sample import TrainImage, View, draw_view
 from workbench.train.settings import TrainConfig
 
@@ -146,9 +147,10 @@ class Fit:
         rng = np.random.default_rng([self.config.seed, _TRAINED, self.step])
         whole = not self._windowed or rng.random() < self.config.whole_share
         corrections = self.config.corrections if rng.random() < self.config.corrected else 0
+        again = bool(self.config.looks_again) and rng.random() < self.config.looks_again
         count = self.config.views if not (whole and self._windowed) else max(1, self.config.views // 2)
         chosen = [self.images[int(i)] for i in rng.integers(0, len(self.images), count)]
-        jobs = [self._job(image, [self.step, i], whole, rng, corrections) for i, image in enumerate(chosen)]
+        jobs = [self._job(image, [self.step, i], whole, rng, again, corrections) for i, image in enumerate(chosen)]
         self.optimiser.zero_grad(set_to_none=True)
         losses = self._backward(jobs)
         if np.isfinite(losses[:, 0]).all():
@@ -166,8 +168,14 @@ class Fit:
         return self._trains_encoder and self.takes_windows and window is not None and window < self.frame_px
 
     def _job(
-        self, image: TrainImage, key: list[int], whole: bool, rng: np.random.Generator | None, corrections: int
-    ) -> tuple[View, list[int], int, Tensor | None]:
+        self,
+        image: TrainImage,
+        key: list[int],
+        whole: bool,
+        rng: np.random.Generator | None,
+        again: bool = False,
+        corrections: int = 0,
+    ) -> Job:
         """Return the arguments of `Lesson` for a view of an image; a frozen encoder sees whole images as they are."""
         key = [self.config.seed, _CHECKED if rng is None else _TRAINED, *key]
         window = self.config.window_px
@@ -176,9 +184,9 @@ class Fit:
             frame = self.frame_px
             if rng is not None and side < frame and self.config.closer and rng.random() < self.config.closer:
                 frame = round(CLOSER * frame)
-            return draw_view(image, frame, side, rng, self.config.zoom), key, corrections, None
+            return draw_view(image, frame, side, rng, self.config.zoom), key, again, corrections, None
         view = draw_view(image, self.frame_px, self.frame_px, None)
-        return view, key, corrections, self._kept_embedding(image, view)
+        return view, key, again, corrections, self._kept_embedding(image, view)
 
     def _kept_embedding(self, image: TrainImage, view: View) -> Tensor:
         found = self._embeddings.get(image.image_id)
@@ -189,7 +197,7 @@ class Fit:
                 self._embeddings[image.image_id] = found
         return found
 
-    def _backward(self, jobs: list[tuple[View, list[int], int, Tensor | None]]) -> np.ndarray:
+    def _backward(self, jobs: list[Job]) -> np.ndarray:
         """Add up the gradients of the jobs, on all GPUs where the model is on one of several; return losses (J, 4)."""
         device = self.sam.pixel_mean.device
         gpus = torch.cuda.device_count() if device.type == "cuda" else 1
@@ -213,7 +221,8 @@ class Fit:
         """Measure the averaged weights on held-out views (on trained ones when none are held out); keep them if good.
 
         Kept are those of the latest check whose loss is within a standard error, over views, and a tenth of the lowest: the
-        views are few, and only at the end of the schedule, where the rate is low, is what was learned settled.
+        views are few, and only at the end of the schedule, where the rate is low, is what was learned settled. Nothing is asked
+        again and nothing corrected.
 
         Source: the one-standard-error rule of Breiman et al. 1984, Classification and Regression Trees.
         """
@@ -222,11 +231,11 @@ class Fit:
         images = self.held_out or self.images
         rows = []
         for i in range(CHECKS if self._windowed else min(CHECKS, len(images))):
-            job = self._job(images[i % len(images)], [i], not self._windowed, self._check_rng(i), 0)
+            job = self._job(images[i % len(images)], [i], not self._windowed, self._check_rng(i))
             rows.append(self.lesson(*job).cpu().numpy())
         self._put(trained)
-        total, mask, iou, best_iou = _nan_mean(np.stack(rows))
-        since = _nan_mean(np.array(self.sums)) if self.sums else np.full(4, np.nan)
+        total, mask, iou, best_iou = nan_mean(np.stack(rows))
+        since = nan_mean(np.array(self.sums)) if self.sums else np.full(4, np.nan)
         row = {
             "step": self.step, "loss": total, "mask": mask, "iou": iou, "best_iou": best_iou,
             "train_loss": float(since[0]), "train_best_iou": float(since[3]), "learning_rate": self.learning_rate(),
@@ -311,14 +320,6 @@ class Fit:
 
     def _image_ids(self) -> list[list[str]]:
         return [[image.image_id for image in some] for some in (self.images, self.held_out)]
-
-
-def _nan_mean(rows: np.ndarray) -> np.ndarray:
-    """Return the mean of each column over the rows that have it, NaN where none has."""
-    there = np.isfinite(rows)
-    counts = there.sum(axis=0)
-    sums = np.where(there, rows, 0).sum(axis=0)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
 def _clearly_above(losses: list[float], lowest: list[float]) -> bool:

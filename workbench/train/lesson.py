@@ -10,10 +10,14 @@ from segment_anything.modeling import Sam
 from torch import Tensor, nn
 
 from workbench.sam.asking import answer
+from workbench.sam.correcting import correct, look_again
 from workbench.sam.predict import has_bfloat16
 from workbench.train.losses import Losses, view_losses
-from workbench.train.sample import View, correct, draw_prompts, to_input
+from workbench.train.sample import View, draw_prompts, to_input
 from workbench.train.settings import TrainConfig
+
+Job = tuple[View, list[int], bool, int, Tensor | None]
+"""What `Lesson` is given: view, key, again, corrections, embedding."""
 
 
 class Lesson(nn.Module):
@@ -30,8 +34,13 @@ class Lesson(nn.Module):
             features: Tensor = self.sam.image_encoder(to_input(self.sam, [view]))
         return features.float()
 
-    def forward(self, view: View, key: list[int], corrections: int, embedding: Tensor | None = None) -> Tensor:
-        """Return (4,) total, mask, iou and best_iou; prompts are drawn by `key`, and corrected so many times."""
+    def forward(
+        self, view: View, key: list[int], again: bool, corrections: int, embedding: Tensor | None = None
+    ) -> Tensor:
+        """Return (4,) total, mask, iou and best_iou; prompts are drawn by `key`.
+
+        again : each is asked again with the box round one of its answers; corrections : so many points correct them, one after another
+        """
         rng = np.random.default_rng(key)
         device = self.sam.pixel_mean.device
         features = self.embed(view) if embedding is None else embedding.to(device)
@@ -41,8 +50,8 @@ class Lesson(nn.Module):
         questions = draw_prompts(view, self.config.prompts, self.config, rng)
         said = answer(self.sam, features, questions, window)
         rounds = [view_losses(*said, masks, questions, self.config)]
-        for _ in range(corrections):
-            asked_again = correct(questions, *said, view, rng)
+        for better in (*[look_again] * again, *[correct] * corrections):
+            asked_again = better(questions, *said, view.masks, rng)
             if asked_again is None:
                 break
             questions, said = asked_again, answer(self.sam, features, asked_again, window)
@@ -50,7 +59,7 @@ class Lesson(nn.Module):
         return _mean(rounds)
 
 
-def on_all(lesson: Lesson, jobs: list[tuple[View, list[int], int, Tensor | None]]) -> list[Tensor]:
+def on_all(lesson: Lesson, jobs: list[Job]) -> list[Tensor]:
     """Return the losses of jobs on as many GPUs, whose gradients flow back to the first one's parameters."""
     from torch.nn.parallel import parallel_apply, replicate
 

@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from workbench.masks import rle
+from workbench.sam.correcting import FINE, boxes_round
 from workbench.sam.questions import Questions
 from workbench.train.settings import TrainConfig
 
-FINE = 2  # input px a cell of the true masks; logits have cells of 4
 LEAST_CELLS = 4  # a smaller rest of a mask, cut by the border of a view, is not asked for
 
 
@@ -192,11 +192,7 @@ def _reached(
 
 def _boxes_round(view: View, objects: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float32]:
     """Return (K, 4) boxes round objects, each side off by a little."""
-    boxes = np.zeros((len(objects), 4), np.float32)
-    for i, k in enumerate(objects):
-        ys, xs = np.flatnonzero(view.masks[k].any(axis=1)), np.flatnonzero(view.masks[k].any(axis=0))
-        boxes[i] = xs[0], ys[0], xs[-1] + 1, ys[-1] + 1
-    boxes *= FINE
+    boxes = boxes_round(view.masks[objects])
     side = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
     moved = boxes + np.clip(rng.normal(0, 0.1, boxes.shape) * side, -20, 20)  # as SAM: a tenth of the side, at most 20
     return np.clip(moved, 0, view.side_px).astype(np.float32)
@@ -207,68 +203,3 @@ def _bad_boxes(count: int, h: int, w: int, rng: np.random.Generator) -> NDArray[
     side = np.exp(rng.uniform(np.log(8), np.log(max(9, min(h, w) / 2)), (count, 2)))
     corner = rng.random((count, 2)) * np.maximum((w, h) - side, 1)
     return np.concatenate([corner, corner + side], axis=1).astype(np.float32)
-
-
-def correct(
-    questions: Questions, logits: Tensor, predicted: Tensor, view: View, rng: np.random.Generator
-) -> Questions | None:
-    """Return the prompts that ask for an object once more, each with a point where its best answer is wrong.
-
-    Parameters
-    ----------
-    logits : (P, 4, h, w) and predicted : (P, 4), the answers to `questions`; the best of the hypotheses is corrected
-
-    Returns
-    -------
-    None where no prompt asks for an object; a point beside the one that it asks for is not corrected
-
-    Source: Kirillov et al. 2023, Segment Anything, appendix A: training algorithm.
-    """
-    lies = questions.targets[:, 0] > 0
-    p = len(questions.points_xy)
-    x, y = (questions.points_xy[:, 0] // FINE).astype(np.int64).T
-    if len(view.masks):
-        lies[:p] &= view.masks[questions.targets[:p, 0] - 1, y, x]
-    asked = np.flatnonzero(lies)
-    if not len(asked):
-        return None
-    first = 1 if questions.earlier is None else 0  # the single answer is for prompts that leave no doubt
-    best = predicted[asked, first:].argmax(dim=1) + first if first else torch.zeros(len(asked), dtype=torch.int64)
-    chosen = logits[asked, best.to(logits.device)].detach()[:, None]
-    side = view.side_px // FINE
-    fine = F.interpolate(chosen.float(), (side, side), mode="bilinear", align_corners=False)[:, 0] > 0
-    wrong = fine.cpu().numpy() != view.masks[questions.targets[asked, 0] - 1]
-    points, labels = _points_of_error(wrong, view.masks[questions.targets[asked, 0] - 1], rng)
-    of_points, of_boxes = asked < p, asked >= p
-    boxes = None
-    box_points, box_labels = questions.box_points_xy, questions.box_labels
-    if questions.boxes_xyxy is not None and of_boxes.any():
-        rows = asked[of_boxes] - p
-        boxes = questions.boxes_xyxy[rows]
-        box_points = points[of_boxes] if box_points is None else np.concatenate([box_points[rows], points[of_boxes]], 1)
-        box_labels = labels[of_boxes] if box_labels is None else np.concatenate([box_labels[rows], labels[of_boxes]], 1)
-    kept = asked[of_points]
-    return Questions(
-        np.concatenate([questions.points_xy[kept], points[of_points]], axis=1),
-        np.concatenate([questions.labels[kept], labels[of_points]], axis=1),
-        boxes,
-        np.stack([questions.targets[asked, 0], np.zeros(len(asked), np.int64)], axis=1),
-        np.zeros(len(asked), bool),
-        box_points if boxes is not None else None,
-        box_labels if boxes is not None else None,
-        chosen,
-    )
-
-
-def _points_of_error(
-    wrong: NDArray[np.bool_], truth: NDArray[np.bool_], rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return (K, 1, 2) a random place where each answer is wrong (anywhere in the object when it is not), (K, 1) labels."""
-    points = np.zeros((len(wrong), 1, 2), np.float32)
-    labels = np.ones((len(wrong), 1), np.float32)
-    for i, (off, mask) in enumerate(zip(wrong, truth, strict=True)):
-        cells = np.flatnonzero(off if off.any() else mask)
-        y, x = np.divmod(cells[int(rng.integers(len(cells)))], mask.shape[1])
-        points[i, 0] = (np.array([x, y]) + 0.5) * FINE
-        labels[i, 0] = mask[y, x]
-    return points, labels

@@ -74,6 +74,13 @@ class TrainConfig(Settings):
     )
     bad: float = setting(default=0.1, low=0.02, high=0.9, doc="share of prompts that are bad boxes")
     boxes: float = setting(default=0.1, low=0, high=0.9, doc="share of prompts that are boxes round an object")
+    looks_again: float = setting(
+        default=0.4,
+        low=0,
+        high=1,
+        doc="share of steps that ask every prompt again with the box round one of its answers, as proposing with `refine` does",
+        before=0.0,
+    )
     corrected: float = setting(default=0.2, low=0, high=1, doc="share of steps whose answers are corrected by points")
     corrections: int = setting(default=2, low=1, high=16, doc="points that correct an answer, one after another")
     zoom: float = setting(default=0.15, low=0, high=1, doc="standard deviation of the log of a view's scale")

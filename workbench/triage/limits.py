@@ -9,6 +9,7 @@ import numpy as np
 from workbench.config import ProposeConfig, TriageConfig
 from workbench.masks.compiled import compiled
 
+_AFTER_NMS = {"min_region_area_px": "cleaned of regions below {} px", "refine": "asked a second time"}
 HOW = ("points_per_batch", "images_per_batch", "decoder")  # of a run: how masks are computed, not which there are
 _OF_TRIAGE = ("nms", "nms_iou", "pool")
 _BESIDE = ("crop_nms_iou", "jitter_prompts", "jitter_sigma_px", "features", "seed")  # say nothing of which are distinct
@@ -118,16 +119,22 @@ def refuse_below(asked: TriageConfig, floors: ProposeConfig) -> None:
 
 def refuse_no_replay(floors: ProposeConfig) -> None:
     """Raise PoolError where a run stored too little to replay NMS after other thresholds, as pool="exact" asks for."""
-    if floors.min_region_area_px > 0:
+    if changed := [words.format(value) for name, words in _AFTER_NMS.items() if (value := getattr(floors, name))]:
         raise PoolError(
-            f"masks were cleaned of regions below {floors.min_region_area_px} px, which cannot be replayed from before"
-            " NMS: take pool='distinct' (DistinctPool), or propose again with min_region_area_px=0 and pool='exact'"
+            f"masks were {' and '.join(changed)}, which cannot be replayed from before NMS: take pool='distinct'"
+            f" (DistinctPool), or propose again with {_replayed(floors)}"
         )
     if floors.pool != "exact":
         raise PoolError(
             f"rows were stored with pool={floors.pool!r}, after NMS at {floors.nms_iou:g}: what it suppressed cannot"
             " come back; take pool='distinct' (DistinctPool), or propose again with pool='exact'"
         )
+
+
+def _replayed(floors: ProposeConfig) -> str:
+    """Return the settings, in words, with which a run like this one would store rows before NMS."""
+    plain = [f"{name}={type(value)()!r}" for name in _AFTER_NMS if (value := getattr(floors, name))]
+    return " and ".join([*plain, "pool='exact'"])
 
 
 def refuse_duplicates(asked: TriageConfig, floors: ProposeConfig) -> None:
@@ -146,7 +153,7 @@ def refuse_duplicates(asked: TriageConfig, floors: ProposeConfig) -> None:
         again = f"nms={asked.nms!r}, nms_iou={asked.nms_iou:g} and crop_nms_iou={asked.nms_iou:g}, or "
     raise PoolError(
         f"rows are stored after NMS ({floors.nms}) at {floors.nms_iou:g}{crops}, asked for NMS ({asked.nms}) at"
-        f" {asked.nms_iou:g}: take the same nms and nms_iou, or propose again with {again}pool='exact'"
+        f" {asked.nms_iou:g}: take the same nms and nms_iou, or propose again with {again}{_replayed(floors)}"
     )
 
 
