@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 import workbench
 from workbench import outputs, proposing, recording
-from workbench.config import ProposeConfig, TriageConfig, preset_for
+from workbench.config import TriageConfig
 from workbench.images import ImageError
 from workbench.report import TruthSummary
 from workbench.shown import Shown
@@ -210,13 +210,6 @@ def originals(project: ProjectFolder) -> frozenset[str]:
         real = f"{folders[folder].rstrip('/')}/{name}"
         found.add(os.path.realpath(real) if os.path.islink(real) else real)  # noqa: PTH114 - of very many files
     return frozenset(found)
-
-
-def fitting(run: Run) -> TriageConfig:
-    """Return the preset that fits a run's model, moved to where the run's floors allow it."""
-    from workbench.triage.limits import fitted
-
-    return fitted(preset_for(run.model_id).triage, ProposeConfig.from_dict(run.settings))
 
 
 def sorted_out(project: ProjectFolder, config: TriageConfig) -> Triage:

@@ -269,7 +269,11 @@ class ProjectFolder(Catalogued):
         kept = records.latest_triage(self.catalog, found.id) if found else None
         if kept is not None:
             return TriageConfig.from_dict(kept.settings)
-        return exchange.fitting(found) if found is not None else preset_for("").triage
+        if found is None:
+            return preset_for("").triage
+        from workbench.triage.limits import fitting
+
+        return fitting(found.model_id, ProposeConfig.from_dict(found.settings))
 
     # ---- ground truth and files -----------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from workbench.config import ProposeConfig, TriageConfig, preset_for
 from workbench.settings import Settings, setting, settings
 from workbench.train.settings import TrainConfig
-from workbench.triage.limits import fitted, refuse_below
+from workbench.triage.limits import fitting, refuse_below
 
 Strategy = Literal["random", "uncertain", "diverse", "curriculum"]  # `loop.batches` says what each does
 
@@ -92,7 +92,6 @@ def first_triage(given: TriageConfig | None, floors: ProposeConfig, model_id: st
     PoolError : a ValueError, for given ones below the floors, or with another NMS than rows are stored after
     """
     if given is None:
-        thresholds = preset_for(model_id).triage
-        return fitted(thresholds.replace(nms=floors.nms, nms_iou=floors.nms_iou, pool=floors.pool), floors)
+        return fitting(model_id, floors).replace(nms=floors.nms, nms_iou=floors.nms_iou, pool=floors.pool)
     refuse_below(given, floors)
     return given

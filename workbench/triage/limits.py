@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workbench.config import ProposeConfig, TriageConfig
+from workbench.config import ProposeConfig, TriageConfig, preset_for
 from workbench.masks.compiled import compiled
 
 _AFTER_NMS = {"min_region_area_px": "cleaned of regions below {} px", "refine": "asked a second time"}
@@ -191,6 +191,11 @@ def refuse_unanswerable(floors: ProposeConfig) -> None:
             f"rows would be stored after NMS at {floors.nms_iou:g} within crops and {floors.crop_nms_iou:g} between them, and"
             f" triage has one NMS: set crop_nms_iou={floors.nms_iou:g}, or pool='exact'"
         )
+
+
+def fitting(model_id: str, floors: ProposeConfig) -> TriageConfig:
+    """Return the thresholds of the preset that fits a model, moved to where the floors of a run allow them."""
+    return fitted(preset_for(model_id).thresholds(floors), floors)
 
 
 def fitted(config: TriageConfig, floors: ProposeConfig) -> TriageConfig:
