@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import workbench as wb
 from workbench.cli import app
 from workbench.cli.answering import PANELS
+from workbench.loop.plan import first_triage
 
 FEW = ("--set", "points_per_side=4", "--set", "jitter_prompts=2")
 
@@ -242,6 +243,18 @@ def test_triage__keeps_one_version_by_the_preset_that_fits_the_model(project):
     with wb.Project.open(project) as opened:
         assert opened.triages()["note"].tolist() == ["mine"]
         assert opened.triage_config() == wb.preset("bundled").triage.replace(overlap=0.4)
+
+
+def test_triage__of_masks_asked_twice_by_the_thresholds_that_were_read_off_such(project):
+    run(
+        "propose", project, *FEW, "--set", "pool='distinct'", "--set", "refine=true", "--set", "predicted_iou_floor=0.5"
+    )
+    run("triage", project)
+    with wb.Project.open(project) as opened:
+        floors, refined = wb.ProposeConfig.from_dict(opened.runs().settings.iloc[-1]), wb.preset("bundled").refined
+        assert floors.refine
+        assert opened.triage_config() == refined.replace(nms_iou=floors.nms_iou, pool="distinct")
+        assert first_triage(None, floors, opened.runs().model_id.iloc[-1]) == opened.triage_config()
 
 
 def test_triage__goes_on_from_the_thresholds_in_force(project):

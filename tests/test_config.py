@@ -289,6 +289,17 @@ def test_presets__paper():
 
 
 @pytest.mark.parametrize("name", PRESET_NAMES)
+def test_presets__thresholds_of_what_was_asked_once_or_twice(name):
+    pair, once = preset(name), preset(name).propose.replace(pool="distinct", min_region_area_px=0)
+    assert pair.thresholds(once) == pair.triage
+    refined = pair.thresholds(once.replace(refine=True))
+    assert refined == (pair.triage if pair.refined is None else pair.refined)
+    assert (refined != pair.triage) == (name == "bundled")
+    moved = {"predicted_iou", "predicted_iou_margin", "jitter_stability", "jitter_stability_margin"}
+    assert {key for key, value in refined.to_dict().items() if pair.triage.to_dict()[key] != value} <= moved
+
+
+@pytest.mark.parametrize("name", PRESET_NAMES)
 def test_presets__in_every_form(name):
     pair = preset(name)
     assert isinstance(pair, Preset)

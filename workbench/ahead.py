@@ -28,6 +28,7 @@ class Ahead(Generic[T, R]):
     ----------
     read : called on several threads at once; what it raises is raised where the item is taken
     weigh : how much of `most` a result takes
+    begin : called on each thread before its first item
     """
 
     def __init__(
@@ -39,13 +40,16 @@ class Ahead(Generic[T, R]):
         most: int,
         count: int,
         threads: int = 2,
+        begin: Callable[[], object] | None = None,
     ) -> None:
         self._read, self._weigh, self._items = read, weigh, iter(items)
         self._most, self._count, self._threads = most, count, threads
         self._waiting: collections.deque[Future[R]] = collections.deque()
         self._weight = self._running = 0
         self._lock = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(threads, thread_name_prefix="ahead")
+        self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(
+            threads, thread_name_prefix="ahead", initializer=begin
+        )
 
     def __enter__(self) -> Iterator[R]:
         self._begin()

@@ -1,15 +1,18 @@
 """Working through the images of a run: read ahead, propose, write behind; a bad image is noted and passed over.
 
 Files are read and decoded on threads ahead of the model, images are embedded `images_per_batch` at a time, and what
-comes of them is written on one thread behind it. Beside the model this holds at most: pictures of `PIXELS_AHEAD` px and
-two more that wait, a batch of `PIXELS_AHEAD` px or one larger picture, and the proposals of four images.
+comes of them is written on one thread behind it. A model that says so works on several batches at a time, each on a share of
+the cores. Beside the model this holds at most: pictures of `PIXELS_AHEAD` px and two more that wait, for each batch at work
+`PIXELS_AHEAD` px or one larger picture, and the proposals of four images and of twice as many batches as are at work.
 """
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import functools
+import itertools
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +24,7 @@ from workbench.ahead import Ahead, Later, behind
 from workbench.config import ProposeConfig, preset
 from workbench.images import ImageError
 from workbench.report import ProposeSummary
-from workbench.sam.segmenter import BatchingSegmenter
+from workbench.sam.segmenter import BatchingSegmenter, ParallelSegmenter
 from workbench.store import files
 from workbench.store.errors import StoreError
 from workbench.store.memory import peak_memory_mb
@@ -68,6 +71,11 @@ class Proposer:
         """Return the proposals of an image, from its embedding where that is there already."""
         return self._propose(image, self.segmenter, self.config, image_id=image_id, embedding=embedding)
 
+    @property
+    def at_once(self) -> int:
+        """How many batches are worked on at a time."""
+        return self.segmenter.images_at_once if isinstance(self.segmenter, ParallelSegmenter) else 1
+
     def embed(self, images: Sequence[np.ndarray]) -> Sequence[Embedding | None]:
         """Return embeddings of several images made at once; None for images that are to be embedded one by one."""
         alone = [None] * len(images)
@@ -107,15 +115,15 @@ def work(
 
     counts = {"done": 0, "proposals": 0, "distinct": 0}
     failures: collections.Counter[str] = collections.Counter()
-    at_once = proposer.config.images_per_batch
+    size = proposer.config.images_per_batch
     ahead = Ahead(
-        functools.partial(_picture, project), todo, lambda p: p.pixels, most=PIXELS_AHEAD, count=at_once + READERS,
+        functools.partial(_picture, project), todo, lambda p: p.pixels, most=PIXELS_AHEAD, count=size + READERS,
         threads=READERS,
     )  # fmt: skip
     bar = tqdm(total=len(todo), desc="proposing", unit="image", disable=not progress)
     bar.set_postfix_str("the first image after an installation takes a minute more: loops are compiled")
-    with bar, ahead as pictures, behind() as later:
-        for file, found, seconds in _found(_batches(pictures, at_once), proposer):
+    with bar, ahead as pictures, behind() as later, _worked(_batches(pictures, size), proposer) as worked:
+        for file, found, seconds in itertools.chain.from_iterable(worked):
             if isinstance(found, Exception):
                 failures[_note_failure(writer, later, file, found, seconds)] += 1
             else:
@@ -151,32 +159,52 @@ def _batches(pictures: Iterator[Picture], size: int) -> Iterator[list[Picture]]:
         yield batch
 
 
-Found = tuple[tuple[int, int], Proposals, int]  # size (h, w), proposals, how many are distinct
+Distinct = tuple[tuple[int, int], Proposals, int]  # size (h, w), proposals, how many are distinct
+Found = tuple[ImageFile, Distinct | Exception, float]
 
 
-def _found(
-    batches: Iterable[list[Picture]], proposer: Proposer
-) -> Iterator[tuple[ImageFile, Found | Exception, float]]:
-    """Yield for each picture what was found in it, or the error, and the seconds that it took, reading included."""
-    for batch in batches:
+@contextlib.contextmanager
+def _worked(batches: Iterable[list[Picture]], proposer: Proposer) -> Iterator[Iterator[list[Found]]]:
+    """Yield what is found in batches, in order: one after another, or several at a time on threads that share the cores."""
+    find = functools.partial(_found, proposer)
+    if proposer.at_once < 2:
+        yield map(find, batches)
+        return
+    import torch
+
+    cores, several = torch.get_num_threads(), proposer.at_once
+    share = functools.partial(torch.set_num_threads, max(1, cores // several))
+    # one that takes long holds up as many that are done
+    ahead = Ahead(find, batches, lambda _: 1, most=several, count=2 * several, threads=several, begin=share)
+    try:
+        with ahead as worked:
+            yield worked
+    finally:
+        torch.set_num_threads(cores)  # what a thread sets, threads to come begin with
+
+
+def _found(proposer: Proposer, batch: Sequence[Picture]) -> list[Found]:
+    """Return for each picture what was found in it, or the error, and the seconds that it took, reading included."""
+    since = time.perf_counter()
+    there = [p.image for p in batch if p.image is not None]
+    embeddings = iter(proposer.embed(there))
+    shared = (time.perf_counter() - since) / max(len(there), 1)
+    told: list[Found] = []
+    for picture in batch:
+        if picture.image is None:
+            assert picture.error is not None
+            told.append((picture.file, picture.error, picture.seconds))
+            continue
         since = time.perf_counter()
-        there = [p.image for p in batch if p.image is not None]
-        embeddings = iter(proposer.embed(there))
-        shared = (time.perf_counter() - since) / max(len(there), 1)
-        for picture in batch:
-            if picture.image is None:
-                assert picture.error is not None
-                yield picture.file, picture.error, picture.seconds
-                continue
-            since = time.perf_counter()
-            found: Found | Exception
-            try:
-                proposals = proposer.propose(picture.image, picture.image_id, next(embeddings))
-                size_hw = (picture.image.shape[0], picture.image.shape[1])
-                found = size_hw, proposals, count_distinct(proposals, proposer.config)
-            except Exception as error:  # whatever a model does on one image must not end the run
-                found = error
-            yield picture.file, found, picture.seconds + shared + time.perf_counter() - since
+        found: Distinct | Exception
+        try:
+            proposals = proposer.propose(picture.image, picture.image_id, next(embeddings))
+            size_hw = (picture.image.shape[0], picture.image.shape[1])
+            found = size_hw, proposals, count_distinct(proposals, proposer.config)
+        except Exception as error:  # whatever a model does on one image must not end the run
+            found = error
+        told.append((picture.file, found, picture.seconds + shared + time.perf_counter() - since))
+    return told
 
 
 def _note_failure(writer: RunWriter, later: Later, file: ImageFile, error: Exception, seconds: float) -> str:

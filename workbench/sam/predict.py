@@ -12,6 +12,8 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from torch import nn
 from torchvision.transforms.functional import resize, to_pil_image
 
+from workbench.recent import Recent
+from workbench.sam.bundled import BundledEncoder
 from workbench.sam.cache import EmbeddingCache
 from workbench.sam.keeping import KeepingSegmenter, Prediction, Prompts, check_prompts, scaled_points
 from workbench.sam.segmenter import Answers, Embedding
@@ -20,6 +22,8 @@ from workbench.sam.sharing import is_shareable
 from workbench.sam.vit import LoweredViT, is_published
 
 __all__ = ["EmbeddingCache", "Prediction", "Predictor"]
+
+MOST_AT_ONCE = 8  # images; each takes memory
 
 
 class Predictor(KeepingSegmenter):
@@ -55,7 +59,7 @@ class Predictor(KeepingSegmenter):
         self._grid_decoder = self.model.mask_decoder
         if dtype == torch.bfloat16 and has_bfloat16(self.device) and is_shareable(self.model):
             self._grid_decoder = lowered(self._grid_decoder, dtype)
-        self._shared: tuple[Embedding, SharedDecoder] | None = None  # of the image answered last
+        self._shared = Recent[Embedding, SharedDecoder](self.images_at_once)  # of the images answered last
 
     @property
     def mask_threshold(self) -> float:
@@ -72,6 +76,12 @@ class Predictor(KeepingSegmenter):
     def square_px(self) -> int:
         """Side of the square input, through which `upscale` goes bilinearly."""
         return int(self.model.image_encoder.img_size)
+
+    @property
+    def images_at_once(self) -> int:
+        """Several for a small encoder on a CPU: what is computed for one image is too little to share among cores."""
+        small = self.device.type == "cpu" and isinstance(self.model.image_encoder, BundledEncoder)
+        return min(torch.get_num_threads(), MOST_AT_ONCE) if small else 1
 
     def _encode(self, images: Sequence[np.ndarray]) -> list[Embedding]:
         inputs = [self._input(image) for image in images]
@@ -130,14 +140,13 @@ class Predictor(KeepingSegmenter):
             return Answers(iou, index, logits[index])
         self._check_weights()
         check_prompts(points_xy, labels, None, None, self.logits_hw)
-        shared = self._shared  # another thread may put another image in its place
-        encoder = self.model.prompt_encoder
-        if shared is None or shared[0] is not embedding:
+        encoder, shared = self.model.prompt_encoder, self._shared.get(embedding)
+        if shared is None:
             image = embedding.features + encoder.no_mask_embed.weight[..., None, None]
-            shared = self._shared = embedding, SharedDecoder(self._grid_decoder, image, encoder.get_dense_pe())
+            shared = self._shared.put(embedding, SharedDecoder(self._grid_decoder, image, encoder.get_dense_pe()))
         points = torch.as_tensor(scaled_points(points_xy, embedding), dtype=torch.float32, device=self.device)
         given = points, torch.as_tensor(labels, dtype=torch.int, device=self.device)
-        return shared[1].answer(encoder(points=given, boxes=None, masks=None)[0], floor)
+        return shared.answer(encoder(points=given, boxes=None, masks=None)[0], floor)
 
     def _enlarge(self, logits: torch.Tensor, embedding: Embedding) -> torch.Tensor:
         size: torch.Tensor = self.model.postprocess_masks(logits, embedding.input_hw, embedding.size_hw)

@@ -96,3 +96,12 @@ class BatchingSegmenter(Protocol):
 
     def embed_many(self, images: Sequence[np.ndarray]) -> list[Embedding]:
         """Return the embedding of each (H, W, 3) uint8 RGB image, equal to `embed` but for rounding."""
+
+
+@runtime_checkable
+class ParallelSegmenter(Protocol):
+    """A segmenter that threads may ask at the same time, each about another image."""
+
+    @property
+    def images_at_once(self) -> int:
+        """How many images are best worked on at a time, each with its share of torch's threads."""

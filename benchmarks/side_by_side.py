@@ -1,0 +1,74 @@
+"""What working on several images at a time gives: `python -m benchmarks.side_by_side --data ../shared/data/nuclei --json F [--limit 12]`.
+
+`Project.propose` with the bundled SAM and its preset over the same images, with all of torch's threads for one image after
+another and with an image a thread; both in turn, in one process, each in a project of its own, after one of each to compile loops.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.figures import Row, write_rows
+from benchmarks.measuring import commit, processor
+from workbench.config import ProposeConfig, preset
+from workbench.formats import coco
+from workbench.project import Project
+from workbench.sam.load import load_sam
+from workbench.sam.predict import Predictor
+
+
+class OneByOne(Predictor):
+    """The bundled SAM, asked about one image at a time."""
+
+    images_at_once = 1
+
+
+def seconds(paths: list[str], kind: type[Predictor], config: ProposeConfig) -> tuple[float, int]:
+    """Return how long proposing took, and how many proposals there are."""
+    loaded = load_sam("bundled", device="cpu")  # anew: another one's embeddings would be ready
+    sam = kind(loaded.model, loaded.model_id)
+    with tempfile.TemporaryDirectory() as folder, Project.create(Path(folder) / "p.wb", images=paths) as project:
+        since = time.perf_counter()
+        summary = project.propose(sam, config, progress=False)
+        return time.perf_counter() - since, summary.proposals
+
+
+def main() -> None:
+    """Read the command line, measure, print and write."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.side_by_side", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="a folder with images/ and instances.json")
+    parser.add_argument("--json", type=Path, help="file to write")
+    parser.add_argument("--limit", type=int, default=12, help="images, drawn by a seed")
+    parser.add_argument("--rounds", type=int, default=3)
+    a = parser.parse_args()
+    names = [entry.file_name for entry in coco.read(a.data / "instances.json").images]
+    drawn = np.sort(np.random.default_rng(0).choice(len(names), min(a.limit, len(names)), replace=False))
+    paths, config = [str(a.data / "images" / names[int(i)]) for i in drawn], preset("bundled").propose
+    for kind in (OneByOne, Predictor):
+        seconds(paths[:1], kind, config)
+    took: dict[type[Predictor], list[float]] = {OneByOne: [], Predictor: []}
+    found = set()
+    for i in range(a.rounds):
+        for kind in sorted(took, key=lambda k: k.__name__, reverse=i % 2 == 1):
+            s, proposals = seconds(paths, kind, config)
+            took[kind].append(s)
+            found.add((kind.__name__, proposals))
+    print(f"{torch.get_num_threads()} threads, {sorted(found)} proposals")
+    ratios = np.array(took[Predictor]) / np.array(took[OneByOne])
+    ends = (float(ratios.min()), float(ratios.max()))
+    rows = [
+        Row("images a minute, side by side", 60 * len(paths) / float(np.median(took[Predictor])), "images", None, a.rounds, None, ">="),
+        Row("images a minute, one by one", 60 * len(paths) / float(np.median(took[OneByOne])), "images", None, a.rounds, None, ">="),
+        Row("time, side by side over one by one", float(np.median(ratios)), "1", ends, a.rounds, None, "<="),
+    ]  # fmt: skip
+    write_rows("side_by_side", commit(), processor(), rows, a.json)
+
+
+if __name__ == "__main__":
+    main()
