@@ -42,11 +42,15 @@ def seconds(paths: list[str], kind: type[Predictor], config: ProposeConfig) -> t
 def main() -> None:
     """Read the command line, measure, print and write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.side_by_side", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="a folder with images/ and instances.json")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="a folder with images/ and instances.json, or one with nuclei/"
+    )
     parser.add_argument("--json", type=Path, help="file to write")
     parser.add_argument("--limit", type=int, default=12, help="images, drawn by a seed")
     parser.add_argument("--rounds", type=int, default=3)
     a = parser.parse_args()
+    if (a.data / "nuclei").is_dir():  # the folder of all sets, as other benchmarks take it
+        a.data /= "nuclei"
     names = [entry.file_name for entry in coco.read(a.data / "instances.json").images]
     drawn = np.sort(np.random.default_rng(0).choice(len(names), min(a.limit, len(names)), replace=False))
     paths, config = [str(a.data / "images" / names[int(i)]) for i in drawn], preset("bundled").propose
