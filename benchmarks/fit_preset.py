@@ -90,12 +90,14 @@ def gather(scenes: int) -> dict[float, Pool]:
 
 def gather_refined(scenes: int) -> Pool:
     """Propose on scenes as cycles do, each distinct mask asked a second time, and match with their truth."""
-    sam = load_sam("bundled", device="cpu")
+    sam, triage = load_sam("bundled", device="cpu"), preset("bundled").triage
     floors, parts = fitting_floors(sam.model_id).replace(features=False), []
     for i in range(scenes):
         scene = draw_scene(FIRST_SCENE + i)
         truth, size = rle.encode(scene.masks), scene.image.shape[:2]
         rows = propose(scene.image, sam, floors)
+        most = triage.max_area_share * size[0] * size[1]
+        rows = rows.select((rows.area_px >= triage.min_area_px) & (rows.area_px <= most))
         masks = rows.rles.tolist()
         right, reached = covered(masks, truth, size, WRONG_IOU), covered(truth, masks, size, 0.5)
         parts.append((rows.predicted_iou, rows.jitter_stability, right, reached[None]))

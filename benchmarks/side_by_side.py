@@ -23,16 +23,11 @@ from workbench.sam.load import load_sam
 from workbench.sam.predict import Predictor
 
 
-class OneByOne(Predictor):
-    """The bundled SAM, asked about one image at a time."""
-
-    images_at_once = 1
-
-
-def seconds(paths: list[str], kind: type[Predictor], config: ProposeConfig) -> tuple[float, int]:
+def seconds(paths: list[str], at_once: int | None, config: ProposeConfig) -> tuple[float, int]:
     """Return how long proposing took, and how many proposals there are."""
-    loaded = load_sam("bundled", device="cpu")  # anew: another one's embeddings would be ready
-    sam = kind(loaded.model, loaded.model_id)
+    sam = load_sam("bundled", device="cpu")  # anew: another one's embeddings would be ready
+    assert isinstance(sam, Predictor)
+    sam.images_at_once = at_once or sam.images_at_once
     with tempfile.TemporaryDirectory() as folder, Project.create(Path(folder) / "p.wb", images=paths) as project:
         since = time.perf_counter()
         summary = project.propose(sam, config, progress=False)
@@ -54,21 +49,22 @@ def main() -> None:
     names = [entry.file_name for entry in coco.read(a.data / "instances.json").images]
     drawn = np.sort(np.random.default_rng(0).choice(len(names), min(a.limit, len(names)), replace=False))
     paths, config = [str(a.data / "images" / names[int(i)]) for i in drawn], preset("bundled").propose
-    for kind in (OneByOne, Predictor):
-        seconds(paths[:1], kind, config)
-    took: dict[type[Predictor], list[float]] = {OneByOne: [], Predictor: []}
+    ways = {"one by one": 1, "side by side": None}
+    for at_once in ways.values():
+        seconds(paths[:2], at_once, config)
+    took: dict[str, list[float]] = {way: [] for way in ways}
     found = set()
     for i in range(a.rounds):
-        for kind in sorted(took, key=lambda k: k.__name__, reverse=i % 2 == 1):
-            s, proposals = seconds(paths, kind, config)
-            took[kind].append(s)
-            found.add((kind.__name__, proposals))
+        for way in sorted(ways, reverse=i % 2 == 1):
+            s, proposals = seconds(paths, ways[way], config)
+            took[way].append(s)
+            found.add((way, proposals))
     print(f"{torch.get_num_threads()} threads, {sorted(found)} proposals")
-    ratios = np.array(took[Predictor]) / np.array(took[OneByOne])
+    ratios = np.array(took["side by side"]) / np.array(took["one by one"])
     ends = (float(ratios.min()), float(ratios.max()))
     rows = [
-        Row("images a minute, side by side", 60 * len(paths) / float(np.median(took[Predictor])), "images", None, a.rounds, None, ">="),
-        Row("images a minute, one by one", 60 * len(paths) / float(np.median(took[OneByOne])), "images", None, a.rounds, None, ">="),
+        Row("images a minute, side by side", 60 * len(paths) / float(np.median(took["side by side"])), "images", None, a.rounds, None, ">="),
+        Row("images a minute, one by one", 60 * len(paths) / float(np.median(took["one by one"])), "images", None, a.rounds, None, ">="),
         Row("time, side by side over one by one", float(np.median(ratios)), "1", ends, a.rounds, None, "<="),
     ]  # fmt: skip
     write_rows("side_by_side", commit(), processor(), rows, a.json)

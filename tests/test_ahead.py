@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from workbench.ahead import Ahead, behind
+from workbench.ahead import Ahead, Room, behind
 
 
 def test_ahead__keeps_order_whatever_takes_longest():
@@ -121,3 +121,28 @@ def test_behind__what_was_given_is_called_though_the_caller_fails():
     with pytest.raises(KeyboardInterrupt):
         give()
     assert seen == [1]
+
+
+def test_room__holds_what_fits_together_and_what_is_too_large_alone():
+    room, held, seen, lock = Room(10), [], [], threading.Lock()
+
+    def work(weight):
+        with room.taken(weight):
+            with lock:
+                held.append(weight)
+                seen.append(list(held))
+            threading.Event().wait(0.005)
+            with lock:
+                held.remove(weight)
+
+    threads = [threading.Thread(target=work, args=(w,)) for w in (4, 6, 5, 11, 0, 20, 5, 10, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(seen) == 9
+    assert all(sum(some) <= 10 or len([w for w in some if w]) == 1 for some in seen)
+    with pytest.raises(KeyError), room.taken(10):
+        raise KeyError
+    with room.taken(10):  # what raised has left
+        pass

@@ -13,6 +13,7 @@ import torch
 from flat_segmenter import FlatSegmenter
 
 import workbench as wb
+from workbench import proposing
 from workbench.sam.predict import MOST_AT_ONCE
 from workbench.store.errors import StoreError
 
@@ -29,7 +30,10 @@ def six_cores():
 
 
 class Meeting(FlatSegmenter):
-    """Is done with no image of the first three before all three are begun; may fail on one."""
+    """Is done with no image of the first three before all three are begun; may fail on one.
+
+    threads : names of the threads that asked, and torch's threads there and on a thread that was born meanwhile
+    """
 
     images_at_once = AT_ONCE
 
@@ -41,11 +45,40 @@ class Meeting(FlatSegmenter):
     def embed(self, image):
         with self.lock:
             number, self.begun = self.begun, self.begun + 1
-            self.threads.add((threading.current_thread().name, torch.get_num_threads()))
+            own = threading.current_thread().name
+            self.threads.add((own, (torch.get_num_threads(), threads_of_a_new_thread())))
         if number < AT_ONCE:
             self.meeting.wait()
         if image[0, 0, 0] == self.fails_at:
             raise self.error
+        return super().embed(image)
+
+
+def threads_of_a_new_thread():
+    found = []
+    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+class Alone(FlatSegmenter):
+    """Notes how many images are asked about at the same time, and torch's threads."""
+
+    images_at_once = AT_ONCE
+
+    def __init__(self):
+        super().__init__()
+        self.lock, self.now, self.most, self.threads = threading.Lock(), 0, 0, set()
+
+    def embed(self, image):
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            self.threads.add(torch.get_num_threads())
+        threading.Event().wait(0.02)
+        with self.lock:
+            self.now -= 1
         return super().embed(image)
 
 
@@ -71,13 +104,39 @@ def test_propose__several_images_at_a_time_in_their_order(tmp_path, six_cores):
             wb.propose(project.image(i), FlatSegmenter(), CONFIG, image_id=i) for i in project.images().image_id
         ]
         pd.testing.assert_frame_equal(found.to_frame(), wb.Proposals.concat(expected).to_frame())
-    assert {threads for _, threads in sam.threads} == {six_cores // AT_ONCE}
+    assert {threads for _, threads in sam.threads} == {(six_cores // AT_ONCE, six_cores)}
     assert len(sam.threads) == AT_ONCE
-    new = []
-    thread = threading.Thread(target=lambda: new.append(torch.get_num_threads()))
-    thread.start()
-    thread.join()
-    assert [torch.get_num_threads(), *new] == [six_cores, six_cores]
+    assert [torch.get_num_threads(), threads_of_a_new_thread()] == [six_cores, six_cores]
+
+
+@pytest.mark.parametrize(("count", "most", "threads"), [(1, 1, 6), (2, 2, 3), (5, 3, 2)])
+def test_propose__fewer_images_share_the_cores_among_them(tmp_path, six_cores, count, most, threads):
+    images, sam = write_images(tmp_path / "images", count), Alone()
+    with wb.Project.create(tmp_path / "p.wb", images) as project:
+        project.propose(sam, CONFIG, progress=False)
+    assert sam.most <= most
+    assert sam.threads == {threads}
+
+
+def test_propose__images_that_are_large_together_go_one_by_one(tmp_path, six_cores, monkeypatch):
+    monkeypatch.setattr(proposing, "PIXELS_AHEAD", 32 * 40 * 2 - 1)
+    images, sam = write_images(tmp_path / "images", 5), Alone()
+    with wb.Project.create(tmp_path / "p.wb", images) as project:
+        assert project.propose(sam, CONFIG, progress=False).done == 5
+    assert sam.most == 1
+
+
+def test_propose__batches_at_a_time(tmp_path, six_cores):
+    images, sam = stub_sam.write_images(tmp_path / "images", 5, size_hw=(48, 64)), wb.load_sam(device="cpu")
+    (images / "image1.png").write_bytes(b"no picture")
+    config = wb.preset("bundled").propose.replace(points_per_side=3, crop_n_layers=0, jitter_prompts=0)
+    with wb.Project.create(tmp_path / "p.wb", images) as project:
+        summary = project.propose(sam, config.replace(images_per_batch=2), progress=False)
+        assert (summary.done, summary.failures) == (4, {"not_an_image": 1})
+        frame = project.images()
+        ids = frame.image_id[frame.status == "done"]
+        expected = [wb.propose(project.image(i), sam, config, image_id=i) for i in ids]
+        assert project.proposals().image_id.tolist() == [i for rows in expected for i in rows.image_id]
 
 
 def test_propose__an_image_that_fails_beside_others(tmp_path, six_cores):

@@ -99,6 +99,27 @@ class Ahead(Generic[T, R]):
             self._begin()
 
 
+class Room:
+    """Room for what is at work on several threads: of weights that come to more than `most` only one at a time."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._held = most, 0
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def taken(self, weight: int) -> Iterator[None]:
+        """Wait until there is room for `weight`, or nothing else is held, and hold it."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._held or self._held + weight <= self._most)
+            self._held += weight
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held -= weight
+                self._changed.notify_all()
+
+
 @contextlib.contextmanager
 def behind(most: int = 4) -> Iterator[Later]:
     """Yield a function that calls what it is given, in order, on one thread behind the caller.

@@ -240,7 +240,8 @@ def _bundled() -> Preset:
     Above 0.86 one in twenty is wrong on scenes, at most; what a quarter of is right is flagged for review. Four crops
     show small things larger: in less time than 48 × 48 points on the whole image they find more, and more exactly.
     What is asked a second time, as cycles do, is accepted where one in forty is wrong on scenes: nobody has looked at a
-    mask of the user's yet, and what the first cycle accepts the model learns from.
+    mask of the user's yet, and what the first cycle accepts the model learns from. What moved prompts find otherwise is
+    flagged, hardly ever discarded, once or twice: how far they move and how large masks are differs from run to run.
     """
     propose = ProposeConfig(
         points_per_side=20,
@@ -260,7 +261,7 @@ def _bundled() -> Preset:
         nms_iou=0.5,
     )
     refined = triage.replace(
-        predicted_iou=0.93, predicted_iou_margin=0.43, jitter_stability=0.85, jitter_stability_margin=0.09
+        predicted_iou=0.93, predicted_iou_margin=0.43, jitter_stability=0.85, jitter_stability_margin=0.84
     )
     return Preset("bundled", propose, triage, refined)
 
@@ -299,9 +300,13 @@ def propose_config(given: ProposeConfig | Preset | str | None) -> ProposeConfig:
     return _of(ProposeConfig, given, "propose")
 
 
-def triage_config(given: TriageConfig | Preset | str | None) -> TriageConfig:
-    """Return triage settings from settings, a preset, its name, or None for the default."""
-    return _of(TriageConfig, given, "triage")
+def triage_config(given: TriageConfig | Preset | str | None, proposed: ProposeConfig | None = None) -> TriageConfig:
+    """Return triage settings from settings, a preset, its name, or None for the default.
+
+    proposed : with which settings the masks were proposed, where that is known: a preset may have thresholds for each way
+    """
+    named = preset(given) if isinstance(given, str) else given
+    return _of(TriageConfig, named.thresholds(proposed) if proposed and isinstance(named, Preset) else named, "triage")
 
 
 def _of(kind: type[S], given: object, half: str) -> S:

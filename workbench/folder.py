@@ -247,8 +247,8 @@ class ProjectFolder(Catalogued):
             raise StoreError(
                 "triage: expected proposals, there are none yet; run `workbench propose` (project.propose) first"
             )
-        config = triage_config(config) if config is not None else self.triage_config(run.id)
         floors = ProposeConfig.from_dict(run.settings)
+        config = triage_config(config, floors) if config is not None else self.triage_config(run.id)
         refuse_below(config, floors)
         if told := unmeasured(config, floors):
             LOG.warning("triage: %s", told)
@@ -274,6 +274,11 @@ class ProjectFolder(Catalogued):
         from workbench.triage.limits import fitting
 
         return fitting(found.model_id, ProposeConfig.from_dict(found.settings))
+
+    def propose_config(self, run: int | None = None) -> ProposeConfig | None:
+        """Return the settings that a run proposed with, the latest where none is named; None before the first."""
+        found = self._find_run(run)
+        return ProposeConfig.from_dict(found.settings) if found is not None else None
 
     # ---- ground truth and files -----------------------------------------------------------------------------------
 

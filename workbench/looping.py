@@ -93,7 +93,7 @@ class Looping(Adopting):
         first = self._first_model(model)
         chosen = config or CycleConfig()
         grid = propose_config(floors) if floors is not None else fitting_floors(first.model_id)
-        given = triage_config(triage) if triage is not None else None
+        given = triage_config(triage, grid) if triage is not None else None
         parts = {
             "cycle": chosen,
             "floors": grid,

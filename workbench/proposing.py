@@ -2,8 +2,8 @@
 
 Files are read and decoded on threads ahead of the model, images are embedded `images_per_batch` at a time, and what
 comes of them is written on one thread behind it. A model that says so works on several batches at a time, each on a share of
-the cores. Beside the model this holds at most: pictures of `PIXELS_AHEAD` px and two more that wait, for each batch at work
-`PIXELS_AHEAD` px or one larger picture, and the proposals of four images and of twice as many batches as are at work.
+the cores. Beside the model this holds at most: pictures of `PIXELS_AHEAD` px and two more that wait; at work, and once more
+between, batches of `PIXELS_AHEAD` px together or one larger one; the proposals of four images, and of as many again as are at work.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import dataclasses
 import functools
 import itertools
 import logging
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench import images as reading
-from workbench.ahead import Ahead, Later, behind
+from workbench.ahead import Ahead, Later, Room, behind
 from workbench.config import ProposeConfig, preset
 from workbench.images import ImageError
 from workbench.report import ProposeSummary
@@ -71,11 +72,6 @@ class Proposer:
         """Return the proposals of an image, from its embedding where that is there already."""
         return self._propose(image, self.segmenter, self.config, image_id=image_id, embedding=embedding)
 
-    @property
-    def at_once(self) -> int:
-        """How many batches are worked on at a time."""
-        return self.segmenter.images_at_once if isinstance(self.segmenter, ParallelSegmenter) else 1
-
     def embed(self, images: Sequence[np.ndarray]) -> Sequence[Embedding | None]:
         """Return embeddings of several images made at once; None for images that are to be embedded one by one."""
         alone = [None] * len(images)
@@ -122,8 +118,13 @@ def work(
     )  # fmt: skip
     bar = tqdm(total=len(todo), desc="proposing", unit="image", disable=not progress)
     bar.set_postfix_str("the first image after an installation takes a minute more: loops are compiled")
-    with bar, ahead as pictures, behind() as later, _worked(_batches(pictures, size), proposer) as worked:
-        for file, found, seconds in itertools.chain.from_iterable(worked):
+    with (
+        bar,
+        ahead as pictures,
+        behind() as later,
+        _worked(_batches(pictures, size), proposer, -(-len(todo) // size)) as worked,
+    ):
+        for file, found, seconds in worked:
             if isinstance(found, Exception):
                 failures[_note_failure(writer, later, file, found, seconds)] += 1
             else:
@@ -160,40 +161,67 @@ def _batches(pictures: Iterator[Picture], size: int) -> Iterator[list[Picture]]:
 
 
 Distinct = tuple[tuple[int, int], Proposals, int]  # size (h, w), proposals, how many are distinct
-Found = tuple[ImageFile, Distinct | Exception, float]
+
+
+class Found(NamedTuple):
+    """What an image came to, and how long it took, s; of several at a time each counts its share."""
+
+    file: ImageFile
+    result: Distinct | Exception
+    seconds: float
 
 
 @contextlib.contextmanager
-def _worked(batches: Iterable[list[Picture]], proposer: Proposer) -> Iterator[Iterator[list[Found]]]:
-    """Yield what is found in batches, in order: one after another, or several at a time on threads that share the cores."""
-    find = functools.partial(_found, proposer)
-    if proposer.at_once < 2:
-        yield map(find, batches)
+def _worked(batches: Iterable[list[Picture]], proposer: Proposer, number: int) -> Iterator[Iterable[Found]]:
+    """Yield what is found in so many batches, in order: one after another, or several at a time on threads that share the cores."""
+    most = proposer.segmenter.images_at_once if isinstance(proposer.segmenter, ParallelSegmenter) else 1
+    cores = _cores() if most > 1 else 1
+    several = min(cores // -(-cores // most), number)
+    if several < 2:
+        yield itertools.chain.from_iterable(map(functools.partial(_found, proposer), batches))
         return
+    room = Room(PIXELS_AHEAD)
+
+    def find(batch: list[Picture]) -> list[Found]:
+        with room.taken(sum(p.pixels for p in batch)):
+            return [found._replace(seconds=found.seconds / several) for found in _found(proposer, batch)]
+
+    # one that takes long holds up as many that are done
+    ahead = Ahead(
+        find, batches, lambda _: 1, most=several, count=2 * several, threads=several,
+        begin=functools.partial(_take_threads, cores // several, cores),
+    )  # fmt: skip
+    with ahead as worked:
+        yield itertools.chain.from_iterable(worked)
+
+
+def _cores() -> int:
     import torch
 
-    cores, several = torch.get_num_threads(), proposer.at_once
-    share = functools.partial(torch.set_num_threads, max(1, cores // several))
-    # one that takes long holds up as many that are done
-    ahead = Ahead(find, batches, lambda _: 1, most=several, count=2 * several, threads=several, begin=share)
-    try:
-        with ahead as worked:
-            yield worked
-    finally:
-        torch.set_num_threads(cores)  # what a thread sets, threads to come begin with
+    return torch.get_num_threads()
 
 
-def _found(proposer: Proposer, batch: Sequence[Picture]) -> list[Found]:
-    """Return for each picture what was found in it, or the error, and the seconds that it took, reading included."""
+def _take_threads(share: int, cores: int) -> None:
+    """Let torch use a share of the cores on this thread, and all of them on those that are born later."""
+    import torch
+
+    torch.set_num_threads(share)
+    torch.get_num_threads()  # else this thread would take on what is set next
+    back = threading.Thread(target=torch.set_num_threads, args=(cores,))  # the last number set is that of new threads
+    back.start()
+    back.join()
+
+
+def _found(proposer: Proposer, batch: Sequence[Picture]) -> Iterator[Found]:
+    """Yield for each picture what was found in it, or the error, and the seconds that it took, reading included."""
     since = time.perf_counter()
     there = [p.image for p in batch if p.image is not None]
     embeddings = iter(proposer.embed(there))
     shared = (time.perf_counter() - since) / max(len(there), 1)
-    told: list[Found] = []
     for picture in batch:
         if picture.image is None:
             assert picture.error is not None
-            told.append((picture.file, picture.error, picture.seconds))
+            yield Found(picture.file, picture.error, picture.seconds)
             continue
         since = time.perf_counter()
         found: Distinct | Exception
@@ -202,9 +230,8 @@ def _found(proposer: Proposer, batch: Sequence[Picture]) -> list[Found]:
             size_hw = (picture.image.shape[0], picture.image.shape[1])
             found = size_hw, proposals, count_distinct(proposals, proposer.config)
         except Exception as error:  # whatever a model does on one image must not end the run
-            found = error
-        told.append((picture.file, found, picture.seconds + shared + time.perf_counter() - since))
-    return told
+            found = error.with_traceback(None)  # which would keep all that was computed
+        yield Found(picture.file, found, picture.seconds + shared + time.perf_counter() - since)
 
 
 def _note_failure(writer: RunWriter, later: Later, file: ImageFile, error: Exception, seconds: float) -> str:

@@ -91,7 +91,7 @@ class Sweeping(Reviewing):
         seed, wrong_iou = loop.expect_numbers(seed, wrong_iou)
         run = self._run_to_sweep()
         floors = ProposeConfig.from_dict(run.settings)
-        points = Grid.of(grid, triage_config(base) if base is not None else self.triage_config())
+        points = Grid.of(grid, triage_config(base, floors) if base is not None else self.triage_config())
         asked = loop.expect_answerable(points, floors)
         chosen = self._images_to_sweep(run, images, role)
         ids = chosen["image_id"].tolist()

@@ -22,7 +22,7 @@ from workbench.cli.answering import (
     given_as,
     show,
 )
-from workbench.config import preset
+from workbench.config import triage_config
 from workbench.plain import plain
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def sweep(
         names = _names(metrics)
         with Project.open(folder) as project:
             if grid:
-                pair = preset(preset_name) if preset_name else None
+                of_preset = triage_config(preset_name, project.propose_config()) if preset_name else None
                 table = project.sweep(
                     values,
                     names,
@@ -124,7 +124,7 @@ def sweep(
                     author=author,
                     images=images,
                     role=role.value if role else None,
-                    base=changed(pair.triage if pair else project.triage_config(), changes),
+                    base=changed(of_preset or project.triage_config(), changes),
                     labels=labels.value if labels else None,
                     exhaustive=exhaustive,
                     progress=not as_json,

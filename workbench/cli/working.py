@@ -20,7 +20,7 @@ from workbench.cli.answering import (
     given_as,
     show,
 )
-from workbench.config import preset, preset_for
+from workbench.config import preset, preset_for, triage_config
 
 if TYPE_CHECKING:
     from workbench.project import Project
@@ -143,7 +143,7 @@ def triage(
     from workbench.project import Project
 
     with answering(as_json), Project.open(folder) as project:
-        base = preset(preset_name).triage if preset_name else project.triage_config()
+        base = triage_config(preset_name, project.propose_config()) if preset_name else project.triage_config()
         project.triage(changed(base, changes), note=note, author=author)
         report = project.report().to_dict()
         report["recall_auto"] = _recall_auto(project, as_json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,7 +13,6 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from torch import nn
 from torchvision.transforms.functional import resize, to_pil_image
 
-from workbench.recent import Recent
 from workbench.sam.bundled import BundledEncoder
 from workbench.sam.cache import EmbeddingCache
 from workbench.sam.keeping import KeepingSegmenter, Prediction, Prompts, check_prompts, scaled_points
@@ -23,7 +23,7 @@ from workbench.sam.vit import LoweredViT, is_published
 
 __all__ = ["EmbeddingCache", "Prediction", "Predictor"]
 
-MOST_AT_ONCE = 8  # images; each takes memory
+MOST_AT_ONCE = 4  # images; each takes memory
 
 
 class Predictor(KeepingSegmenter):
@@ -31,6 +31,9 @@ class Predictor(KeepingSegmenter):
 
     dtype : of the image encoder; with bfloat16 on CUDA `decode_shared` computes its masks in it, too
     compiled : the image encoder goes through `torch.compile`, which rounds otherwise and takes a minute at the first image
+
+    images_at_once, an attribute: how many images of a project are worked on at a time, on threads that share the cores; several
+    (at most 4) for the bundled SAM on a CPU, else 1. Set it to 1 where memory is short.
 
     `decode` equals its `predict_torch`, with points in float64 as `SamAutomaticMaskGenerator` gives them; `predict`
     equals its `predict`. See `KeepingSegmenter` for the parameters.
@@ -59,7 +62,10 @@ class Predictor(KeepingSegmenter):
         self._grid_decoder = self.model.mask_decoder
         if dtype == torch.bfloat16 and has_bfloat16(self.device) and is_shareable(self.model):
             self._grid_decoder = lowered(self._grid_decoder, dtype)
-        self._shared = Recent[Embedding, SharedDecoder](self.images_at_once)  # of the images answered last
+        self._last = threading.local()  # a `SharedDecoder` a thread, and the embedding it is of
+        # small: what is computed for one image is too little to share among cores
+        small = self.device.type == "cpu" and isinstance(encoder, BundledEncoder) and not compiled
+        self.images_at_once = min(torch.get_num_threads(), MOST_AT_ONCE) if small else 1
 
     @property
     def mask_threshold(self) -> float:
@@ -76,12 +82,6 @@ class Predictor(KeepingSegmenter):
     def square_px(self) -> int:
         """Side of the square input, through which `upscale` goes bilinearly."""
         return int(self.model.image_encoder.img_size)
-
-    @property
-    def images_at_once(self) -> int:
-        """Several for a small encoder on a CPU: what is computed for one image is too little to share among cores."""
-        small = self.device.type == "cpu" and isinstance(self.model.image_encoder, BundledEncoder)
-        return min(torch.get_num_threads(), MOST_AT_ONCE) if small else 1
 
     def _encode(self, images: Sequence[np.ndarray]) -> list[Embedding]:
         inputs = [self._input(image) for image in images]
@@ -140,13 +140,15 @@ class Predictor(KeepingSegmenter):
             return Answers(iou, index, logits[index])
         self._check_weights()
         check_prompts(points_xy, labels, None, None, self.logits_hw)
-        encoder, shared = self.model.prompt_encoder, self._shared.get(embedding)
-        if shared is None:
+        encoder, last = self.model.prompt_encoder, self._last
+        if getattr(last, "embedding", None) is not embedding:
             image = embedding.features + encoder.no_mask_embed.weight[..., None, None]
-            shared = self._shared.put(embedding, SharedDecoder(self._grid_decoder, image, encoder.get_dense_pe()))
+            last.decoder = SharedDecoder(self._grid_decoder, image, encoder.get_dense_pe())
+            last.embedding = embedding
         points = torch.as_tensor(scaled_points(points_xy, embedding), dtype=torch.float32, device=self.device)
         given = points, torch.as_tensor(labels, dtype=torch.int, device=self.device)
-        return shared.answer(encoder(points=given, boxes=None, masks=None)[0], floor)
+        decoder: SharedDecoder = last.decoder
+        return decoder.answer(encoder(points=given, boxes=None, masks=None)[0], floor)
 
     def _enlarge(self, logits: torch.Tensor, embedding: Embedding) -> torch.Tensor:
         size: torch.Tensor = self.model.postprocess_masks(logits, embedding.input_hw, embedding.size_hw)

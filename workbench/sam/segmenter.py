@@ -104,4 +104,4 @@ class ParallelSegmenter(Protocol):
 
     @property
     def images_at_once(self) -> int:
-        """How many images are best worked on at a time, each with its share of torch's threads."""
+        """How many images may be worked on at a time, each with its share of torch's threads."""
