@@ -143,7 +143,7 @@ def choose(pools: dict[float, Pool]) -> dict[str, object]:
     nms_iou : of the highest recall at the lowest floor
     predicted_iou_floor : the highest that keeps 98 % of that recall
     predicted_iou : the lowest above which at most 5 % of at least 59 are wrong; the seed's 0.88 when there is none
-        refined: of those asked a second time at the floors of cycles, at most 2.5 %
+        refined: of those asked a second time at the floors of cycles, at most 2.5 %; their jitter margin is not taken over
     predicted_iou_margin : down to where a quarter of what lies above is right, the floor at most
     jitter_stability, its margin : the 5 % and 1 % quantile of the right ones above the flagged threshold, 0 at least: below
         it a moved prompt finds something else altogether
