@@ -148,7 +148,7 @@ class TriageConfig(Settings):
         default=0.8,
         low=0,
         high=1,
-        doc="reason ambiguous above this 1 − mean IoU with the other masks of the same point",
+        doc="reason ambiguous above this 1 − mean IoU with the other masks of the same prompt",
     )
     border_px: int | None = setting(
         default=0, low=0, doc="reason touches_border at most this far from the image's border"

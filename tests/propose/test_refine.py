@@ -57,17 +57,48 @@ def test_refined__asks_with_the_point_and_the_box_of_each_row(box_xyxy):
         cut = cut_by_crop(rle.to_boxes(rle.encode(mask[None]), (48, 64)), crop, (48, 64))[0]
         if mask.any() and not cut:
             mean = (float(predicted.max()) + float(rough.predicted_iou[i])) / 2
-            expected.append((rle.encode(mask[None])[0], best, mean))
+            expected.append((rle.encode(mask[None])[0], best, mean, "point and box"))
+        elif mask.any():
+            own = rough.select([i])
+            expected.append((own.rles[0], own.mask_index[0], own.predicted_iou[0], "point"))
     assert len(expected) > 3
     assert len(seen) == len(expected)
-    for i, (counts, best, predicted) in enumerate(expected):
+    for i, (counts, best, predicted, prompt) in enumerate(expected):
         assert rle.iou_matrix([counts], [seen.rles[i]], (48, 64))[0, 0] > 0.99  # other batches, other last bits
         assert seen.mask_index[i] == best
         assert seen.predicted_iou[i] == pytest.approx(predicted, abs=1e-5)
         assert seen.area_px[i] == rle.area([seen.rles[i]], (48, 64))[0]
         assert seen.boxes_xyxy[i].tolist() == rle.to_boxes([seen.rles[i]], (48, 64))[0].tolist()
-        assert seen.prompt[i] == "point and box"
+        assert seen.prompt[i] == prompt
         assert np.isfinite(seen.hypothesis_spread[i])
+
+
+class Growing(FlatSegmenter):
+    """Answers a point with a part of the flat region under it, a point and a box with all of it."""
+
+    def decode(self, embedding, points_xy=None, labels=None, boxes_xyxy=None, mask_logits=None, multimask=True):
+        logits, predicted = super().decode(embedding, points_xy, labels, boxes_xyxy, mask_logits, multimask)
+        if boxes_xyxy is None:
+            inner = torch.nn.functional.max_pool2d(-logits[:, :1], 5, 1, 2)
+            return -inner.expand(-1, 3, -1, -1), torch.full_like(predicted, 0.9)
+        return logits, predicted
+
+
+@pytest.mark.parametrize(("x0", "grown"), [(160, False), (170, True)])
+def test_refine__what_grows_to_the_edge_of_its_crop_stays_as_it_was(x0, grown):
+    """The other crops' masks of it are gone by then: a crop begins at x = 140, and 20 px beside its edge count as cut."""
+    image = np.zeros((240, 360, 3), np.uint8)
+    image[60:100, x0:215] = 200
+    config = wb.ProposeConfig(points_per_side=16, crop_n_layers=1, **PLAIN)
+    own = rle.encode(image[None, ..., 0] > 0)
+    for refine in (False, True):
+        rows = wb.propose(image, Growing(), config.replace(refine=refine))
+        ious = rle.iou_matrix(rows.rles.tolist(), own, (240, 360))[:, 0]
+        assert (ious > 0.8).sum() == 1
+        best = int(ious.argmax())
+        assert (ious[best] == 1) == (refine and grown)
+        assert rows.prompt[best] == ("point and box" if refine and grown else "point")
+        assert rows.crop_boxes_xyxy[best, 0] == 140
 
 
 class Unsure(FlatSegmenter):
@@ -89,6 +120,24 @@ def test_refine__the_floor_holds_for_the_mean_of_both_looks(second, left):
     rows = wb.propose(image, Unsure(second), config)
     assert len(rows) == (len(masks) + 1 if left else 0)
     assert rows.predicted_iou == pytest.approx((0.95 + 0.86) / 2)
+
+
+class PartlyUnknown(FlatSegmenter):
+    """Does not know how good the first of three answers to a box is."""
+
+    def decode(self, embedding, points_xy=None, labels=None, boxes_xyxy=None, mask_logits=None, multimask=True):
+        logits, predicted = super().decode(embedding, points_xy, labels, boxes_xyxy, mask_logits, multimask)
+        if boxes_xyxy is not None:
+            predicted[:, 0] = float("nan")
+        return logits, predicted
+
+
+def test_refine__an_answer_whose_score_is_not_known_is_not_the_surest():
+    image, _ = squares()
+    config = wb.ProposeConfig(points_per_side=12, predicted_iou_floor=0.5, refine=True, **PLAIN)
+    rows = wb.propose(image, PartlyUnknown(), config)
+    assert len(rows)
+    assert (rows.mask_index == 1).all()
 
 
 def test_refine__the_stability_floor_holds_for_the_answers():

@@ -30,13 +30,15 @@ def image(size_hw=(90, 120)):
     return np.random.default_rng(1).integers(0, 256, (*size_hw, 3)).astype(np.uint8)
 
 
+@pytest.mark.parametrize("boxed", [False, True])
 @pytest.mark.parametrize("points", [1, 3])
-def test_decode_shared__equals_decode_but_for_rounding(predictor, points):
+def test_decode_shared__equals_decode_but_for_rounding(predictor, points, boxed):
     embedding = predictor.embed(image())
     xy, labels = prompts(20, points=points)
     labels[::2, -1] = 0
-    logits, iou = predictor.decode(embedding, xy, labels)
-    answers = predictor.decode_shared(embedding, xy, labels, -np.inf)
+    boxes = np.concatenate([xy[:, 0] - 10, xy[:, 0] + 25], axis=1) if boxed else None
+    logits, iou = predictor.decode(embedding, xy, labels, boxes)
+    answers = predictor.decode_shared(embedding, xy, labels, -np.inf, boxes)
     assert answers.prompts.tolist() == list(range(20))
     assert torch.allclose(answers.predicted_iou, iou, atol=2e-6)
     assert torch.allclose(answers.logits, logits, rtol=1e-4, atol=1e-5 * float(logits.abs().max()))

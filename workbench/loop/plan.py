@@ -77,11 +77,11 @@ class Plan:
 def fitting_floors(model_id: str) -> ProposeConfig:
     """Return the floors of METRICS on the grid of the preset that fits a model: IoU 0.5, box NMS 0.7, distinct masks.
 
-    They are asked a second time (`refine`): thresholds of cycles move over distinct masks alone.
+    They are asked a second time (`refine`) where the preset has thresholds for such: for models of which it is measured.
     """
-    grid = preset_for(model_id).propose
+    fits = preset_for(model_id)
     nms: dict[str, Any] = {"nms": "box", "nms_iou": 0.7, "crop_nms_iou": 0.7}
-    return grid.replace(predicted_iou_floor=0.5, **nms, pool="distinct", refine=True)
+    return fits.propose.replace(predicted_iou_floor=0.5, **nms, pool="distinct", refine=fits.refined is not None)
 
 
 def first_triage(given: TriageConfig | None, floors: ProposeConfig, model_id: str) -> TriageConfig:

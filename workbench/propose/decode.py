@@ -67,14 +67,19 @@ def decode_points(
 
 
 def answer(
-    segmenter: Segmenter, embedding: Embedding, points_xy: np.ndarray, config: ProposeConfig, floor: float
+    segmenter: Segmenter,
+    embedding: Embedding,
+    points_xy: np.ndarray,
+    config: ProposeConfig,
+    floor: float,
+    boxes_xyxy: np.ndarray | None = None,
 ) -> Answers:
-    """Answer (P, 2) single-point prompts at once, by the decoder that the settings name."""
+    """Answer (P, 2) single-point prompts at once, each with a box (P, 4) where given, by the decoder that the settings name."""
     points, labels = points_xy[:, None, :], np.ones((len(points_xy), 1), np.int64)
     floor = np.float32(floor).item()  # 0.88 as a float64 lies on the other side of some scores
     if config.decoder == "shared" and isinstance(segmenter, SharingSegmenter):
-        return segmenter.decode_shared(embedding, points, labels, floor)
-    logits, iou = segmenter.decode(embedding, points, labels)
+        return segmenter.decode_shared(embedding, points, labels, floor, boxes_xyxy)
+    logits, iou = segmenter.decode(embedding, points, labels, boxes_xyxy)
     index = torch.nonzero(~(iou <= floor).all(1)).flatten()
     return Answers(iou, index, logits[index])
 

@@ -11,7 +11,7 @@ import torch
 from workbench.config import ProposeConfig
 from workbench.masks import rle
 from workbench.propose.decode import answer, in_batches
-from workbench.propose.refine import ask_again
+from workbench.propose.refine import ask_again, surest
 from workbench.propose.score import PIXELS_AT_ONCE, encode_above, measure_low, upscale
 from workbench.sam.segmenter import Embedding, Segmenter
 
@@ -25,7 +25,7 @@ class Target:
 
     points_xy : (K, 2) float64 px of what was embedded; mask_index : (K,) which hypothesis
     boxes_xyxy : (K, 4) float64 px, boxes round the masks, which move with their points, as if each mask were asked for once
-        more; None for points alone
+        more, by the surest hypothesis whichever it is; None for points alone
     ids : K mask ids, which seed the moves; rles : K masks at the size of what was embedded
     """
 
@@ -75,7 +75,9 @@ def jitter_scores(
         if target.boxes_xyxy is not None:
             by = points - target.points_xy[part].repeat(moves, axis=0)
             boxes = target.boxes_xyxy[part].repeat(moves, axis=0) + np.tile(by, 2)
-            chosen = ask_again(segmenter, embedding, points, np.clip(boxes, 0, np.tile(size_hw[::-1], 2))).logits
+            chosen = surest(
+                *ask_again(segmenter, embedding, points, np.clip(boxes, 0, np.tile(size_hw[::-1], 2)), config)
+            )
         else:
             logits = answer(segmenter, embedding, points, config, floor=-np.inf).logits
             index = torch.as_tensor(target.mask_index[part].astype(np.int64).repeat(moves), device=logits.device)

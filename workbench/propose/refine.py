@@ -2,45 +2,36 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from workbench.config import ProposeConfig
 from workbench.masks import rle
-from workbench.propose.decode import hypothesis_spread, in_batches
+from workbench.propose.decode import answer, hypothesis_spread, in_batches
 from workbench.propose.grid import Crop
 from workbench.propose.score import score_masks
-from workbench.sam.segmenter import Embedding, Segmenter
+from workbench.sam.segmenter import Answers, Embedding, Segmenter
 from workbench.tables.proposals import Proposals
 
 PROMPT = "point and box"
 
 
-class Surest(NamedTuple):
-    """The surest of the hypotheses of K prompts.
-
-    logits : (K, h, w); predicted_iou, spread : (K,), spread: how far it is from the others; hypothesis : (K,) which it is
-    """
-
-    logits: torch.Tensor
-    predicted_iou: torch.Tensor
-    spread: torch.Tensor
-    hypothesis: torch.Tensor
-
-
 def ask_again(
-    segmenter: Segmenter, embedding: Embedding, points_xy: NDArray[np.float64], boxes_xyxy: NDArray[np.float64]
-) -> Surest:
-    """Return what a model is surest of for K points (K, 2), each with a box (K, 4), px of what was embedded."""
-    labels = np.ones((len(points_xy), 1), np.int64)
-    logits, predicted = segmenter.decode(embedding, points_xy[:, None], labels, boxes_xyxy)
-    index = predicted.argmax(dim=1)
-    at = torch.arange(len(index), device=index.device)
-    spread = hypothesis_spread(logits, segmenter.mask_threshold)
-    return Surest(logits[at, index], predicted[at, index].float(), spread[at, index], index)
+    segmenter: Segmenter,
+    embedding: Embedding,
+    points_xy: NDArray[np.float64],
+    boxes_xyxy: NDArray[np.float64],
+    config: ProposeConfig,
+) -> tuple[Answers, torch.Tensor]:
+    """Return what a model says to K points (K, 2), each with a box (K, 4), px of what was embedded, and (K,) what it is surest of."""
+    said = answer(segmenter, embedding, points_xy, config, -np.inf, boxes_xyxy)
+    return said, said.predicted_iou.nan_to_num(nan=-np.inf).argmax(dim=1)
+
+
+def surest(said: Answers, index: torch.Tensor) -> torch.Tensor:
+    """Return the logits (K, h, w) of one hypothesis of each prompt."""
+    return said.logits[torch.arange(len(index), device=index.device), index]
 
 
 def refined(
@@ -49,8 +40,8 @@ def refined(
     """Return the answers to a crop's proposals, each asked again with its point and box, those above the floors.
 
     Predicted IoU is the mean of that before and the answer's: two looks rank masks better than either. All else is the
-    answer's. Fragments of an object tend to become that object, and so duplicates: NMS has to follow. A mask that
-    grows to the edge of its crop is dropped, as at the first look.
+    answer's. Fragments of an object tend to become that object, and so duplicates: NMS has to follow. Where the answer
+    comes to the edge of its crop, which cannot tell what lies beyond, the proposal stays as it was: nothing else is left of it.
     """
     if not len(rows):
         return rows
@@ -58,29 +49,37 @@ def refined(
     points_xy, boxes_xyxy = in_crop(rows, crop)
     floor = np.float32(config.predicted_iou_floor).item()
 
-    def ask(part: slice) -> Surest:
-        return ask_again(segmenter, embedding, points_xy[part], boxes_xyxy[part])
+    def ask(part: slice) -> tuple[Answers, torch.Tensor]:
+        return ask_again(segmenter, embedding, points_xy[part], boxes_xyxy[part], config)
 
-    parts = []
-    for part, said in in_batches(ask, len(rows), config.points_per_batch):
-        before = torch.as_tensor(rows.predicted_iou[part], device=said.predicted_iou.device)
-        predicted = (said.predicted_iou + before) / 2
+    parts, places = list[Proposals](), list[NDArray[np.int64]]()
+    for part, (said, index) in in_batches(ask, len(rows), config.points_per_batch):
+        at = torch.arange(len(index), device=index.device)
+        before = torch.as_tensor(rows.predicted_iou[part], device=index.device)
+        predicted = (said.predicted_iou[at, index].float() + before) / 2
         above = torch.nonzero(predicted > floor).flatten()
-        scored = score_masks(segmenter, embedding, said.logits[above], crop, size_hw, config)
+        scored = score_masks(segmenter, embedding, surest(said, index)[above], crop, size_hw, config)
         kept = above[torch.as_tensor(scored.index, device=above.device)]
+        spread = np.full(len(kept), np.nan, np.float32)
+        if config.features:
+            of_all = hypothesis_spread(said.logits[kept], segmenter.mask_threshold)
+            spread = of_all[torch.arange(len(kept), device=kept.device), index[kept]].cpu().numpy()
+        stay = part.start + above.cpu().numpy()[scored.cut]
+        places += [part.start + kept.cpu().numpy(), stay]
         parts.append(
-            rows.select(part.start + kept.cpu().numpy()).replace(
+            rows.select(places[-2]).replace(
                 predicted_iou=predicted[kept].cpu().numpy(),
                 stability_score=scored.stability_score,
-                hypothesis_spread=said.spread[kept].cpu().numpy() if config.features else np.nan,
-                mask_index=said.hypothesis[kept].cpu().numpy(),
+                hypothesis_spread=spread,
+                mask_index=index[kept].cpu().numpy(),
                 area_px=scored.area_px,
                 boxes_xyxy=scored.boxes_xyxy,
                 prompt=PROMPT,
                 rles=np.array([*scored.rles, None], dtype=object)[:-1],
             )
         )
-    return Proposals.concat(parts)
+        parts.append(rows.select(stay))
+    return Proposals.concat(parts).select(np.argsort(np.concatenate(places), kind="stable"))
 
 
 def in_crop(rows: Proposals, crop: Crop) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

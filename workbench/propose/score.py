@@ -34,6 +34,7 @@ class Scored:
 
     index : (K,) position among the logits scored; stability_score : (K,) float32; area_px : (K,) int64;
     boxes_xyxy : (K, 4) int32 half-open, px of the image; rles : K run lengths at the size of the image
+    cut : (C,) positions of those that were dropped for the edge of their crop alone
     """
 
     index: NDArray[np.int64]
@@ -41,6 +42,7 @@ class Scored:
     area_px: NDArray[np.int64]
     boxes_xyxy: NDArray[np.int32]
     rles: list[bytes]
+    cut: NDArray[np.int64]
 
 
 def upscale(segmenter: Segmenter, embedding: Embedding, logits: torch.Tensor) -> torch.Tensor:
@@ -79,7 +81,7 @@ def score_masks(
         return _score(upscale(segmenter, embedding, logits[part]), segmenter.mask_threshold, crop, size_hw, config)
 
     parts = [
-        dataclasses.replace(scored, index=scored.index + part.start)
+        dataclasses.replace(scored, index=scored.index + part.start, cut=scored.cut + part.start)
         for part, scored in in_batches(score, len(logits), max(1, PIXELS_AT_ONCE // (height * width)))
     ]
     return Scored(
@@ -88,6 +90,7 @@ def score_masks(
         np.concatenate([p.area_px for p in parts] or [np.zeros(0, np.int64)]),
         np.concatenate([p.boxes_xyxy for p in parts] or [np.zeros((0, 4), np.int32)]),
         [run for p in parts for run in p.rles],
+        np.concatenate([p.cut for p in parts] or [np.zeros(0, np.int64)]),
     )
 
 
@@ -157,11 +160,11 @@ def _scored(
         rles = rle.largest_region(rles, crop.size_hw)
         area_px, boxes = rle.area(rles, crop.size_hw), rle.to_boxes(rles, crop.size_hw)
     boxes = boxes + np.array(crop.box_xyxy[:2] * 2, np.int32)
-    whole = np.flatnonzero(~cut_by_crop(boxes, crop, size_hw))
+    is_cut = cut_by_crop(boxes, crop, size_hw)
+    whole, cut = np.flatnonzero(~is_cut), index[is_cut]
     index = index[whole]
-    return Scored(
-        index, stability[index], area_px[whole], boxes[whole], _in_image([rles[i] for i in whole], crop, size_hw)
-    )
+    in_image = _in_image([rles[i] for i in whole], crop, size_hw)
+    return Scored(index, stability[index], area_px[whole], boxes[whole], in_image, cut)
 
 
 def _in_image(rles: list[bytes], crop: Crop, size_hw: tuple[int, int]) -> list[bytes]:

@@ -117,13 +117,21 @@ class Predictor(KeepingSegmenter):
         return logits, predicted_iou
 
     @torch.no_grad()
-    def decode_shared(self, embedding: Embedding, points_xy: np.ndarray, labels: np.ndarray, floor: float) -> Answers:
+    def decode_shared(
+        self,
+        embedding: Embedding,
+        points_xy: np.ndarray,
+        labels: np.ndarray,
+        floor: float,
+        boxes_xyxy: np.ndarray | None = None,
+    ) -> Answers:
         """Answer N prompts of P points each, sharing what is the same for all prompts of an image.
 
         Parameters
         ----------
         points_xy : (N, P, 2) px of the image; labels : (N, P) 1 inside, 0 outside, -1 padding
         floor : only prompts with a hypothesis above it (strictly) are upscaled
+        boxes_xyxy : (N, 4) px of the image, one beside the points of each prompt
 
         Returns
         -------
@@ -131,15 +139,22 @@ class Predictor(KeepingSegmenter):
         decoder that is not the published one
         """
         with torch.autocast(self.device.type, enabled=False):  # somebody else's would round what is not to be rounded
-            return self._decode_shared(embedding, points_xy, labels, floor)
+            return self._decode_shared(embedding, points_xy, labels, floor, boxes_xyxy)
 
-    def _decode_shared(self, embedding: Embedding, points_xy: np.ndarray, labels: np.ndarray, floor: float) -> Answers:
+    def _decode_shared(
+        self,
+        embedding: Embedding,
+        points_xy: np.ndarray,
+        labels: np.ndarray,
+        floor: float,
+        boxes_xyxy: np.ndarray | None,
+    ) -> Answers:
         if not is_shareable(self.model) or len(points_xy) == 0:
-            logits, iou = self.decode(embedding, points_xy, labels)
+            logits, iou = self.decode(embedding, points_xy, labels, boxes_xyxy)
             index = torch.nonzero(~(iou <= floor).all(1)).flatten()
             return Answers(iou, index, logits[index])
         self._check_weights()
-        check_prompts(points_xy, labels, None, None, self.logits_hw)
+        check_prompts(points_xy, labels, boxes_xyxy, None, self.logits_hw)
         encoder, last = self.model.prompt_encoder, self._last
         if getattr(last, "embedding", None) is not embedding:
             image = embedding.features + encoder.no_mask_embed.weight[..., None, None]
@@ -147,8 +162,12 @@ class Predictor(KeepingSegmenter):
             last.embedding = embedding
         points = torch.as_tensor(scaled_points(points_xy, embedding), dtype=torch.float32, device=self.device)
         given = points, torch.as_tensor(labels, dtype=torch.int, device=self.device)
+        corners = None
+        if boxes_xyxy is not None:
+            scaled = scaled_points(np.asarray(boxes_xyxy).reshape(-1, 2, 2), embedding).reshape(-1, 4)
+            corners = torch.as_tensor(scaled, dtype=torch.float32, device=self.device)
         decoder: SharedDecoder = last.decoder
-        return decoder.answer(encoder(points=given, boxes=None, masks=None)[0], floor)
+        return decoder.answer(encoder(points=given, boxes=corners, masks=None)[0], floor)
 
     def _enlarge(self, logits: torch.Tensor, embedding: Embedding) -> torch.Tensor:
         size: torch.Tensor = self.model.postprocess_masks(logits, embedding.input_hw, embedding.size_hw)

@@ -86,7 +86,14 @@ def expect_segmenter(sam: object, what: str, has: Sequence[str] = ("embed", "dec
 class SharingSegmenter(Protocol):
     """A segmenter that also answers many prompts of one image by sharing work between them."""
 
-    def decode_shared(self, embedding: Embedding, points_xy: np.ndarray, labels: np.ndarray, floor: float) -> Answers:
+    def decode_shared(
+        self,
+        embedding: Embedding,
+        points_xy: np.ndarray,
+        labels: np.ndarray,
+        floor: float,
+        boxes_xyxy: np.ndarray | None = None,
+    ) -> Answers:
         """Return what `decode` with multimask returns but for rounding, and logits only above the floor (strictly)."""
 
 

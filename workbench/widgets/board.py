@@ -19,7 +19,7 @@ REASON_WORDS = {
     "unusual_shape": "unusual shape",
     "unusual_size": "unusual size",
     "overlaps": "overlaps another mask",
-    "ambiguous": "the model's masks of this point disagree",
+    "ambiguous": "the model's masks of this prompt disagree",
     "touches_border": "touches the border",
     "low_contrast": "low contrast with its surrounding",
     "ragged": "ragged outline",
