@@ -94,17 +94,22 @@ class Looping(Adopting):
         chosen = config or CycleConfig()
         grid = propose_config(floors) if floors is not None else fitting_floors(first.model_id)
         given = triage_config(triage, grid) if triage is not None else None
+        training = resolved(train or TrainConfig(), first.model, chosen.exhaustive)
         parts = {
             "cycle": chosen,
             "floors": grid,
             "triage": first_triage(given, grid, first.model_id),
-            "train": resolved(train or TrainConfig(), first.model, chosen.exhaustive),
+            "train": training,
         }
         asked: dict[str, Any] = {name: part.to_dict() for name, part in parts.items()}
+        if unknown := sorted(set(roles or {}) - {"train", "calibration"}):
+            raise ValueError(f"roles: expected train and calibration, got {unknown[0]!r}; test images go by held_out=")
         by_role = {"test": held_out, **(roles or {})}
         named = {role: self._named(names) for role, names in by_role.items() if names is not None}
-        digest = name_of({**parts, "model_id": first.model_id, "named": named})
-        campaign = campaigns.find(self.catalog, digest)
+        told = {**parts, "model_id": first.model_id, "named": named}
+        # what a new model must propose may be changed where a training has failed by it, which is no other campaign
+        digest = name_of({**told, "train": training.replace(least_proposed=TrainConfig().least_proposed)})
+        campaign = campaigns.find(self.catalog, digest) or campaigns.find(self.catalog, name_of(told))
         if campaign is None:
             pools = self._pools(named, first.model_id, whole=roles is None)
             for name in ("train", "calibration"):
@@ -117,7 +122,8 @@ class Looping(Adopting):
         else:
             _expect_enough(campaign.settings, cycles)
         campaigns.take_up(self.catalog, campaign.id)
-        return Campaigning(self, campaign, first, progress).run(cycles, _annotator(annotator))
+        working = Campaigning(self, campaign, first, progress, training.least_proposed)
+        return working.run(cycles, _annotator(annotator))
 
     def cycles(self, *, changes: bool = True) -> CycleTable:
         """Return the rows of the campaign that was worked on last, and the images it waits for; none before the first.
@@ -248,6 +254,11 @@ class Looping(Adopting):
         for name in ("train", "calibration"):
             ids = readable.loc[role == name, "image_id"].tolist() if whole else named.get(name, [])
             pools[name] = [image for image in ids if image not in test]
+            if not whole and (twice := sorted(test & set(ids))):
+                raise StoreError(
+                    f"roles: expected images of one role each, {len(twice)} of those to {'train' if name == 'train' else 'calibrate'}"
+                    f" are test images ({twice[0]} ...): leave them out, or name the test images by held_out="
+                )
         both = set(pools["train"]) & set(pools["calibration"])
         if both:
             raise StoreError(f"roles: expected images of one role each, {len(both)} train and calibrate: {min(both)}")

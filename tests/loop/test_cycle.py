@@ -12,7 +12,7 @@ from random_sams import random_sam
 
 from workbench.calibrate.recalibrate import Recalibration
 from workbench.config import ProposeConfig, preset
-from workbench.loop import batches, thresholds
+from workbench.loop import batches, teaching, thresholds
 from workbench.loop.adoption import Adopted
 from workbench.loop.batches import STRATEGIES, choose
 from workbench.loop.comparison import Comparison
@@ -356,6 +356,37 @@ def test_run_cycles__people_without_truth_are_told_what_is_not_measured(tmp_path
             project.record([event("complete", image)])
         table = project.run_cycles(1, model=sam, **{**TOY, "config": None})
         assert [row.test for row in table.rows] == [1, 1]  # what people had completed by then
+        for image in test[1:]:
+            project.record([event("complete", image)])
+        assert [row.test for row in project.cycles().rows] == [1, 1]
+        runs = len(project.runs())
+        table = project.run_cycles(1, model=sam, **{**TOY, "config": None})
+        assert [row.test for row in table.rows] == [len(test), len(test)]  # what is done is measured again
+        assert table.rows[-1].changes["first"]["recall_proposals"].n == len(test)
+        assert (len(project.runs()), table.note) == (runs, "")
+        assert project.cycles().to_dict() == table.to_dict()
+
+
+def test_run_cycles__roles_that_are_none_or_overlap_are_refused(tmp_path, sam):
+    with made(tmp_path) as project:
+        with pytest.raises(ValueError, match="roles: expected train and calibration, got 'calib'"):
+            project.run_cycles(1, annotator="oracle", model=sam, roles={"train": ["0.png"], "calib": ["1.png"]}, **TOY)
+        with pytest.raises(StoreError, match=r"1 of those to train are test images .*leave them out"):
+            project.run_cycles(1, model=sam, roles={"train": ["0.png", "7.png"]}, held_out=["7.png", "8.png"], **TOY)
+
+
+def test_run_cycles__goes_on_where_a_training_failed_by_the_other_rule(tmp_path, sam, monkeypatch):
+    counts = {"images": 2, "true": 6, "before": 40, "after": 13}
+    monkeypatch.setattr(teaching, "still_proposes", lambda *_: counts)
+    with made(tmp_path) as project:
+        with pytest.raises(TrainingError, match="least_proposed=half_or_true"):
+            run(project, sam, 1)
+        written_before = written(project)[:2]
+        table = run(project, sam, 1, train=TOY["train"].replace(least_proposed="half_or_true"))
+        assert [row.cycle for row in table.rows] == [1, 2]
+        assert not any("were reviewed before" in note for row in table.rows for note in row.notes)
+        assert written(project)[0] == written_before[0] + 1  # the closing run alone
+        assert run(project, sam, 1).to_dict() == table.to_dict()  # and either rule finds it
 
 
 def test_run_cycles__only_recall_of_truth_that_leaves_masks_out(tmp_path, sam):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -31,9 +31,18 @@ if TYPE_CHECKING:
 class Campaigning:
     """A campaign at work on a project."""
 
-    def __init__(self, project: Looping, campaign: Campaign, first: Predictor, progress: bool) -> None:
+    def __init__(
+        self,
+        project: Looping,
+        campaign: Campaign,
+        first: Predictor,
+        progress: bool,
+        least_proposed: Literal["half", "half_or_true"] | None = None,
+    ) -> None:
         self.project, self.campaign, self.first, self.progress = project, campaign, first, progress
-        self.plan = Plan.from_dict(dict(campaign.settings))
+        plan = Plan.from_dict(dict(campaign.settings))
+        asked = plan.train.replace(least_proposed=least_proposed or plan.train.least_proposed)
+        self.plan = dataclasses.replace(plan, train=asked)
         self._model = first
 
     @property
@@ -50,6 +59,7 @@ class Campaigning:
         """
         busy = "cycles are run by another process; let it finish, or end it"
         with files.locked(self.project.path / "cycles.lock", busy):
+            self._measure_again()
             for number in range(1, cycles + 2):
                 cycle = self._find(number, closing=number > cycles)
                 while cycle.step != "done":
@@ -192,8 +202,26 @@ class Campaigning:
         return campaigns.advance(self.catalog, cycle, "evaluate", trained_id=version.model_id)
 
     def _evaluate(self, cycle: Cycle) -> Cycle:
-        """Measure the model that proposed in this cycle on the test images."""
+        return campaigns.advance(self.catalog, cycle, "register", **self._measured(cycle))
+
+    def _measure_again(self) -> None:
+        """Measure cycles that are done on test images whose truth has come since, from their stored proposals."""
+        known = self._known_test()
+        for cycle in campaigns.of_campaign(self.catalog, self.campaign.id):
+            seen = cycle.state.get("test_known", cycle.state.get("test_images", ()))
+            if cycle.step == "done" and known - set(seen):
+                campaigns.advance(self.catalog, cycle, "done", **self._measured(cycle))
+
+    def _known_test(self) -> set[str]:
+        """Return the test images with imported truth, or whose review is complete."""
+        frame = self.project.images()
+        known = {*frame.loc[frame["truth"].notna(), "image_id"], *self.project.reviewed_images("complete")}
+        return known & set(self.campaign.held_out)
+
+    def _measured(self, cycle: Cycle) -> dict[str, Any]:
+        """Measure the model that proposed in a cycle on the test images."""
         told: dict[str, Any] = {"figures": {}, "seed_figures": {}, "counts": {}, "confidence": [], "test": 0}
+        told["test_known"] = sorted(self._known_test())
         test = self._judged(cycle, self.campaign.held_out, final=False)
         if test is not None:
             rng = np.random.default_rng([self.plan.cycle.seed, 0])  # every cycle draws the test images alike
@@ -215,7 +243,7 @@ class Campaigning:
                 "test": len(test.comparison.image_ids),
                 "test_images": list(test.comparison.image_ids),
             }
-        return campaigns.advance(self.catalog, cycle, "register", **told)
+        return told
 
     def _register(self, cycle: Cycle) -> Cycle:
         work: dict[str, Any] = {}
@@ -237,9 +265,7 @@ class Campaigning:
         held_out = list(self.campaign.held_out)
         if not held_out:
             return "no test images, so nothing is measured: images of role test, or held_out= in another campaign"
-        frame = self.project.images()
-        known = {*frame.loc[frame["truth"].notna(), "image_id"], *self.project.reviewed_images("complete")}
-        left = len([image for image in held_out if image not in known])
+        left = len(held_out) - len(self._known_test())
         if not left:
             return ""
         return (
