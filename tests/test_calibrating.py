@@ -372,11 +372,15 @@ def test_annotate__images_without_proposals_are_named(project, tmp_path):
     project.add_images(str(tmp_path / "images"))
     with pytest.raises(StoreError, match="no proposals"):
         project.annotate_automatically(["new.png"], override="a trial")
+    left_out = project.annotate_automatically(override="a trial")
+    assert left_out.without_proposals == left_out.to_dict()["without_proposals"] == 1
+    assert "1 images have no proposals by this run" in str(left_out)
     sam = stub_sam.StubSam("stub-1")
     assert len(project.annotate_automatically(["new.png"], override="a trial", sam=sam).images) == 1
+    assert project.annotate_automatically(override="a trial").without_proposals == 0
 
 
-def test_annotate__open_gate_needs_no_override(project, monkeypatch):
+def open_gate(monkeypatch):
     from workbench.loop import readiness
     from workbench.loop.gate import CHECKS, MEASURED, evaluate
     from workbench.tables.figures import Interval
@@ -385,9 +389,28 @@ def test_annotate__open_gate_needs_no_override(project, monkeypatch):
     figures = {name: Interval(sum(pair) / 2, *pair, 400) for name, pair in ends.items()}
     declared = {name: "a test" for name in CHECKS if name not in MEASURED}
     monkeypatch.setattr(readiness, "gate", lambda *_: evaluate(figures, declared=declared))
+
+
+def test_annotate__open_gate_needs_no_override(project, monkeypatch):
+    open_gate(monkeypatch)
     found = project.annotate_automatically()
     assert found.gate_open
     assert found.override == ""
+
+
+def test_annotate__a_certificate_decides_only_where_the_gate_has_measured_it(tmp_path, monkeypatch):
+    open_gate(monkeypatch)
+    with judged.make(tmp_path, monkeypatch, n=80, calibrated=True) as project:
+        assert project.annotate_automatically().rule.startswith("auto-accepted by triage")
+        project.certify(alpha=0.2, labels=200)
+        with pytest.raises(GateShutError, match=r"measured what triage accepts, .* adopt that certificate"):
+            project.annotate_automatically()
+        rule = project.annotate_automatically(override="a trial").rule
+        assert "certified for images to come: at most 20% wrong, with confidence 95%" in rule
+        project.adopt_certificate(author="a")
+        found = project.annotate_automatically()
+        assert found.rule == rule
+        assert found.masks.mask_id.tolist() == project.proposals(outcome="auto_accepted").mask_id.tolist()
 
 
 def test_verify__before_an_annotation_says_so(project):

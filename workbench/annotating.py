@@ -49,7 +49,8 @@ class Annotating(Calibrating):
 
         Raises
         ------
-        GateShutError : while the gate is shut, naming the checks
+        GateShutError : while the gate is shut, naming the checks; or where it has measured triage, and a certificate decides
+            that triage has not adopted
         StoreError : for images without proposals, for another model than the gate judged, or when people left all images
         ValueError : for a sample below 1, or delta outside (0, 1)
         """
@@ -67,6 +68,8 @@ class Annotating(Calibrating):
         every = self._proposed(chosen, run_id)
         names = self._left_to_do(every)
         by, made_of = self._rule(every, run_id)
+        if override is None:
+            stage3.refuse_unmeasured(by, self.triage_config(run_id))
         threshold, (accepted, config) = by.threshold, self._accepting(made_of, by.threshold)
         masks = stage3.accept(self, names, accepted, config)
         masks = masks.select(~np.isin(masks.mask_id.astype(str), self._rejected(names)))
@@ -76,8 +79,19 @@ class Annotating(Calibrating):
         verdicts = self._labels_of(stage3.sample_rows(masks, rows), accepted, config)
         verified = stage3.verify_by(verdicts, len(masks), delta)
         reason = "" if report.open else override or ""
+        without = 0 if chosen is not None else len(self._chosen(None, run_id)) - len(every)
         found = stage3.Annotation(
-            masks, tuple(names), rows, rule, gate_id, report.shut_by, reason, verified, len(every) - len(names), run_id
+            masks,
+            tuple(names),
+            rows,
+            rule,
+            gate_id,
+            report.shut_by,
+            reason,
+            verified,
+            len(every) - len(names),
+            without,
+            run_id,
         )
         settings = {"override": override, "threshold": threshold, "sample": sample, "delta": delta, "gate": gate_id}
         settings["calibration"] = made_of.id if made_of else None

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from workbench.reviewing import Reviewing
 
 
+GIVE_SAM = ": give its model (sam=), and it proposes on them"
+
+
 class GateShutError(ValueError):
     """Stage 3 was asked for while the gate is shut; the message names the checks that keep it shut."""
 
@@ -43,6 +46,22 @@ def refuse_shut(report: GateReport, override: str | None) -> None:
         "measure more, declare what does not apply (project.gate(declared={name: reason})), or go on all the same with "
         "override='reason' (--override REASON), which is kept in the record"
     )
+
+
+def refuse_unmeasured(rule: Rule, by_triage: TriageConfig) -> None:
+    """Let pass a rule that triage goes by as well, which is what the gate has measured.
+
+    Raises
+    ------
+    GateShutError : for a certificate that was not adopted
+    """
+    adopted = by_triage.confidence_rule == "decides" and by_triage.confidence == rule.threshold
+    if rule.threshold is not None and not adopted:
+        raise GateShutError(
+            f"the gate has measured what triage accepts, and the masks with a {rule.words} are others: adopt that certificate "
+            "(project.adopt_certificate(), workbench calibrate --adopt certificate) and ask the gate again, or go on all the same "
+            "with override='reason' (--override REASON), which is kept in the record"
+        )
 
 
 def check_sampling(sample: int, delta: float) -> None:
@@ -88,6 +107,7 @@ class Annotation:
     rule : what was accepted; gate_id : of the gate's record; shut_by : the checks that kept it shut, in words
     override : the reason to go on with the gate shut, "" where it was open; id : of the record
     passed_over : images that people had left, complete or skipped; run_id : of the masks
+    without_proposals : images of the project that the run did not propose on
     """
 
     masks: Proposals
@@ -99,6 +119,7 @@ class Annotation:
     override: str
     verified: Verified
     passed_over: int = 0
+    without_proposals: int = 0
     run_id: int = 0
     id: int = 0
 
@@ -112,6 +133,11 @@ class Annotation:
         return (
             f"{len(self.masks):,} masks accepted on {len(self.images):,} images ({self.rule}; {gate}). {self.verified}."
             + (f" {self.passed_over:,} images that people had left were passed over." if self.passed_over else "")
+            + (
+                f" {self.without_proposals:,} images have no proposals by this run{GIVE_SAM}."
+                if self.without_proposals
+                else ""
+            )
         )
 
     __repr__ = __str__
@@ -122,6 +148,7 @@ class Annotation:
             "masks": len(self.masks),
             "images": len(self.images),
             "passed_over": self.passed_over,
+            "without_proposals": self.without_proposals,
             "rule": self.rule,
             "gate": self.gate_id,
             "gate_open": self.gate_open,
@@ -162,18 +189,22 @@ def verify_by(verdicts: Sequence[Verdict], accepted: int, delta: float) -> Verif
 class Rule(NamedTuple):
     """What accepts masks: above a certified threshold, or by triage where that is None.
 
-    words : why; pool : masks that the certificate of a pool is of, 0 for another; alpha : share of these that may be wrong
+    words : why; pool : masks that the certificate of a pool is of, 0 for another; alpha : share of these that may be wrong, with
+        confidence 1 − delta
     """
 
     threshold: float | None
     words: str
     pool: int = 0
     alpha: float = 0.0
+    delta: float = 0.0
 
     def of(self, masks: int) -> str:
         """Return the rule in words for so many masks: of a part of a pool its certificate says less."""
-        if not 0 < masks < self.pool:
+        if self.threshold is None:
             return self.words
+        if not 0 < masks < self.pool:
+            return f"{self.words}: at most {percent_up(self.alpha)} wrong, with confidence {percent(1 - self.delta)}"
         most = min(1.0, self.alpha * self.pool / masks)
         return f"{self.words} of {self.pool:,} masks, of which these are the rest: at most {percent_up(most)} of them wrong by that"
 
@@ -194,6 +225,11 @@ def rule_of(certificates: Mapping[str, Any] | None, *, same_pool: bool) -> Rule:
         if kind in known and known[kind]["granted"] and (kind == "images" or same_pool):
             threshold, of_pool = known[kind]["threshold"], kind == "pool"
             said = f"confidence above {threshold:g}, certified for {whose}"
-            return Rule(threshold, said, known[kind]["accepted"] if of_pool else 0, known[kind]["alpha"])
+            accepted, alpha, delta = (
+                known[kind]["accepted"] if of_pool else 0,
+                known[kind]["alpha"],
+                known[kind]["delta"],
+            )
+            return Rule(threshold, said, accepted, alpha, delta)
     other = "pool" in known and known["pool"]["granted"]
     return Rule(None, f"auto-accepted by triage; {'the certificate is of another pool' if other else none}")
