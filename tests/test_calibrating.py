@@ -330,6 +330,9 @@ def test_annotate__override_is_kept_and_a_sample_verifies(calibrated):
     assert kept["result"]["shut_by"] == gates["result"].iloc[-1]["shut_by"]
     assert any(words.startswith("fail auto_accept_rate") for words in kept["result"]["shut_by"])
     assert str(calibrated.verify_annotation()) == str(found.verified)
+    drawn = calibrated.annotation_to_verify()
+    assert list(zip(drawn.image_id, drawn.mask_id, strict=True)) == [tuple(row) for row in kept["result"]["sample"]]
+    assert (drawn.label == "wrong").sum() == found.verified.wrong
     assert len(found.masks) == len(calibrated.proposals(outcome="auto_accepted"))
 
 
@@ -501,6 +504,17 @@ def test_cli__verify_says_what_the_labels_say_by_now(project):
     values = json.loads(run("annotate", project.path, "--verify", "--json").output)
     assert (values["drawn"], values["labelled"]) == (30, 30)
     assert values["verification"] == str(project.verify_annotation())
+
+
+def test_cli__masks_of_an_annotation_that_wait_for_a_look_are_listed(tmp_path, monkeypatch):
+    with judged.make(tmp_path, monkeypatch, n=12, truth=False) as project:
+        values = json.loads(run("annotate", project.path, "--override", "a trial", "--sample", "5", "--json").output)
+        assert values["to_label"] == values["sample"]
+        assert len(values["to_label"]) == 5
+        told = run("annotate", project.path, "--verify").output
+        assert "5 of the 5 masks drawn for verification wait for a look" in " ".join(told.split())
+        for _, mask in values["to_label"]:
+            assert mask in told
 
 
 # ---- adoption ---------------------------------------------------------------------------------------------------------

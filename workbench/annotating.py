@@ -18,6 +18,9 @@ from workbench.store.calibrations import Record
 from workbench.store.errors import StoreError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.loop.certification import Verdict
     from workbench.loop.stage3 import Annotation, Rule, Verified
     from workbench.sam.segmenter import Segmenter
 
@@ -106,13 +109,21 @@ class Annotating(Calibrating):
         """
         from workbench.loop import stage3
 
-        kept = calibrations.latest(self.catalog, "annotation", self._run_id())
-        if kept is None:
-            raise StoreError("verify: nothing was annotated automatically yet; see project.annotate_automatically")
-        made_of = calibrations.find(self.catalog, kept.settings["calibration"] or 0, "calibration")
-        by = self._accepting(made_of, kept.settings["threshold"], kept.triage_id)
-        verdicts = self._labels_of(kept.result["sample"], *by)
+        kept, verdicts = self._annotation_labels()
         return stage3.verify_by(verdicts, kept.result["masks"], kept.settings["delta"])
+
+    def annotation_to_verify(self) -> pd.DataFrame:
+        """Return image_id, mask_id and label of the masks drawn to verify the latest automatic annotation.
+
+        label : as in `masks_to_verify`; an image gives labels once it has imported truth, or its review is complete and
+        each of these masks has a verdict of its own
+
+        Raises
+        ------
+        StoreError : before the first automatic annotation
+        """
+        kept, verdicts = self._annotation_labels()
+        return self._verdicts_frame(kept.result["sample"], verdicts)
 
     def export_annotation(self, annotation: Annotation, path: str | Path) -> None:
         """Write what `annotate_automatically` accepted as COCO, with an entry for each image it annotated.
@@ -124,6 +135,14 @@ class Annotating(Calibrating):
         exchange.export_annotation(self, path, annotation)
 
     # ---- what the above share -------------------------------------------------------------------------------------
+
+    def _annotation_labels(self) -> tuple[Record, list[Verdict]]:
+        kept = calibrations.latest(self.catalog, "annotation", self._run_id())
+        if kept is None:
+            raise StoreError("verify: nothing was annotated automatically yet; see project.annotate_automatically")
+        made_of = calibrations.find(self.catalog, kept.settings["calibration"] or 0, "calibration")
+        by = self._accepting(made_of, kept.settings["threshold"], kept.triage_id)
+        return kept, list(self._labels_of(kept.result["sample"], *by))
 
     def _propose_alike(self, sam: Segmenter, images: list[str] | None) -> None:
         """Propose on images as the run did that the gate judged. Raises StoreError for another model."""

@@ -11,6 +11,8 @@ import typer
 from workbench.cli.answering import AsJson, Changes, Folder, UsageError, answering, app, changed, given_as, show
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from workbench.loop.calibration import Calibration
     from workbench.loop.certification import Certificates
     from workbench.project import Project
@@ -95,12 +97,16 @@ def _certified(project: Project, both: Certificates, as_json: bool) -> dict[str,
     values: dict[str, Any] = {"pool": both.pool.sentence, "images_to_come": both.images.sentence}
     values |= {"drawn": both.drawn, "unlabelled": both.unlabelled}
     if both.unlabelled:
-        frame = project.masks_to_verify()
-        left = frame[frame["label"] == ""]
-        paths = project.images().set_index("image_id")["path"]
-        pairs = zip(left["image_id"], left["mask_id"], strict=True)
-        values["to_label"] = [[i, m] if as_json else f"{paths[i]} {m}" for i, m in pairs]
+        values["to_label"] = _to_label(project, project.masks_to_verify(), as_json)
     return {**values, "certificates": both.to_dict()} if as_json else values
+
+
+def _to_label(project: Project, drawn: pd.DataFrame, as_json: bool) -> list[object]:
+    """Return the masks of a sample that have no label yet: ids for programs, paths and ids for people."""
+    left = drawn[drawn["label"] == ""]
+    paths = project.images().set_index("image_id")["path"]
+    pairs = zip(left["image_id"], left["mask_id"], strict=True)
+    return [[i, m] if as_json else f"{paths[i]} {m}" for i, m in pairs]
 
 
 @app.command()
@@ -151,12 +157,17 @@ def annotate(
             raise UsageError("--override: expected a reason for the record, got an empty text")
         if verify:
             verified = project.verify_annotation()
-            show({"verification": str(verified), **verified.to_dict()}, as_json, f"annotated {folder}")
+            values = {"verification": str(verified), **verified.to_dict()}
+            if verified.labelled < verified.drawn:
+                values["to_label"] = _to_label(project, project.annotation_to_verify(), as_json)
+            show(values, as_json, f"annotated {folder}")
             return
         if output is not None:  # before the work, not after it
             outputs.expect_target(output.expanduser(), exchange.originals(project))
         found = project.annotate_automatically(override=override, sample=sample)
         values = found.to_dict()
+        if found.verified.labelled < found.verified.drawn:
+            values["to_label"] = _to_label(project, project.annotation_to_verify(), as_json)
         if output is not None:
             project.export_annotation(found, output.expanduser())
             values["file"] = str(output)

@@ -88,7 +88,10 @@ class Verified:
         if not self.drawn:
             return "nothing was accepted, so there is nothing to verify"
         if self.labelled < self.drawn:
-            return f"{self.drawn - self.labelled:,} of the {self.drawn:,} masks drawn for verification wait for a look"
+            return (
+                f"{self.drawn - self.labelled:,} of the {self.drawn:,} masks drawn for verification wait for a look: review their "
+                "images (project.annotation_to_verify()) to the end, each such mask by a verdict of its own"
+            )
         return (
             f"{self.wrong:,} of {self.drawn:,} masks drawn are wrong: at most {percent_up(self.bound)} of all, with "
             f"confidence {percent(self.confidence)}"
