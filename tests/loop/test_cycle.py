@@ -350,6 +350,9 @@ def test_run_cycles__people_without_truth_are_told_what_is_not_measured(tmp_path
         test = frame.loc[frame["role"] == "test", "image_id"].tolist()
         table = project.run_cycles(1, model=sam, **{**TOY, "config": None})
         assert table.awaited
+        roles = project.images().set_index("image_id")["role"]
+        assert list(table.calibrating) == [image for image in table.awaited if roles[image] == "calibration"] != []
+        assert f"Thresholds are read off {len(table.calibrating)} of them: there every mask" in table.lines()[-1]
         assert f"{len(test)} of {len(test)} test images have no truth yet" in repr(table)
         project.add_annotator("a")
         for image in (*table.awaited, test[0]):

@@ -150,6 +150,16 @@ def test_category_diversity__by_hand():
     assert not category_diversity([], [], [], np.random.default_rng(0))[0].known
 
 
+def test_category_diversity__a_category_of_few_images_is_as_sure_as_its_masks():
+    """Ten of twenty found on one image: drawing images anew never moves that."""
+    found = [True] * 100 + [True, False] * 10
+    labels, image = ["a"] * 100 + ["b"] * 20, [*(k % 20 for k in range(100)), *[20] * 20]
+    value, _ = category_diversity(found, labels, image, np.random.default_rng(0))
+    assert (value.value, value.low, value.high) == (1.0, 0.5, 1.0)
+    sure, _ = category_diversity([True] * 120, labels, image, np.random.default_rng(0))
+    assert (sure.low, sure.high) == (1.0, 1.0)
+
+
 # ---- curriculum -------------------------------------------------------------------------------------------------------
 
 

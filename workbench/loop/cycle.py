@@ -295,14 +295,17 @@ def table(
     changes: bool = True,
 ) -> CycleTable:
     """Return the rows of the cycles of a campaign that are done, with paired changes over the test images where wanted."""
-    done = [c for c in campaigns.of_campaign(catalog, campaign.id) if c.step == "done"]
+    every = campaigns.of_campaign(catalog, campaign.id)
+    done = [c for c in every if c.step == "done"]
     counts = [measuring.counts_of(cycle.state, campaign.held_out) for cycle in done] if changes else []
     rows = []
     for i, found in enumerate(done):
         others = {"first": 0, "before": max(i - 1, 0)} if changes else {}
         changed = {name: measuring.changes(counts[i], counts[k]) if i else {} for name, k in others.items()}
         rows.append(_row(found, changed, len(campaign.held_out)))
-    return CycleTable(tuple(rows), awaited, cycle or max((c.number for c in done if not c.closing), default=0), note)
+    calibrate = {image for c in every for image in c.calibration}
+    number = cycle or max((c.number for c in done if not c.closing), default=0)
+    return CycleTable(tuple(rows), awaited, number, note, tuple(image for image in awaited if image in calibrate))
 
 
 def _row(cycle: Cycle, changes: dict[str, Any], held_out: int) -> CycleRow:

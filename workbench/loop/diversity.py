@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.calibrate.intervals import draw_images, percentiles
+from workbench.calibrate.intervals import FEW_EVENTS, draw_images, exact_binomial, percentiles
 from workbench.masks.regions import eroded
 from workbench.plain import plain
 from workbench.plotted import Plotted
@@ -198,9 +198,17 @@ def category_diversity(
     picks = draw_images(images, _DRAWS, rng)
     drawn_totals, drawn_hits = totals @ picks.T, hits @ picks.T
     there = drawn_totals > 0
-    good = (drawn_hits >= LEAST_RECALL * drawn_totals) & there
-    shares = good.sum(axis=0) / np.maximum(there.sum(axis=0), 1)
-    return Interval(value, *percentiles(shares), len(enough), "bootstrap"), ""
+    good = drawn_hits >= LEAST_RECALL * drawn_totals
+    # drawing a few images anew hardly moves their recall: at either end these go by the exact interval of their masks
+    few, ends = (totals > 0).sum(axis=1) < FEW_EVENTS, exact_binomial(hits.sum(axis=1), totals.sum(axis=1))
+    low, high = (
+        percentiles(
+            (np.where(few[:, None], end[:, None] >= LEAST_RECALL, good) & there).sum(axis=0)
+            / np.maximum(there.sum(axis=0), 1)
+        )[i]
+        for i, end in enumerate(ends)
+    )
+    return Interval(value, min(low, value), max(high, value), len(enough), "bootstrap"), ""
 
 
 def _names(labels: NDArray[np.str_]) -> Iterable[str]:

@@ -99,12 +99,14 @@ class CycleTable(Plotted):
 
     rows : of the cycles that are done; awaited : ids of images that people have to finish first; cycle : the one that
     waits, or the last; note : which test images nothing can be measured on yet
+    calibrating : those of the awaited images that thresholds will be read off
     """
 
     rows: tuple[CycleRow, ...]
     awaited: tuple[str, ...] = ()
     cycle: int = 0
     note: str = ""
+    calibrating: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -148,7 +150,13 @@ class CycleTable(Plotted):
     def to_dict(self) -> dict[str, Any]:
         """Return rows and what is awaited as plain values for JSON."""
         rows = [row.to_dict() for row in self.rows]
-        return {"rows": rows, "awaited": list(self.awaited), "cycle": self.cycle, "note": self.note}
+        return {
+            "rows": rows,
+            "awaited": list(self.awaited),
+            "cycle": self.cycle,
+            "note": self.note,
+            "calibrating": list(self.calibrating),
+        }
 
     def lines(self) -> list[str]:
         """Return a line of words for each cycle."""
@@ -165,9 +173,14 @@ class CycleTable(Plotted):
             found.append(self.note)
         if self.awaited:
             count = f"{len(self.awaited):,} image{'s' * (len(self.awaited) != 1)}"
+            some = len(self.calibrating)
+            calibrate = (
+                f". Thresholds are read off {some:,} of them: there every mask that is shown needs a verdict of its own, "
+                "accepted ones too"
+            )
             found.append(
                 f"cycle {self.cycle} waits for {count} to be reviewed: `workbench review DIR --annotator NAME` or "
-                "wb.Annotator(project, NAME) hands them out first; run the cycles again then"
+                f"wb.Annotator(project, NAME) hands them out first; run the cycles again then{calibrate if some else ''}"
             )
         return found
 
