@@ -233,15 +233,33 @@ def test_calibrated__fewer_images_accept_less_and_too_few_nothing():
     assert accepted[-1] <= calibrated(base, rows, judge_by(wrong), Allowed(0.05)).accepted
 
 
-@pytest.mark.parametrize(("reserve", "told"), [(0.0, False), (0.5, True)])
-def test_calibrated__says_that_the_reserve_is_why(reserve, told):
-    """Twenty images, three masks in a hundred wrong whatever their score: enough images, and no room beside them."""
+def test_calibrated__says_that_the_reserve_is_why_where_images_are_too_few_for_it():
+    """Eight images, three masks in a hundred wrong whatever their score."""
+    rows = rows_of(np.linspace(0.99, 0.5, 1000)).replace(image_id=np.array([f"{i % 8}" for i in range(1000)], object))
+    base, judge = BASE.replace(overlap=None, nms_iou=1.0), judge_by(np.arange(1000) % 33 == 0)
+    assert calibrated(base, rows, judge, Allowed(0.05)).note == ""
+    found = calibrated(base, rows, judge, Allowed(0.05, 0.5))
+    assert found.kind == "preset"
+    assert "(`reserve`): that takes accepted masks on 9 images at least, and 8 are" in found.note
+
+
+@pytest.mark.parametrize("every", [33, 21, 10])
+def test_calibrated__takes_the_nearest_where_images_are_enough_and_the_room_is_not_there(every):
+    """Twenty images, one mask in so many wrong whatever its score: the room for one image more takes 2 in 100 or fewer."""
     rows = rows_of(np.linspace(0.99, 0.5, 1000)).replace(image_id=np.array([f"{i % 20}" for i in range(1000)], object))
-    wrong = np.arange(1000) % 33 == 0
-    base = BASE.replace(overlap=None, nms_iou=1.0)
-    found = calibrated(base, rows, judge_by(wrong), Allowed(0.05, reserve))
-    assert (found.kind == "preset") == told
-    assert ("(`reserve`): that takes accepted masks on 9 images at least, and 20 are" in found.note) == told
+    wrong = np.arange(1000) % every == 0
+    base, allowed = BASE.replace(overlap=None, nms_iou=1.0), Allowed(0.05, 0.5)
+    found = calibrated(base, rows, judge_by(wrong), allowed)
+    errors, counts = np.cumsum(wrong), np.arange(1, 1001)
+    with_room = allowed.with_room(errors, counts, np.minimum(counts, 20))
+    with_room[(errors + 1) / (counts + 1) > 0.05] = np.inf  # more than 5 % themselves
+    assert (with_room > 0.05).all()
+    if every == 10:
+        assert found.kind == "preset"
+        return
+    assert (found.kind, found.accepted) == ("calibrated", int(np.argmin(with_room)) + 1)
+    assert f"the nearest, with {100 * errors[found.accepted - 1] / found.accepted:.2g} % wrong" in found.note
+    assert f"{100 * with_room.min():.3g} % with that room, was taken" in found.note
 
 
 def test_calibrated__images_without_an_accepted_mask_leave_no_room():

@@ -27,7 +27,8 @@ class CycleConfig(Settings):
         default=0.5,
         low=0,
         high=1,
-        doc="share wrong on one image more that calibrated thresholds leave room for; the fewer images, the more it counts",
+        doc="share wrong on one image more that calibrated thresholds leave room for; the fewer images, the more it counts; where "
+        "images are enough and no threshold leaves it, the nearest is taken",
         before=0.0,
     )
     exhaustive: bool = setting(

@@ -43,8 +43,8 @@ def refuse_shut(report: GateReport, override: str | None) -> None:
     checks = "\n".join(f"  {line}" for line in report.shut_by)
     raise GateShutError(
         f"the gate to fully automatic annotation is shut:\n{checks}\n"
-        "measure more, declare what does not apply (project.gate(declared={name: reason})), or go on all the same with "
-        "override='reason' (--override REASON), which is kept in the record"
+        "measure more, declare what does not apply (project.gate(declared={name: reason}), workbench gate DIR --declare "
+        "CHECK=REASON), or go on all the same with override='reason' (--override REASON), which is kept in the record"
     )
 
 

@@ -65,11 +65,17 @@ class Allowed(NamedTuple):
     share: float
     reserve: float = 0.0
 
-    def fits(self, wrong: NDArray[np.int64], accepted: NDArray[np.int64], images: NDArray[np.int64]) -> Flags:
-        """Return where counts of wrong and of accepted masks on so many images are allowed, (N,) each."""
+    def with_room(
+        self, wrong: NDArray[np.int64], accepted: NDArray[np.int64], images: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return the share wrong with room for one mask and one image more, of counts of masks on so many images, (N,) each."""
         one_more_mask = (wrong + 1) / (accepted + 1)
         one_more_image = (wrong / accepted * images + self.reserve) / (images + 1)
-        return np.asarray(np.maximum(one_more_mask, one_more_image) <= self.share + ROUNDING)
+        return np.asarray(np.maximum(one_more_mask, one_more_image))
+
+    def fits(self, wrong: NDArray[np.int64], accepted: NDArray[np.int64], images: NDArray[np.int64]) -> Flags:
+        """Return where counts of wrong and of accepted masks on so many images are allowed, (N,) each."""
+        return self.with_room(wrong, accepted, images) <= self.share + ROUNDING
 
     @property
     def least_images(self) -> int:
@@ -96,7 +102,8 @@ def calibrated(
 
     First, reasons for doubt are put to the test: one whose masks are as right as asked is switched off. Then a threshold
     is lowered as long as the share wrong is `allowed`: of predicted IoU, or, where features are given and it accepts more,
-    of the confidence of a recalibration.
+    of the confidence of a recalibration. Where none is, but on images enough, the one is taken that comes nearest, if the
+    share wrong is allowed but for `reserve`: a hair's breadth of room is no reason to go by thresholds that were read off other models.
 
     Parameters
     ----------
@@ -115,7 +122,7 @@ def calibrated(
     passing = _passes(rows, config)
     by_score = _lowest(rows.predicted_iou, rows, passing, judge, allowed)
     sure, model = (None, None) if features is None else _by_confidence(rows, features, passing, judge, allowed)
-    best = max((found for found in (by_score, sure) if found is not None), key=lambda f: f.accepted, default=None)
+    best = max((found for found in (by_score, sure) if found is not None), key=_Found.rank, default=None)
     if best is None:
         return Calibrated(base, "preset", _none_because(allowed, images), labels=labels)
     if best is by_score:
@@ -124,7 +131,7 @@ def calibrated(
     config = config if floors is None else fitted(config, floors)
     if model is not None:
         config = config.replace(confidence=float(np.clip(best.threshold, 0, 1)), confidence_rule="doubts")
-    return Calibrated(config, "calibrated", "", off, labels, best.accepted, model)
+    return Calibrated(config, "calibrated", best.note(allowed), off, labels, best.accepted, model)
 
 
 def _none_because(allowed: Allowed, images: int) -> str:
@@ -157,7 +164,7 @@ def _by_confidence(
         p = np.full(len(rows), np.nan)
         p[known] = choice.held_out
         found = _lowest(p, rows, passing, judge, allowed)
-        if found is not None and (best[0] is None or found.accepted > best[0].accepted):
+        if found is not None and (best[0] is None or found.rank() > best[0].rank()):
             best = found, choice.chosen
     return best
 
@@ -202,14 +209,36 @@ def _passes(rows: Proposals, config: TriageConfig) -> Flags:
 
 
 class _Found(NamedTuple):
+    """A threshold, how many labelled masks lie above it, the share wrong among these, and that with room."""
+
     threshold: float
     accepted: int
+    wrong: float
+    with_room: float
+    fits: bool
+
+    def rank(self) -> tuple[bool, float]:
+        """Return what puts the better one last: the most accepted of those that are allowed, else the nearest."""
+        return self.fits, self.accepted if self.fits else -self.with_room
+
+    def note(self, allowed: Allowed) -> str:
+        """Return how far it is from what was asked for, in words."""
+        if self.fits:
+            return ""
+        return (
+            f"no threshold gives {100 * allowed.share:.3g} % wrong or fewer with room for one image more that has "
+            f"{100 * allowed.reserve:.3g} % (`reserve`): the nearest, with {100 * self.wrong:.2g} % wrong and "
+            f"{100 * self.with_room:.3g} % with that room, was taken"
+        )
 
 
 def _lowest(
     score: NDArray[np.floating[Any]], rows: Proposals, taking_part: Flags, judge: Judge, allowed: Allowed
 ) -> _Found | None:
-    """Return the lowest threshold at which what is wrong is allowed, halfway to the next lower score; None for none."""
+    """Return the lowest threshold at which what is wrong is allowed, else the nearest, halfway to the next lower score.
+
+    None where the labels are too few for the room asked for, or the share wrong is not allowed even without `reserve`.
+    """
     right, wrong = judge(taking_part)
     chosen = np.flatnonzero(taking_part & (right | wrong) & np.isfinite(score))
     if not len(chosen):
@@ -221,9 +250,17 @@ def _lowest(
     first_of_image = np.zeros(len(values), np.int64)
     first_of_image[np.unique(rows.image_id[chosen][order].astype(str), return_index=True)[1]] = 1
     last_of_equals = np.append(values[:-1] > values[1:], True)
-    will_do = np.flatnonzero(allowed.fits(errors, counts, np.cumsum(first_of_image)) & last_of_equals)
-    if not len(will_do):
+    images = np.cumsum(first_of_image)
+    with_room = allowed.with_room(errors, counts, images)
+    will_do = np.flatnonzero(allowed.fits(errors, counts, images) & last_of_equals)
+    near = (
+        last_of_equals & (images >= allowed.least_images) & allowed._replace(reserve=0.0).fits(errors, counts, images)
+    )
+    if len(will_do):
+        k = int(will_do[-1])
+    elif near.any():
+        k = int(np.argmin(np.where(near, with_room, np.inf)))
+    else:
         return None
-    k = int(will_do[-1])
     threshold = float((values[k] + values[k + 1]) / 2 if k + 1 < len(values) else values[k] - 1e-3)
-    return _Found(threshold, k + 1)
+    return _Found(threshold, k + 1, float(errors[k] / counts[k]), float(with_room[k]), bool(len(will_do)))
