@@ -17,43 +17,36 @@ FINE = 2  # px of the model's frame a cell of true masks; logits have cells of 4
 def look_again(
     questions: Questions, logits: Tensor, predicted: Tensor, masks: NDArray[np.bool_], rng: np.random.Generator
 ) -> Questions:
-    """Return the same prompts, each with the box round one of its answers, which leaves no doubt what is asked for.
+    """Return the same points, each with the box round one of its answers, which leaves no doubt what is asked for.
 
     The answer is the surest hypothesis, or in half of the prompts any. A point that may ask for a part or for its whole
-    asks for whichever its answer shows more of.
+    asks for whichever its answer shows more of. Boxes are not asked again: the answer to a bad one is often an object, and the
+    box round that would be taught to ask for nothing.
 
     Parameters
     ----------
     questions : with a point or a box each; logits : (P, 4, h, w) and predicted : (P, 4), the answers to them
     masks : (N, H, W) bool, what is true, a cell of FINE px each
     """
-    n, p = len(questions.targets), len(questions.points_xy)
-    surest = predicted[:, 1:].argmax(dim=1).cpu().numpy()
+    n = len(questions.points_xy)
+    surest = predicted[:n, 1:].argmax(dim=1).cpu().numpy()
     chosen = 1 + np.where(rng.random(n) < 0.5, rng.integers(0, 3, n), surest)
     fine = _fine(logits[torch.arange(n), torch.from_numpy(chosen)].detach()[:, None], masks)
-    targets = questions.targets.copy()
+    targets = questions.targets[:n].copy()
     both = np.flatnonzero(targets[:, 1] > 0)
     if len(both):
         first, second = (_iou(fine[both], masks[targets[both, k] - 1]) for k in (0, 1))
         targets[both, 0] = np.where(second > first, targets[both, 1], targets[both, 0])
     targets[:, 1] = 0
-    k = questions.points_xy.shape[1]
-    points, labels = np.zeros((n, k, 2), np.float32), np.full((n, k), -1, np.float32)  # boxes have none
-    points[:p], labels[:p] = questions.points_xy, questions.labels
     # strays are no part of what is meant
     boxes = boxes_round(np.stack([regions.largest_region(mask) for mask in fine]))
     empty = ~np.asarray(fine.any(axis=(1, 2)))
-    boxes[empty] = _cells_at(questions)[empty]
-    nothing = np.zeros((0, k, 2), np.float32)
-    return Questions(nothing, nothing[..., 0], boxes, targets, np.zeros(n, bool), points, labels)
-
-
-def _cells_at(questions: Questions) -> NDArray[np.float32]:
-    """Return (P, 4) px a cell where each prompt is: what stands for the box round an empty answer."""
-    at = questions.points_xy[:, 0]
-    if questions.boxes_xyxy is not None:
-        at = np.concatenate([at, (questions.boxes_xyxy[:, :2] + questions.boxes_xyxy[:, 2:]) / 2])
-    return np.concatenate([at, at + FINE], axis=1).astype(np.float32)
+    at = questions.points_xy[empty, 0]
+    boxes[empty] = np.concatenate([at, at + FINE], axis=1)  # round an empty answer: a cell where the prompt is
+    nothing = np.zeros((0, *questions.points_xy.shape[1:]), np.float32)
+    return Questions(
+        nothing, nothing[..., 0], boxes, targets, np.zeros(n, bool), questions.points_xy.copy(), questions.labels.copy()
+    )
 
 
 def boxes_round(masks: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -78,7 +78,7 @@ class TrainConfig(Settings):
         default=0.4,
         low=0,
         high=1,
-        doc="share of steps that ask every prompt again with the box round one of its answers, as proposing with `refine` does",
+        doc="share of steps that ask every point again with the box round one of its answers, as proposing with `refine` does",
         before=0.0,
     )
     corrected: float = setting(default=0.2, low=0, high=1, doc="share of steps whose answers are corrected by points")
