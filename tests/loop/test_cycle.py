@@ -370,6 +370,14 @@ def test_run_cycles__people_without_truth_are_told_what_is_not_measured(tmp_path
         assert project.cycles().to_dict() == table.to_dict()
 
 
+def test_run_cycles__an_oracle_that_errs_is_told(tmp_path, sam):
+    with made(tmp_path) as project:
+        table = run(project, sam, 1, OracleConfig(error_rate=0.25, missed_small=0.5))
+        said = "reviewed by an oracle with error_rate 0.25, missed_small 0.5"
+        assert [said in row.notes for row in table.rows] == [True, False]
+        assert said in table.lines()[0]
+
+
 def test_run_cycles__roles_that_are_none_or_overlap_are_refused(tmp_path, sam):
     with made(tmp_path) as project:
         with pytest.raises(ValueError, match="roles: expected train and calibration, got 'calib'"):

@@ -70,7 +70,8 @@ class Campaigning:
                         left = self._annotate(cycle, annotator)
                         if left:
                             return self.table(awaited=tuple(left), cycle=number)
-                        cycle = campaigns.advance(self.catalog, cycle, "train")
+                        how = annotator.config.to_dict() if isinstance(annotator, Oracle) else None
+                        cycle = campaigns.advance(self.catalog, cycle, "train", oracle=how)
                     else:
                         cycle = getattr(self, f"_{cycle.step}")(cycle)
             return self.table()
@@ -312,6 +313,11 @@ def _row(cycle: Cycle, changes: dict[str, Any], held_out: int) -> CycleRow:
     used, test = cycle.state["thresholds"], cycle.state.get("test", 0)
     said = {"thresholds": used.get("note", ""), "calibration": cycle.state.get("calibration_note", "")}
     notes = [f"{what}: {note}" for what, note in said.items() if note]
+    oracle = cycle.state.get("oracle") or {}
+    if human := [
+        f"{name} {oracle[name]:g}" for name in ("error_rate", "boundary_px", "missed_small") if oracle.get(name)
+    ]:
+        notes.append(f"reviewed by an oracle with {', '.join(human)}")
     if before := len(cycle.state.get("reviewed_before", ())):
         count = len(cycle.train) + len(cycle.calibration)
         notes.append(f"{before} of its {count} images were reviewed before it began: that work is not counted again")
