@@ -45,10 +45,11 @@ class Meeting(FlatSegmenter):
     def embed(self, image):
         with self.lock:
             number, self.begun = self.begun, self.begun + 1
+        if number < AT_ONCE:
+            self.meeting.wait()  # from here on all of them have taken their share
+        with self.lock:
             own = threading.current_thread().name
             self.threads.add((own, (torch.get_num_threads(), threads_of_a_new_thread())))
-        if number < AT_ONCE:
-            self.meeting.wait()
         if image[0, 0, 0] == self.fails_at:
             raise self.error
         return super().embed(image)

@@ -202,7 +202,10 @@ def _cores() -> int:
 
 
 def _take_threads(share: int, cores: int) -> None:
-    """Let torch use a share of the cores on this thread, and all of them on those that are born later."""
+    """Let torch use a share of the cores on this thread, and all of them on those that are born later.
+
+    Torch has no setting of one thread alone: another one that first uses it at this very moment takes the share, too.
+    """
     import torch
 
     torch.set_num_threads(share)
