@@ -110,6 +110,15 @@ def test_propose__several_images_at_a_time_in_their_order(tmp_path, six_cores):
     assert [torch.get_num_threads(), threads_of_a_new_thread()] == [six_cores, six_cores]
 
 
+@pytest.mark.parametrize("at_once", [0, 1])
+def test_propose__one_after_another_where_a_segmenter_is_told_so(tmp_path, six_cores, at_once):
+    images, sam = write_images(tmp_path / "images", 3), Alone()
+    sam.images_at_once = at_once
+    with wb.Project.create(tmp_path / "p.wb", images) as project:
+        assert project.propose(sam, CONFIG, progress=False).done == 3
+    assert (sam.most, sam.threads) == (1, {six_cores})
+
+
 @pytest.mark.parametrize(("count", "most", "threads"), [(1, 1, 6), (2, 2, 3), (5, 3, 2)])
 def test_propose__fewer_images_share_the_cores_among_them(tmp_path, six_cores, count, most, threads):
     images, sam = write_images(tmp_path / "images", count), Alone()

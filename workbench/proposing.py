@@ -174,7 +174,7 @@ class Found(NamedTuple):
 @contextlib.contextmanager
 def _worked(batches: Iterable[list[Picture]], proposer: Proposer, number: int) -> Iterator[Iterable[Found]]:
     """Yield what is found in so many batches, in order: one after another, or several at a time on threads that share the cores."""
-    most = proposer.segmenter.images_at_once if isinstance(proposer.segmenter, ParallelSegmenter) else 1
+    most = max(1, proposer.segmenter.images_at_once) if isinstance(proposer.segmenter, ParallelSegmenter) else 1
     cores = _cores() if most > 1 else 1
     several = min(cores // -(-cores // most), number)
     if several < 2:

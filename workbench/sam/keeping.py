@@ -239,8 +239,7 @@ class KeepingSegmenter(abc.ABC):
             points = torch.as_tensor(scaled_points(points_xy, embedding), dtype=precision, device=self.device)
             on_device = torch.as_tensor(labels, dtype=torch.int, device=self.device)
         if boxes_xyxy is not None:
-            scaled = scaled_points(np.asarray(boxes_xyxy).reshape(-1, 2, 2), embedding).reshape(-1, 4)
-            corners = torch.as_tensor(scaled, dtype=precision, device=self.device)
+            corners = torch.as_tensor(scaled_boxes(boxes_xyxy, embedding), dtype=precision, device=self.device)
         masks = None if mask_logits is None else mask_logits.to(self.device, torch.float32)
         with torch.autocast(self.device.type, enabled=False):
             return self._answer(embedding, Prompts(n, points, on_device, corners, masks), multimask)
@@ -309,6 +308,11 @@ def scaled_points(points_xy: np.ndarray, embedding: Embedding) -> np.ndarray:
     scaled[..., 0] *= input_width / width
     scaled[..., 1] *= input_height / height
     return scaled
+
+
+def scaled_boxes(boxes_xyxy: np.ndarray, embedding: Embedding) -> np.ndarray:
+    """Return boxes (N, 4) px of the image as px of the model's input, corner by corner as `scaled_points`."""
+    return scaled_points(np.asarray(boxes_xyxy).reshape(-1, 2, 2), embedding).reshape(-1, 4)
 
 
 def _weights_version(holders: list[Mapping[str, torch.Tensor | None]]) -> int:

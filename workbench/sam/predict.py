@@ -15,7 +15,7 @@ from torchvision.transforms.functional import resize, to_pil_image
 
 from workbench.sam.bundled import BundledEncoder
 from workbench.sam.cache import EmbeddingCache
-from workbench.sam.keeping import KeepingSegmenter, Prediction, Prompts, check_prompts, scaled_points
+from workbench.sam.keeping import KeepingSegmenter, Prediction, Prompts, check_prompts, scaled_boxes, scaled_points
 from workbench.sam.segmenter import Answers, Embedding
 from workbench.sam.shared import SharedDecoder, lowered
 from workbench.sam.sharing import is_shareable
@@ -164,8 +164,7 @@ class Predictor(KeepingSegmenter):
         given = points, torch.as_tensor(labels, dtype=torch.int, device=self.device)
         corners = None
         if boxes_xyxy is not None:
-            scaled = scaled_points(np.asarray(boxes_xyxy).reshape(-1, 2, 2), embedding).reshape(-1, 4)
-            corners = torch.as_tensor(scaled, dtype=torch.float32, device=self.device)
+            corners = torch.as_tensor(scaled_boxes(boxes_xyxy, embedding), dtype=torch.float32, device=self.device)
         decoder: SharedDecoder = last.decoder
         return decoder.answer(encoder(points=given, boxes=corners, masks=None)[0], floor)
 
