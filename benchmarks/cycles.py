@@ -69,10 +69,10 @@ def split(names: Sequence[str], seed: int) -> Split:
 
 
 def campaign(
-    data: Path, names: Split, seed: int, folder: Path, floors: ProposeConfig, train: TrainConfig
+    data: Path, names: Split, seed: int, folder: Path, floors: ProposeConfig, train: TrainConfig, device: str
 ) -> tuple[CycleTable, Found, dict[int, float]]:
     """Run the cycles of a seed in a project of its own; return them, and what `found_last` and `true_masks` say."""
-    sam = load_sam("bundled", device="cpu")
+    sam = load_sam("bundled", device=device)
     thresholds = first_triage(None, floors, sam.model_id)
     if not floors.jitter_prompts:  # else nothing would be accepted
         thresholds = thresholds.replace(jitter_stability=None)
@@ -226,6 +226,7 @@ def main() -> None:
     parser.add_argument("--jitter", type=int, default=10, help="moved prompts a distinct mask")
     parser.add_argument("--steps", type=int, default=TrainConfig().steps, help="training steps a cycle")
     parser.add_argument("--least-proposed", default=TrainConfig().least_proposed, help="what a new model must propose")
+    parser.add_argument("--device", default="cpu", help="of proposing and training: cpu, cuda, cuda:1")
     parser.add_argument("--keep", type=Path, help="folder for the projects; the same command goes on with them")
     a = parser.parse_args()
     if (a.data / "nuclei").is_dir():  # the folder of all sets, as other benchmarks take it
@@ -248,11 +249,11 @@ def main() -> None:
             home = (a.keep or Path(folder)) / lead
             home.mkdir(parents=True, exist_ok=True)
             train = TrainConfig(steps=a.steps, least_proposed=a.least_proposed)
-            table, found, true = campaign(a.data, parts, seed, home, floors, train)
+            table, found, true = campaign(a.data, parts, seed, home, floors, train, a.device)
         print(*table.lines(), sep="\n")
         rows += [*cycle_rows(lead, table, true), *aim_rows(lead, table, found, plain_recall(a.data, parts.test))]
         rows.append(Row(f"{lead}.minutes", (time.perf_counter() - since) / 60, "min", None, 1, 30.0, "<="))
-    write_rows("cycles", commit(), processor(), rows, a.json)
+    write_rows("cycles", commit(), processor(a.device), rows, a.json)
 
 
 if __name__ == "__main__":
