@@ -14,18 +14,26 @@ import stub_sam
 from desk import event
 from PIL import Image
 from strips import strips
+from typer.testing import CliRunner
 
 from workbench.calibrate.bounds import percent_up
+from workbench.cli import app
 from workbench.formats import coco
-from workbench.loop import certification, gate, readiness
+from workbench.loop import certification, gate, readiness, stage3
 from workbench.loop.comparison import Comparison, TrueImage, compare_image
 from workbench.loop.labelling import label
+from workbench.sam import load
+from workbench.store import calibrations
 from workbench.store.errors import StoreError
 from workbench.tables.intervals import exact_binomial
 from workbench.tables.outcomes import Outcome
 
 pytestmark = pytest.mark.slow  # each fits, and compares by cross-validation
 BORDER = judged.PLAIN.replace(border_px=1, predicted_iou=0.6)
+
+
+def run(*words):
+    return CliRunner().invoke(app, list(map(str, words)))
 
 
 def wrong_at_the_border(image, always=None):
@@ -169,6 +177,42 @@ def test_annotate__new_images_are_proposed_on_as_those_that_the_gate_judged(bord
     assert "certified for images to come" in found.rule
     assert len(bordered.runs()) == 1
     assert len(found.masks)
+
+
+def test_annotate__the_gate_is_held_to_the_bounds_given_and_they_are_kept(bordered):
+    declared = {name: "a test" for name in gate.CHECKS if name not in gate.MEASURED}
+    assert not bordered.gate(declared=declared).open
+    loose = gate.GateConfig(auto_accept_rate=0.0, calibration_error=1.0, recall=0.0, least_images=1)
+    with pytest.raises(stage3.GateShutError):
+        bordered.annotate_automatically()
+    found = bordered.annotate_automatically(gate=loose)
+    assert (found.gate_open, found.override) == (True, "")
+    kept = calibrations.find(bordered.catalog, found.gate_id, "gate")
+    assert gate.GateConfig.from_dict(kept.settings["config"]) == loose
+
+
+def test_cli__annotate_takes_bounds_of_the_gate(bordered):
+    words = [f"--declare={name}=a test" for name in gate.CHECKS if name not in gate.MEASURED]
+    loose = [f"--set={text}" for text in ("auto_accept_rate=0", "calibration_error=1", "recall=0", "least_images=1")]
+    assert "The gate is open" in run("gate", bordered.path, *words, *loose).output
+    assert "is shut" in run("annotate", bordered.path).stderr
+    answer = run("annotate", bordered.path, *loose, "--json")
+    assert (answer.exit_code, json.loads(answer.stdout)["override"]) == (0, "")
+    wrong = run("annotate", bordered.path, "--verify", *loose)
+    assert (wrong.exit_code, "--verify: expected neither" in wrong.stderr) == (2, True)
+
+
+def test_cli__annotate_proposes_first_where_asked_to(bordered, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(load, "load_sam", lambda name, **given: asked.append(name) or stub_sam.StubSam("stub-1"))
+    rng = np.random.default_rng(1)
+    Image.fromarray(rng.integers(0, 256, (*judged.SIZE, 3), dtype=np.uint8)).save(tmp_path / "images" / "new.png")
+    bordered.add_images(str(tmp_path / "images"))
+    without = json.loads(run("annotate", bordered.path, "--override", "a trial", "--json").stdout)
+    assert (without["without_proposals"], asked) == (1, [])
+    found = json.loads(run("annotate", bordered.path, "--override", "a trial", "--propose", "--json").stdout)
+    assert (found["without_proposals"], asked) == (0, ["stub"])
+    assert found["images"] == without["images"] + 1
 
 
 def test_annotate__what_people_decided_stands(bordered):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from workbench.loop.certification import Verdict
+    from workbench.loop.gate import GateConfig
     from workbench.loop.stage3 import Annotation, Rule, Verified
     from workbench.sam.segmenter import Segmenter
 
@@ -32,6 +33,7 @@ class Annotating(Calibrating):
         self,
         images: Iterable[str] | None = None,
         *,
+        gate: GateConfig | None = None,
         override: str | None = None,
         sam: Segmenter | None = None,
         sample: int = 200,
@@ -46,6 +48,7 @@ class Annotating(Calibrating):
         Parameters
         ----------
         images : ids or paths; None for all that have proposals
+        gate : bounds that the gate is held to, as `gate` takes them; the conservative ones when not given
         override : a reason to go on while the gate is shut; it is kept in the record
         sam : the model of the run that the gate judged: it proposes, as that run did, on images that have no proposals yet
         sample : masks drawn with equal probability for verification; delta : of the bound that they give
@@ -60,7 +63,7 @@ class Annotating(Calibrating):
         from workbench.loop import stage3
 
         stage3.check_sampling(sample, delta)
-        report = self.gate()
+        report = self.gate(gate)
         stage3.refuse_shut(report, override)
         judged = calibrations.latest(self.catalog, "gate", self._run_id())
         gate_id = judged.id if judged else 0

@@ -136,6 +136,7 @@ def gate(
 @app.command()
 def annotate(
     folder: Folder,
+    changes: Changes = None,
     override: Annotated[
         str | None, typer.Option(metavar="REASON", help="go on while the gate is shut; kept in the record")
     ] = None,
@@ -146,16 +147,29 @@ def annotate(
     verify: Annotated[
         bool, typer.Option("--verify", help="annotate nothing: what do the labels say of the last annotation by now")
     ] = False,
+    propose: Annotated[
+        bool, typer.Option("--propose", help="first propose, with the run's model, on images that have no proposals")
+    ] = False,
+    checkpoint: Annotated[Path | None, typer.Option(help="weights of the run's model, for --propose")] = None,
+    embedding_cache: Annotated[Path | None, typer.Option(help="image embeddings kept in this folder")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Annotate fully automatically, if the gate is open, and draw masks by which that is verified."""
+    """Annotate fully automatically, if the gate is open, and draw masks by which that is verified.
+
+    The settings are bounds of the gate, as `workbench gate` takes them.
+    """
     from workbench import exchange, outputs
+    from workbench.loop.gate import GateConfig
     from workbench.project import Project
 
     with answering(as_json), Project.open(folder) as project:
         if override is not None and not override.strip():
             raise UsageError("--override: expected a reason for the record, got an empty text")
         if verify:
+            if changes or propose:
+                raise UsageError(
+                    "--verify: expected neither bounds of the gate nor --propose with it; nothing is annotated"
+                )
             verified = project.verify_annotation()
             values = {"verification": str(verified), **verified.to_dict()}
             if verified.labelled < verified.drawn:
@@ -164,7 +178,9 @@ def annotate(
             return
         if output is not None:  # before the work, not after it
             outputs.expect_target(output.expanduser(), exchange.originals(project))
-        found = project.annotate_automatically(override=override, sample=sample)
+        config = changed(GateConfig(), changes)
+        sam = _model_of(project, checkpoint, embedding_cache) if propose else None
+        found = project.annotate_automatically(gate=config, override=override, sam=sam, sample=sample)
         values = found.to_dict()
         if found.verified.labelled < found.verified.drawn:
             values["to_label"] = _to_label(project, project.annotation_to_verify(), as_json)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from workbench.reviewing import Reviewing
 
 
-GIVE_SAM = ": give its model (sam=), and it proposes on them"
+GIVE_SAM = ": give its model (sam=, --propose), and it proposes on them"
 
 
 class GateShutError(ValueError):
