@@ -58,6 +58,7 @@ def calibrate(
 
     with answering(as_json), Project.open(folder) as project:
         _refuse_no_share(alpha=alpha, delta=delta, share=share)
+        _refuse_unused("--embedding", embedding, checkpoint, embedding_cache)
         sam = _model_of(project, checkpoint, embedding_cache) if embedding else None
         found = project.calibration() if certify_only else None
         if found is None and certify_only:
@@ -165,6 +166,7 @@ def annotate(
     with answering(as_json), Project.open(folder) as project:
         if override is not None and not override.strip():
             raise UsageError("--override: expected a reason for the record, got an empty text")
+        _refuse_unused("--propose", propose, checkpoint, embedding_cache)
         if verify:
             if changes or propose:
                 raise UsageError(
@@ -211,6 +213,13 @@ def _model_of(project: Project, checkpoint: Path | None, embedding_cache: Path |
     if model_id in project.models()["model_id"].tolist():
         return project.load_model(model_id, cache=cache)
     return load_sam(model_id.rpartition("-")[0], checkpoint=checkpoint, cache=cache)
+
+
+def _refuse_unused(option: str, given: bool, checkpoint: Path | None, embedding_cache: Path | None) -> None:
+    """Refuse what a model is loaded with where none is."""
+    for name, value in (("--checkpoint", checkpoint), ("--embedding-cache", embedding_cache)):
+        if value is not None and not given:
+            raise UsageError(f"{name}: expected {option} with it; no model is loaded without")
 
 
 def _refuse_no_share(**given: float) -> None:
