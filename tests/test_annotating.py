@@ -195,7 +195,9 @@ def test_cli__annotate_takes_bounds_of_the_gate(bordered):
     words = [f"--declare={name}=a test" for name in gate.CHECKS if name not in gate.MEASURED]
     loose = [f"--set={text}" for text in ("auto_accept_rate=0", "calibration_error=1", "recall=0", "least_images=1")]
     assert "The gate is open" in run("gate", bordered.path, *words, *loose).output
-    assert "is shut" in run("annotate", bordered.path).stderr
+    shut = run("annotate", bordered.path).stderr
+    assert "is shut" in shut
+    assert "--set NAME=VALUE" in shut
     answer = run("annotate", bordered.path, *loose, "--json")
     assert (answer.exit_code, json.loads(answer.stdout)["override"]) == (0, "")
     wrong = run("annotate", bordered.path, "--verify", *loose)

@@ -44,7 +44,8 @@ def refuse_shut(report: GateReport, override: str | None) -> None:
     raise GateShutError(
         f"the gate to fully automatic annotation is shut:\n{checks}\n"
         "measure more, declare what does not apply (project.gate(declared={name: reason}), workbench gate DIR --declare "
-        "CHECK=REASON), or go on all the same with override='reason' (--override REASON), which is kept in the record"
+        "CHECK=REASON), hold the gate to bounds of yours here too (gate=, --set NAME=VALUE), or go on all the same with "
+        "override='reason' (--override REASON), which is kept in the record"
     )
 
 
