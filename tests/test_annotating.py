@@ -201,7 +201,7 @@ def test_cli__annotate_takes_bounds_of_the_gate(bordered):
     answer = run("annotate", bordered.path, *loose, "--json")
     assert (answer.exit_code, json.loads(answer.stdout)["override"]) == (0, "")
     wrong = run("annotate", bordered.path, "--verify", *loose)
-    assert (wrong.exit_code, "--verify: expected neither" in wrong.stderr) == (2, True)
+    assert (wrong.exit_code, "--verify: expected no bounds" in wrong.stderr) == (2, True)
     for command, lacks in (("annotate", "--propose"), ("calibrate", "--embedding")):
         wrong = run(command, bordered.path, "--checkpoint", "weights.pth")
         assert (wrong.exit_code, f"--checkpoint: expected {lacks} with it" in wrong.stderr) == (2, True)

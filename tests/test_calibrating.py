@@ -282,9 +282,13 @@ def test_gate__floors_grid_and_nms_are_printed_with_the_figures(project):
 
 
 def test_gate__declarations_are_kept(project):
+    project.gate(declared={"domains": "one microscope"})
     project.gate(declared={"consistency": "one annotator"})
+    assert project.gate()["domains"].verdict == "not applicable"  # beside what is declared later
     assert project.gate()["consistency"].verdict == "not applicable"
-    assert project.gate(declared={})["consistency"].verdict == "insufficient"
+    assert project.gate(declared={})["consistency"].verdict == "not applicable"
+    taken_back = project.gate(declared={"consistency": None})
+    assert [taken_back[name].verdict for name in ("consistency", "domains")] == ["insufficient", "not applicable"]
 
 
 def test_gate__too_few_test_images_is_insufficient(project):
@@ -388,7 +392,12 @@ def open_gate(monkeypatch):
     from workbench.loop.gate import CHECKS, MEASURED, evaluate
     from workbench.tables.figures import Interval
 
-    ends = {"auto_accept_rate": (0.85, 0.95), "calibration_error": (0.0, 0.02), "recall": (0.93, 0.97)}
+    ends = {
+        "auto_accept_rate": (0.85, 0.95),
+        "fp_rate": (0.0, 0.04),
+        "calibration_error": (0.0, 0.02),
+        "recall": (0.93, 0.97),
+    }
     figures = {name: Interval(sum(pair) / 2, *pair, 400) for name, pair in ends.items()}
     declared = {name: "a test" for name in CHECKS if name not in MEASURED}
     monkeypatch.setattr(readiness, "gate", lambda *_: evaluate(figures, declared=declared))
@@ -409,7 +418,7 @@ def test_annotate__a_certificate_decides_only_where_the_gate_has_measured_it(tmp
         with pytest.raises(GateShutError, match=r"measured what triage accepts, .* adopt that certificate"):
             project.annotate_automatically()
         rule = project.annotate_automatically(override="a trial").rule
-        assert "certified for images to come: at most 20% wrong, with confidence 95%" in rule
+        assert "certified for images to come: of an image's masks at most 20% wrong, on average over images" in rule
         project.adopt_certificate(author="a")
         found = project.annotate_automatically()
         assert found.rule == rule
@@ -446,7 +455,8 @@ def test_cli__calibrate_gate_annotate(project, tmp_path, few_draws):
     file = tmp_path / "masks.json"
     answer = run("annotate", folder, "--override", "a trial", "-o", file, "--json")
     assert answer.exit_code == 0, answer.output
-    assert len(json.loads(file.read_text())["annotations"]) == json.loads(answer.output)["masks"]
+    said = json.loads(answer.output)
+    assert len(json.loads(file.read_text())["annotations"]) == said["masks"] - said.get("left_out_as_wrong", 0)
 
 
 def test_cli__tables_for_people_and_wrong_use(project, few_draws):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,16 +11,17 @@ import numpy as np
 
 from workbench import exchange
 from workbench.calibrating import Calibrating
-from workbench.config import ProposeConfig
+from workbench.config import ProposeConfig, TriageConfig
 from workbench.review.state import REJECT
 from workbench.store import calibrations, runs
 from workbench.store.calibrations import Record
 from workbench.store.errors import StoreError
+from workbench.tables.proposals import Proposals
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from workbench.loop.certification import Verdict
+    from workbench.loop.certification import Accepted, Verdict
     from workbench.loop.gate import GateConfig
     from workbench.loop.stage3 import Annotation, Rule, Verified
     from workbench.sam.segmenter import Segmenter
@@ -49,22 +50,24 @@ class Annotating(Calibrating):
         ----------
         images : ids or paths; None for all that have proposals
         gate : bounds that the gate is held to, as `gate` takes them; the conservative ones when not given
-        override : a reason to go on while the gate is shut; it is kept in the record
+        override : a reason to go on while the gate is shut, or has not measured what is accepted; it is kept in the record
         sam : the model of the run that the gate judged: it proposes, as that run did, on images that have no proposals yet
         sample : masks drawn with equal probability for verification; delta : of the bound that they give
 
         Raises
         ------
-        GateShutError : while the gate is shut, naming the checks; or where it has measured triage, and a certificate decides
-            that triage has not adopted
+        GateShutError : while the gate is shut, naming the checks; or where it has not measured what is to be accepted: by a
+            certificate that triage has not adopted, or on images of a domain without test images
         StoreError : for images without proposals, for another model than the gate judged, or when people left all images
         ValueError : for a sample below 1, or delta outside (0, 1)
         """
         from workbench.loop import stage3
 
         stage3.check_sampling(sample, delta)
+        stage3.check_override(override)
         report = self.gate(gate)
-        stage3.refuse_shut(report, override)
+        if override is None:
+            stage3.refuse_shut(report)
         judged = calibrations.latest(self.catalog, "gate", self._run_id())
         gate_id = judged.id if judged else 0
         chosen = None if images is None else [str(name) for name in images]
@@ -74,8 +77,9 @@ class Annotating(Calibrating):
         every = self._proposed(chosen, run_id)
         names = self._left_to_do(every)
         by, made_of = self._rule(every, run_id)
+        beyond = list(stage3.unmeasured(report, by, self._goes_by(by, made_of, run_id), self._domains(names)))
         if override is None:
-            stage3.refuse_unmeasured(by, self.triage_config(run_id))
+            stage3.refuse_unmeasured(beyond)
         threshold, (accepted, config) = by.threshold, self._accepting(made_of, by.threshold)
         masks = stage3.accept(self, names, accepted, config)
         masks = masks.select(~np.isin(masks.mask_id.astype(str), self._rejected(names)))
@@ -84,7 +88,7 @@ class Annotating(Calibrating):
         rows = np.sort(rng.choice(len(masks), min(sample, len(masks)), replace=False))
         verdicts = self._labels_of(stage3.sample_rows(masks, rows), accepted, config)
         verified = stage3.verify_by(verdicts, len(masks), delta)
-        reason = "" if report.open else override or ""
+        shut_by = (*report.shut_by, *(what for what, _ in beyond))
         without = 0 if chosen is not None else len(self._chosen(None, run_id)) - len(every)
         found = stage3.Annotation(
             masks,
@@ -92,16 +96,56 @@ class Annotating(Calibrating):
             rows,
             rule,
             gate_id,
-            report.shut_by,
-            reason,
+            shut_by,
+            (override or "") if shut_by else "",
             verified,
             len(every) - len(names),
             without,
             run_id,
+            wrong=np.array([v == "wrong" for v in verdicts], bool),
+            bounds=report.moved,
         )
         settings = {"override": override, "threshold": threshold, "sample": sample, "delta": delta, "gate": gate_id}
         settings["calibration"] = made_of.id if made_of else None
-        return dataclasses.replace(found, id=self._keep("annotation", settings, names, found.to_dict()))
+        accepted_ids = {image: masks.mask_id[of_image].tolist() for image, of_image in masks.by_image()}
+        result = {**found.to_dict(), "accepted": accepted_ids}
+        return dataclasses.replace(found, id=self._keep("annotation", settings, names, result))
+
+    def annotation(self) -> Annotation:
+        """Return the latest automatic annotation, with what its sample says by the labels that there are now.
+
+        Raises
+        ------
+        StoreError : before the first automatic annotation, or where an earlier version of workbench made it, which kept no masks
+        """
+        from workbench.loop import certification, stage3
+
+        kept, verdicts = self._annotation_labels()
+        said = kept.result
+        if "accepted" not in said:
+            raise StoreError("annotation: the latest one was made before its masks were kept with it; annotate again")
+        _, config = self._accepting_of(kept)
+        found = certification.each_candidate(self, list(said["accepted"]), kept.run_id, config)
+        masks = Proposals.concat(
+            [own.rows.select(np.isin(own.rows.mask_id, said["accepted"][own.image_id])) for own in found]
+        )
+        places = {key: k for k, key in enumerate(zip(masks.image_id, masks.mask_id, strict=True))}
+        return stage3.Annotation(
+            masks,
+            tuple(kept.images),
+            np.array([places[image, mask] for image, mask in said["sample"]], np.int64),
+            said["rule"],
+            said["gate"],
+            tuple(said["shut_by"]),
+            said["override"],
+            stage3.verify_by(verdicts, len(masks), kept.settings["delta"]),
+            said["passed_over"],
+            said["without_proposals"],
+            kept.run_id or 0,
+            kept.id,
+            np.array([v == "wrong" for v in verdicts], bool),
+            said["bounds"],
+        )
 
     def verify_annotation(self) -> Verified:
         """Return what the sample of the latest automatic annotation says by the labels that there are now.
@@ -131,6 +175,8 @@ class Annotating(Calibrating):
     def export_annotation(self, annotation: Annotation, path: str | Path) -> None:
         """Write what `annotate_automatically` accepted as COCO, with an entry for each image it annotated.
 
+        Masks of the sample that are known to be wrong are left out.
+
         Raises
         ------
         OutputError (a ValueError) : for a file of the project or one of its images; OSError : when it cannot be written
@@ -143,9 +189,29 @@ class Annotating(Calibrating):
         kept = calibrations.latest(self.catalog, "annotation", self._run_id())
         if kept is None:
             raise StoreError("verify: nothing was annotated automatically yet; see project.annotate_automatically")
+        return kept, list(self._labels_of(kept.result["sample"], *self._accepting_of(kept)))
+
+    def _accepting_of(self, kept: Record) -> tuple[Accepted, TriageConfig]:
+        """Return what accepted the masks of an annotation, and the thresholds under which it looked at them."""
         made_of = calibrations.find(self.catalog, kept.settings["calibration"] or 0, "calibration")
-        by = self._accepting(made_of, kept.settings["threshold"], kept.triage_id)
-        return kept, list(self._labels_of(kept.result["sample"], *by))
+        return self._accepting(made_of, kept.settings["threshold"], kept.triage_id)
+
+    def _goes_by(self, by: Rule, made_of: Record | None, run_id: int) -> bool:
+        """Return whether triage goes by a certified threshold, with the confidence and thresholds it was certified with."""
+        from workbench.loop.labelling import without_confidence
+
+        config = self.triage_config(run_id)
+        if made_of is None or config.confidence_rule != "decides" or config.confidence != by.threshold:
+            return False
+        taken_up = calibrations.find(self.catalog, config.confidence_model or 0, "adoption")
+        same = taken_up is not None and taken_up.result.get("recalibration") == made_of.result["recalibration"]
+        return same and without_confidence(config) == self._base_of(made_of)
+
+    def _domains(self, images: list[str]) -> Mapping[str, int]:
+        """Return how many of the images are of each domain."""
+        frame = self.images()
+        counts = frame["domain"][frame["image_id"].isin(images)].value_counts()
+        return {str(name): int(n) for name, n in counts.items()}
 
     def _propose_alike(self, sam: Segmenter, images: list[str] | None) -> None:
         """Propose on images as the run did that the gate judged. Raises StoreError for another model."""

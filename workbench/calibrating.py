@@ -36,6 +36,16 @@ def what_is_missing(found: Calibration | None) -> str:
     return "run project.certify() first"
 
 
+def _kept_for(fitted: int, kept: int, share: float) -> str:
+    """Say which images a certificate of images to come counts, and what it takes to have more of them."""
+    if not kept:
+        return f" No calibration image is kept for certificates: calibrate with a share below {share:g} (--share)."
+    return (
+        f" Of the calibration images those count that are kept for certificates, {kept:,}, and {fitted:,} others were fitted on: at share "
+        f"{share:g} it takes {1 / (1 - share):.3g} times as many calibration images, or a smaller share (--share) from the start."
+    )
+
+
 def _without_labels(rows: Labelled, images: int) -> str:
     """Say why none of so many images gives a label: how many are known, and have masks that nobody looked at."""
     from workbench.calibrate.reliability import undefined
@@ -132,8 +142,8 @@ class Calibrating(Reviewing):
 
         For the pool, masks are drawn with equal probability, once for a calibration; each needs a label before there can
         be a certificate (`masks_to_verify` lists them). For images to come, the calibration images that had no part in
-        the recalibration are used. Each certificate holds with its confidence by itself: where more labels are added until
-        one is granted, it is no longer exact.
+        the recalibration are used. Where certificates of a pool are asked for again, by more labels or another calibration, each
+        may be granted by chance: what is promised then is less sure by the deltas of those before (`Certificate.spent`).
 
         Parameters
         ----------
@@ -161,15 +171,30 @@ class Calibrating(Reviewing):
         calibrated, share = set(kept.images), self._calibration_share()
         others = [i for i in self.unseen_images("calibration") if i not in calibrated]
         others = [i for i in others if not calibration.is_for_fitting(i, self.seed, share)]
-        found = certification.Certificates(
-            of_pool,
-            certification.of_images(self, kept.recalibration, kept.base, others, alpha, delta, abs(self.seed), source),
-            len(drawn),
-            unlabelled,
+        of_images = certification.of_images(
+            self, kept.recalibration, kept.base, others, alpha, delta, abs(self.seed), source
         )
+        if not of_images.granted and of_images.needed > of_images.labels:
+            of_images = dataclasses.replace(
+                of_images, note=of_images.note + _kept_for(len(kept.images), len(others), share)
+            )
+        if not unlabelled:
+            of_pool = dataclasses.replace(of_pool, spent=self._spent(kept.id, pool.digest, len(drawn)))
+        found = certification.Certificates(of_pool, of_images, len(drawn), unlabelled)
         settings = {"alpha": alpha, "delta": delta, "calibration": kept.id, "pool": pool.digest}
         self._keep("certificate", settings, others, found.to_dict())
         return found
+
+    def _spent(self, calibration: int, pool: str, drawn: int) -> float:
+        """Return the sum of deltas of earlier certificates of the latest run's pools that were tested on other labels."""
+        looks: dict[tuple[Any, ...], float] = {}
+        for record in calibrations.every(self.catalog, "certificate", self._run_id()):
+            said = record.result
+            if said["drawn"] and not said["unlabelled"]:
+                look = record.settings["calibration"], record.settings.get("pool"), said["drawn"]
+                looks[look] = max(looks.get(look, 0.0), record.settings["delta"])
+        looks.pop((calibration, pool, drawn), None)  # asked again of the same labels, it is the same look
+        return float(sum(looks.values()))
 
     def masks_to_verify(self) -> pd.DataFrame:
         """Return image_id, mask_id and label of the masks drawn for `certify`: "right", "wrong", "crowd" (of the truth, so
@@ -182,22 +207,29 @@ class Calibrating(Reviewing):
         made_of = calibrations.find(self.catalog, kept.settings["calibration"], "calibration") if kept else None
         return self._verdicts_frame(rows, self._labels_of(rows, *self._accepting(made_of, GRID[-1])))
 
-    def gate(self, config: GateConfig | None = None, *, declared: Mapping[str, str] | None = None) -> GateReport:
+    def gate(self, config: GateConfig | None = None, *, declared: Mapping[str, str | None] | None = None) -> GateReport:
         """Hold the project's figures on its test images against the bounds of the gate to Stage 3.
 
         Parameters
         ----------
         config : bounds, and whether they are read at the worse end of the interval (default) or at the point
-        declared : checks that do not apply, each with a reason; kept, and used again by the next call that names none
+        declared : checks that do not apply, each with a reason, beside those declared before, which are kept; a reason of None
+            takes a declaration back
+
+        Raises
+        ------
+        ValueError : for an unknown check, a declaration without a reason, or one of a check that applies always
         """
         from workbench.loop import readiness
-        from workbench.loop.gate import GateConfig
+        from workbench.loop.gate import GateConfig, check_names
 
         last = calibrations.latest(self.catalog, "gate", self._run_id())
-        words = dict(last.settings["declared"] if declared is None and last else declared or {})
+        every = {**(last.settings["declared"] if last else {}), **(declared or {})}
+        check_names(every)
+        words = {name: reason for name, reason in every.items() if reason is not None}
         config = config or GateConfig()
         images = self.unseen_images("test")
-        report = readiness.gate(self, self.calibration(), images, config, words)
+        report = readiness.gate(self, self.calibration(), images, config, words, self.label_source())
         self._keep("gate", {"config": config.to_dict(), "declared": words}, images, report.to_dict())
         return report
 

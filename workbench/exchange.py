@@ -286,7 +286,7 @@ def _made_by(run: Run) -> dict[str, object]:
 
 
 def export_annotation(project: ProjectFolder, path: str | Path, annotation: Annotation) -> None:
-    """Write the masks of a fully automatic annotation of the latest run as COCO, with an entry for each of its images."""
+    """Write the masks of a fully automatic annotation as COCO, with an entry for each of its images; none known to be wrong."""
     from workbench.formats import coco
 
     chosen, run = set(annotation.images), runs.find(project.catalog, annotation.run_id)
@@ -301,7 +301,7 @@ def export_annotation(project: ProjectFolder, path: str | Path, annotation: Anno
         "gate": annotation.gate_id,
         "override": annotation.override,
     }
-    coco.write(path, annotation.masks, entries, about=about, originals=originals(project))
+    coco.write(path, annotation.kept, entries, about=about, originals=originals(project))
 
 
 def _entries(project: ProjectFolder, run_id: int, more: Collection[str] = ()) -> list[ImageEntry]:

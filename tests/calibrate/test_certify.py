@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.calibrate import bounds
-from workbench.calibrate.certify import Certificate, certify_images, certify_pool
+from workbench.calibrate.certify import Certificate, _labels_at, certify_images, certify_pool
 
 # ---- bounds -----------------------------------------------------------------------------------------------------------
 
@@ -360,3 +360,20 @@ def test_certify__without_bounds_grants_the_same_thresholds(seed):
         assert [s.passed for s in with_.steps] == [s.passed for s in without.steps]
         assert not with_.granted or with_.threshold == without.threshold
         assert np.isnan(without.bound)
+
+
+def test_needed__as_many_labels_of_a_pool_certify_most_of_the_time():
+    rng, pool, share = np.random.default_rng(0), 20_000, 0.02
+    labels = _labels_at(share, 0.05, 0.05, pool, 59)
+    wrong = rng.hypergeometric(int(share * pool), pool - int(share * pool), labels, 2000)
+    granted = np.mean([bounds.hypergeometric_passes(int(w), labels, pool, 0.05, 0.05) for w in wrong])
+    assert 0.7 < granted < 0.95
+    assert bounds.labels_needed(0.05, 0.05, int(np.ceil(share * labels))) < labels
+
+
+def test_needed__as_many_images_certify_most_of_the_time():
+    rng, alpha = np.random.default_rng(0), 0.1
+    losses = rng.binomial(8, 0.04, (2000, 4000)) / 8  # mean 0.04
+    images = bounds.images_needed(alpha, 0.05, 0.04, float(losses.std()))
+    granted = np.mean(bounds.betting_wealth(losses[:, :images], alpha, 0.05) >= np.log(1 / 0.05))
+    assert 0.65 < granted < 0.97

@@ -4,7 +4,15 @@ import json
 
 import pytest
 
-from workbench.loop.gate import CHECKS, GateConfig, GateReport, evaluate, seed_says, should_transition_to_stage3
+from workbench.loop.gate import (
+    CHECKS,
+    MEASURED,
+    GateConfig,
+    GateReport,
+    evaluate,
+    seed_says,
+    should_transition_to_stage3,
+)
 from workbench.tables.figures import Interval
 
 GOOD = {
@@ -15,6 +23,7 @@ GOOD = {
     "small_object_recall": Interval(0.92, 0.88, 0.95, 75),
     "improvement": Interval(0.01, -0.02, 0.03, 60),
     "domains": Interval(0.04, 0.01, 0.08, 3),
+    "fp_rate": Interval(0.02, 0.01, 0.04, 300),
     "consistency": Interval(0.9, 0.85, 0.95, 50),
 }
 
@@ -26,7 +35,7 @@ def with_(**changes):
 def test_gate__is_open_when_all_bounds_hold_at_the_worse_end():
     report = evaluate(GOOD)
     assert report.open
-    assert [c.verdict for c in report.checks] == ["pass"] * 8
+    assert [c.verdict for c in report.checks] == ["pass"] * 9
     assert report.shut_by == ()
     assert report.seed is True
     assert "The gate is open" in str(report)
@@ -40,6 +49,8 @@ def test_gate__is_open_when_all_bounds_hold_at_the_worse_end():
         ("auto_accept_rate", Interval(0.65, 0.65, 0.65, 100), "fail"),  # strictly above
         ("calibration_error", Interval(0.04, 0.02, 0.06, 100), "insufficient"),
         ("calibration_error", Interval(0.06, 0.02, 0.09, 100), "fail"),
+        ("fp_rate", Interval(0.35, 0.30, 0.40, 300), "fail"),
+        ("fp_rate", Interval(0.04, 0.02, 0.06, 300), "insufficient"),
         ("improvement", Interval(-0.20, -0.25, -0.15, 100), "fail"),  # a fall is no plateau
         ("improvement", Interval(0.01, -0.08, 0.04, 100), "insufficient"),
         ("domains", Interval(0.2, 0.1, 0.3, 3), "fail"),
@@ -95,11 +106,11 @@ def test_gate__not_applicable_only_by_a_declaration_with_a_reason():
         evaluate(figures, declared={"weather": "fine"})
 
 
-@pytest.mark.parametrize("name", ["auto_accept_rate", "calibration_error", "recall"])
+@pytest.mark.parametrize("name", MEASURED)
 def test_gate__what_applies_to_every_project_cannot_be_declared_away(name):
     with pytest.raises(ValueError, match=f"{name} applies to every project"):
         evaluate({}, declared={name: "not measured yet"})
-    rest = dict.fromkeys(set(CHECKS) - {"auto_accept_rate", "calibration_error", "recall"}, "a reason")
+    rest = dict.fromkeys(set(CHECKS) - set(MEASURED), "a reason")
     assert not evaluate({}, declared=rest).open
 
 

@@ -18,7 +18,7 @@ from workbench.store import campaigns
 from workbench.store.errors import StoreError
 from workbench.train.settings import TrainConfig
 
-PLAN = {"model_id": "m", "floors": {}, "triage": {}, "train": {}, "cycle": {"strategy": "random"}}
+PLAN = {"model_id": "m", "floors": {}, "triage": {}, "train": {}, "cycle": {"strategy": "random"}, "pools": {}}
 
 
 def campaign(project, held_out, *cycles, **changes):
@@ -156,3 +156,21 @@ def test_compare_orders__curriculum_beside_random(tmp_path):
     assert "after 4 images: " in " ".join(answer.output.split())
     for project in found:
         project.close()
+
+
+@pytest.mark.parametrize("role", ["train", "calibration"])
+def test_compare__other_images_to_choose_from_are_refused(two, role):
+    for project, images in zip(two, (["1", "2"], ["2", "3"]), strict=True):
+        campaign(project, ["x"], (["1"], [1.0]), pools={role: images})
+    with pytest.raises(StoreError, match=f"the same {role} images to choose from"):
+        orders.compare(*(project.catalog for project in two))
+
+
+def test_compare__other_calibration_images_of_a_cycle_are_refused(two):
+    for project, images in zip(two, (["1"], ["2"]), strict=True):
+        made = campaigns.begin(project.catalog, "d" * 12, PLAN, "m", ["x"])
+        campaigns.add(project.catalog, made.id, 1, "m", [], images, {})
+        row = campaigns.of_campaign(project.catalog, made.id)[-1]
+        campaigns.advance(project.catalog, row, "done", counts={"recall_auto": [[1.0], [4.0]]})
+    with pytest.raises(StoreError, match="the same calibration images in cycle 1"):
+        orders.compare(*(project.catalog for project in two))

@@ -270,3 +270,9 @@ def test_fit__state_of_before_some_settings_goes_on(tmp_path):
         assert not Fit(random_sam(), images(2), other).resume(path)
     save_file(load_file(path), path, {"fit": json.dumps({**told, "settings": [1]})})  # damaged
     assert not Fit(random_sam(), images(2), config).resume(path)
+
+
+@pytest.mark.parametrize(("device", "gpus"), [("cpu", 1), ("cuda", 3), ("cuda:0", 3), ("cuda:1", 1)])
+def test_gpus__all_where_the_model_is_on_the_first_else_its_own(monkeypatch, device, gpus):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert fitting._gpus(torch.device(device)) == gpus

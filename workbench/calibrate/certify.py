@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.calibrate.bounds import (
+    LIKELY,
     betting_upper,
     betting_wealth,
     hypergeometric_passes,
@@ -58,11 +59,13 @@ class Certificate(Plotted):
     kind : "pool": the masks of this pool; "images": masks of images to come, from the same source
     granted : whether there is a promise; then `threshold` is the loosest that was certified and `bound` its bound
     labels, wrong : at that threshold; without a promise above the loosest one, and `bound` is of the one that failed
-    needed : labels (masks, or images) above the loosest threshold that would be needed where there is no promise, about,
-        at the shares wrong seen so far; more labels let the sequence begin at a stricter threshold.
+    needed : labels (masks, or images) above the loosest threshold by which there would be one about four times in five, at the
+        shares wrong seen so far; more labels let the sequence begin at a stricter threshold.
         -1 when no number would do, since not even at the strictest with labels the share wrong is below alpha
     accepted : masks above the threshold, of `pool`
     steps : the whole grid, as it was tested
+    spent : sum of the deltas of earlier certificates of the same masks by other labels: any of them may have been granted by
+        chance, so what is promised by one of several looks is less sure (the union bound)
     """
 
     kind: Literal["pool", "images"]
@@ -78,6 +81,12 @@ class Certificate(Plotted):
     pool: int
     steps: tuple[Step, ...]
     note: str = ""
+    spent: float = 0.0
+
+    @property
+    def confidence(self) -> float:
+        """Of the promise, all looks together: 1 − delta where this is the only one."""
+        return max(0.0, 1 - self.delta - self.spent)
 
     @property
     def sentence(self) -> str:
@@ -87,13 +96,22 @@ class Certificate(Plotted):
             whose = f"of {of}" if self.kind == "pool" else "of an image to come, on average,"
             return (
                 f"At most {percent(self.alpha)} of the masks {whose} with a confidence above {self.threshold:g} are wrong, "
-                f"with confidence {percent(1 - self.delta)} ({self.labels:,} labelled {unit}, bound {percent_up(self.bound)}; "
-                f"{self.accepted:,} of {self.pool:,} masks accepted)."
+                f"with confidence {percent(self.confidence)} ({self.labels:,} labelled {unit}, bound {percent_up(self.bound)}; "
+                f"{self.accepted:,} of {self.pool:,} masks accepted)." + self._looks
             )
         text = f"No certificate of {of} for alpha {self.alpha:g} at delta {self.delta:g}: {self.note}"
         if self.needed > self.labels:
             text += f" About {self.needed:,} labelled {unit} would be needed, there are {self.labels:,}."
-        return text + " The threshold is calibrated, not certified."
+        return text + " The threshold is calibrated, not certified." + self._looks
+
+    @property
+    def _looks(self) -> str:
+        if not self.spent:
+            return ""
+        return (
+            f" Certificates of it were asked for before, by other labels (deltas of {self.spent:g} in all): one that is granted by one of "
+            f"several looks holds with confidence {percent(self.confidence)}."
+        )
 
     def __str__(self) -> str:
         return self.sentence
@@ -340,10 +358,12 @@ def _needed(labelled: Sequence[Step], total: int, least: int, needs: Callable[[S
 
 
 def _labels_at(share: float, alpha: float, delta: float, population: int, least: int) -> int:
-    """Labels that certify when the share wrong stays as it is; at most the whole population."""
+    """Labels that certify four times in five when the share wrong stays as it is; at most the whole population."""
+    from scipy.stats import binom
+
     n = least
     for _ in range(50 if share else 0):
-        again = labels_needed(alpha, delta, int(np.ceil(share * n)))
+        again = labels_needed(alpha, delta, max(int(np.ceil(share * n)), int(binom.ppf(LIKELY, n, share))))
         if again <= n:
             break
         n = again

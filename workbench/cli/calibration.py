@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from workbench.loop.calibration import Calibration
     from workbench.loop.certification import Certificates
+    from workbench.loop.stage3 import Annotation
     from workbench.project import Project
     from workbench.sam.segmenter import Segmenter
 
@@ -31,7 +33,9 @@ def calibrate(
     folder: Folder,
     alpha: Annotated[float, typer.Option(help="the largest share wrong that is certified")] = 0.05,
     delta: Annotated[float, typer.Option(help="1 − the confidence of the certificates")] = 0.05,
-    share: Annotated[float, typer.Option(help="calibration images to fit on; the rest is for certificates")] = 0.5,
+    share: Annotated[
+        float | None, typer.Option(help="calibration images to fit on (0.5); the rest is for certificates")
+    ] = None,
     labels: Annotated[
         int | None, typer.Option(min=1, help="masks drawn from the pool for its certificate, in all (at first 300)")
     ] = None,
@@ -57,13 +61,19 @@ def calibrate(
     from workbench.project import Project
 
     with answering(as_json), Project.open(folder) as project:
-        _refuse_no_share(alpha=alpha, delta=delta, share=share)
-        _refuse_unused("--embedding", embedding, checkpoint, embedding_cache)
+        _refuse_no_share(alpha=alpha, delta=delta, share=0.5 if share is None else share)
+        _refuse_unused("--embedding", embedding, {"checkpoint": checkpoint, "embedding-cache": embedding_cache})
+        _refuse_unused("--adopt verifier", adopt is Adopt.verifier, {"anyway": anyway or None})
+        _refuse_unused("--adopt", adopt is not None, {"author": author or None, "note": note or None})
+        if certify_only and (share is not None or only_recall or (embedding and adopt is not Adopt.verifier)):
+            raise UsageError(
+                "--certify-only: expected no --share, --only-recall or --embedding with it; the last calibration is kept as it was made"
+            )
         sam = _model_of(project, checkpoint, embedding_cache) if embedding else None
         found = project.calibration() if certify_only else None
         if found is None and certify_only:
             raise UsageError("--certify-only: expected a calibration of the latest run; run it without first")
-        found = found or project.calibrate(share=share, sam=sam, exhaustive=not only_recall)
+        found = found or project.calibrate(share=0.5 if share is None else share, sam=sam, exhaustive=not only_recall)
         values = _calibrated(found, as_json)
         if found.recalibration is not None:
             values |= _certified(project, project.certify(alpha, delta, labels=labels), as_json)
@@ -117,16 +127,23 @@ def gate(
     declare: Annotated[
         list[str] | None, typer.Option("--declare", metavar="CHECK=REASON", help="a check that does not apply, and why")
     ] = None,
+    take_back: Annotated[
+        list[str] | None,
+        typer.Option("--take-back", metavar="CHECK", help="a check that was declared, and applies again"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show which checks keep the gate to fully automatic annotation shut."""
-    from workbench.loop.gate import GateConfig, check_declared
+    from workbench.loop.gate import GateConfig, check_declared, check_names
     from workbench.project import Project
 
     with answering(as_json), Project.open(folder) as project:
-        declared = dict(_declared(text) for text in declare) if declare else None
+        declared: dict[str, str | None] = dict(_declared(text) for text in declare or [])
         with given_as("--declare"):
-            check_declared(declared or {})
+            check_declared({name: reason for name, reason in declared.items() if reason is not None})
+        with given_as("--take-back"):
+            check_names(take_back or [])
+        declared |= dict.fromkeys(take_back or [])
         report = project.gate(changed(GateConfig(), changes), declared=declared)
         if as_json:
             show(report.to_dict(), as_json, str(folder))
@@ -141,12 +158,16 @@ def annotate(
     override: Annotated[
         str | None, typer.Option(metavar="REASON", help="go on while the gate is shut; kept in the record")
     ] = None,
-    sample: Annotated[int, typer.Option(min=1, help="masks drawn for verification")] = 200,
+    sample: Annotated[int | None, typer.Option(min=1, help="masks drawn for verification (200)")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="write the masks as COCO")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="write the masks as COCO, but for those known to be wrong"),
     ] = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="annotate nothing: what do the labels say of the last annotation by now")
+        bool,
+        typer.Option(
+            "--verify", help="annotate nothing: what do labels say of the last annotation by now (-o writes it)"
+        ),
     ] = False,
     propose: Annotated[
         bool, typer.Option("--propose", help="first propose, with the run's model, on images that have no proposals")
@@ -166,29 +187,32 @@ def annotate(
     with answering(as_json), Project.open(folder) as project:
         if override is not None and not override.strip():
             raise UsageError("--override: expected a reason for the record, got an empty text")
-        _refuse_unused("--propose", propose, checkpoint, embedding_cache)
+        _refuse_unused("--propose", propose, {"checkpoint": checkpoint, "embedding-cache": embedding_cache})
         if verify:
-            if changes or propose:
+            if changes or propose or override is not None or sample is not None:
                 raise UsageError(
-                    "--verify: expected neither bounds of the gate nor --propose with it; nothing is annotated"
+                    "--verify: expected no bounds of the gate, --override, --sample or --propose with it; nothing is annotated"
                 )
+            if output is not None:
+                outputs.expect_target(output.expanduser(), exchange.originals(project))
             verified = project.verify_annotation()
             values = {"verification": str(verified), **verified.to_dict()}
             if verified.labelled < verified.drawn:
                 values["to_label"] = _to_label(project, project.annotation_to_verify(), as_json)
+            if output is not None:
+                values |= _written(project, project.annotation(), output)
             show(values, as_json, f"annotated {folder}")
             return
         if output is not None:  # before the work, not after it
             outputs.expect_target(output.expanduser(), exchange.originals(project))
         config = changed(GateConfig(), changes)
         sam = _model_of(project, checkpoint, embedding_cache) if propose else None
-        found = project.annotate_automatically(gate=config, override=override, sam=sam, sample=sample)
+        found = project.annotate_automatically(gate=config, override=override, sam=sam, sample=sample or 200)
         values = found.to_dict()
         if found.verified.labelled < found.verified.drawn:
             values["to_label"] = _to_label(project, project.annotation_to_verify(), as_json)
         if output is not None:
-            project.export_annotation(found, output.expanduser())
-            values["file"] = str(output)
+            values |= _written(project, found, output)
         if not as_json:
             left_out = (
                 "gate",
@@ -203,6 +227,13 @@ def annotate(
         show(values, as_json, f"annotated {folder}")
 
 
+def _written(project: Project, found: Annotation, output: Path) -> dict[str, Any]:
+    """Write an annotation, and return where, and how many masks of its sample were left out."""
+    project.export_annotation(found, output.expanduser())
+    left_out = int(found.wrong.sum())
+    return {"file": str(output), **({"left_out_as_wrong": left_out} if left_out else {})}
+
+
 def _model_of(project: Project, checkpoint: Path | None, embedding_cache: Path | None) -> Segmenter:
     """Load the model of the latest run: one that was trained here, or by its name."""
     from workbench.sam.cache import EmbeddingCache
@@ -215,11 +246,11 @@ def _model_of(project: Project, checkpoint: Path | None, embedding_cache: Path |
     return load_sam(model_id.rpartition("-")[0], checkpoint=checkpoint, cache=cache)
 
 
-def _refuse_unused(option: str, given: bool, checkpoint: Path | None, embedding_cache: Path | None) -> None:
-    """Refuse what a model is loaded with where none is."""
-    for name, value in (("--checkpoint", checkpoint), ("--embedding-cache", embedding_cache)):
+def _refuse_unused(option: str, given: bool, options: Mapping[str, object]) -> None:
+    """Refuse options, None where they were not given, that say nothing without another one."""
+    for name, value in options.items():
         if value is not None and not given:
-            raise UsageError(f"{name}: expected {option} with it; no model is loaded without")
+            raise UsageError(f"--{name}: expected {option} with it; it says nothing without")
 
 
 def _refuse_no_share(**given: float) -> None:

@@ -96,6 +96,7 @@ class Campaigning:
 
     def _batch(self, number: int, model_id: str, taken: Sequence[Cycle]) -> tuple[list[str], list[str]]:
         config, rng = self.plan.cycle, np.random.default_rng([self.plan.cycle.seed, number])
+        apart = np.random.default_rng([self.plan.cycle.seed, number, 1])  # the same whatever the strategy draws
         used = {image for cycle in taken for image in (*cycle.train, *cycle.calibration)}
         train, calibration = (
             [image for image in self.plan.pools[role] if image not in used] for role in ("train", "calibration")
@@ -116,7 +117,7 @@ class Campaigning:
         some = len(calibration) if config.calibration is None else config.calibration
         return (
             batches.choose(config.strategy, train, count, rng, proposed, threshold, before),
-            batches.choose("random", calibration, some, rng, {}, threshold),
+            batches.choose("random", calibration, some, apart, {}, threshold),
         )
 
     def _distinct(self, images: Sequence[str], run_id: int) -> dict[str, Proposals]:

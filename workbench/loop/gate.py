@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from workbench.plain import nan_for_none, plain
@@ -26,6 +26,9 @@ class GateConfig(Settings):
     """Bounds of the gate, and how strictly they are read."""
 
     auto_accept_rate: float = setting(default=0.65, low=0, high=1, doc="auto-acceptance rate is above it")
+    fp_rate: float = setting(
+        default=0.05, low=0, high=1, doc="share of auto-accepted masks that are wrong is at most it"
+    )
     calibration_error: float = setting(default=0.05, low=0, high=1, doc="smooth ECE is below it")
     recall: float = setting(default=0.90, low=0, high=1, doc="recall_auto on test images is above it")
     category_diversity: float = setting(
@@ -46,10 +49,11 @@ class GateConfig(Settings):
     least_instances: int = setting(default=20, low=1, doc="true masks that a category counts from")
 
 
-MEASURED = ("auto_accept_rate", "calibration_error", "recall")  # apply always: no gate opens without them
+MEASURED = ("auto_accept_rate", "fp_rate", "calibration_error", "recall")  # apply always: no gate opens without them
 Side = Literal[">", ">=", "<", "<=", "within"]
 CHECKS: Mapping[str, tuple[Side, str, str]] = {  # side of the bound, what is measured, what n counts
     "auto_accept_rate": (">", "auto-accepted ÷ distinct proposals on test images", "distinct proposals"),
+    "fp_rate": ("<=", "wrong among auto-accepted masks of test images, matched at IoU 0.75", "auto-accepted masks"),
     "calibration_error": ("<", "smooth ECE of recalibrated confidence on distinct proposals", "labelled proposals"),
     "recall": (">", "true masks of test images matched at IoU 0.5 by an auto-accepted one", "true masks"),
     "category_diversity": (">", "share of true categories whose recall_auto is at least 0.5", "categories"),
@@ -101,7 +105,8 @@ class GateReport(Plotted):
     """All checks, whether the gate is open, and what the seed's own rule says of the same measured values.
 
     seed : True or False; None where one of its five values is not known. config : bounds and reading
-    measured : run, model_id, floors (with the grid) and NMS (distinct) that the figures are by; empty where not known
+    measured : run, model_id, floors (with the grid) and NMS (distinct) that the figures are by, and the domains of the test
+        images; empty where not known
     """
 
     checks: tuple[Check, ...]
@@ -113,6 +118,12 @@ class GateReport(Plotted):
     def open(self) -> bool:
         """Whether every check passes or is declared not applicable."""
         return bool(self.checks) and all(check.verdict in ("pass", "not applicable") for check in self.checks)
+
+    @property
+    def moved(self) -> Mapping[str, Any]:
+        """The bounds, and the reading of them, that are not the conservative ones, by name."""
+        plain_config = GateConfig().to_dict()
+        return {name: value for name, value in self.config.to_dict().items() if value != plain_config[name]}
 
     @property
     def shut_by(self) -> tuple[str, ...]:
@@ -190,8 +201,7 @@ def evaluate(
     config, declared, notes = config or GateConfig(), declared or {}, notes or {}
     excuses = {"fail": undecided or {}, "pass": doubtful or {}}
     check_declared(declared)
-    if unknown := [name for name in figures if name not in CHECKS]:
-        raise ValueError(f"gate: expected checks of {', '.join(CHECKS)}, got {unknown[0]!r}")
+    check_names(figures)
     checks = [
         _check(
             name,
@@ -207,11 +217,17 @@ def evaluate(
     return GateReport(tuple(checks), config, seed, measured or {})
 
 
-def check_declared(declared: Mapping[str, str]) -> None:
-    """Raise ValueError for a check that is unknown or applies always, or is declared not to apply without a reason."""
-    for name, reason in declared.items():
+def check_names(names: Iterable[str]) -> None:
+    """Raise ValueError for a check that is unknown."""
+    for name in names:
         if name not in CHECKS:
             raise ValueError(f"gate: expected checks of {', '.join(CHECKS)}, got {name!r}")
+
+
+def check_declared(declared: Mapping[str, str]) -> None:
+    """Raise ValueError for a check that is unknown or applies always, or is declared not to apply without a reason."""
+    check_names(declared)
+    for name, reason in declared.items():
         if name in MEASURED:
             raise ValueError(f"gate: {name} applies to every project; {', '.join(MEASURED)} have to be measured")
         if not str(reason).strip():

@@ -69,10 +69,20 @@ def compare(first: Catalog, second: Catalog) -> Orders:
             raise StoreError(f"compare_orders: expected campaigns with the same {what}, they differ; so would figures")
     if set(a[0].held_out) != set(b[0].held_out):
         raise StoreError("compare_orders: expected the same test images in both campaigns, they differ")
+    for role in ("train", "calibration"):
+        if set(a[0].settings["pools"].get(role, ())) != set(b[0].settings["pools"].get(role, ())):
+            raise StoreError(
+                f"compare_orders: expected the same {role} images to choose from in both campaigns, they differ; so would figures"
+            )
     rows, spent = [], 0
     for one, other in zip(a[1], b[1], strict=False):
         counts = [measuring.counts_of(cycle.state, of.held_out) for cycle, of in ((one, a[0]), (other, b[0]))]
         rows.append((one.number, spent, measuring.changes(*counts)))
+        if set(one.calibration) != set(other.calibration):
+            raise StoreError(
+                f"compare_orders: expected the same calibration images in cycle {one.number} of both campaigns, they differ: thresholds are "
+                "read off them; run both with one seed (CycleConfig)"
+            )
         batches = [(len(cycle.train), len(cycle.calibration)) for cycle in (one, other)]
         if batches[0] != batches[1]:
             break  # from here on the budgets are not equal

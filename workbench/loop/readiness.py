@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from workbench.calibrate.intervals import ENDS, draw_images, percentiles
-from workbench.config import ProposeConfig
+from workbench.config import ProposeConfig, TriageConfig
 from workbench.loop.calibration import Calibration
 from workbench.loop.diversity import category_diversity
 from workbench.loop.gate import GateConfig, GateReport, evaluate
-from workbench.loop.labelling import Labelled, label
+from workbench.loop.labelling import Labelled, Source, label
 from workbench.loop.metrics import METRICS, Point, measure
-from workbench.store import campaigns, runs, versions
+from workbench.store import campaigns, records, runs, versions
 from workbench.tables.figures import Interval
 from workbench.tables.intervals import FEW_EVENTS, exact_binomial
-from workbench.triage.limits import HOW
+from workbench.triage.limits import HOW, fitting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,25 +32,34 @@ def gate(
     test: Sequence[str],
     config: GateConfig,
     declared: Mapping[str, str],
+    source: Source = "final",
 ) -> GateReport:
-    """Measure every figure of the gate on test images, and hold it against its bound."""
+    """Measure every figure of the gate on test images, and hold it against its bound.
+
+    source : of labels, as the calibration was told: "final only" where imported truth leaves things out
+    """
     figures: dict[str, Interval] = {}
     notes: dict[str, str] = {}
     undecided: dict[str, str] = {}
     doubtful: dict[str, str] = {}
     _calibration_error(project, calibration, config, figures, notes, undecided)
     rows = label(project, test)
+    measured = measured_by(project)
+    if measured:
+        domain_of = _domain_of(project)
+        measured["domains"] = sorted({domain_of[image] for image in rows.images})
     if len(rows.images) < config.least_images:
         said = (
             f"{len(rows.images)} test images with proposals and truth, at least {config.least_images} are needed: "
             "complete their review, or import truth"
         )
         notes |= dict.fromkeys(("auto_accept_rate", "recall", "small_object_recall", "category_diversity"), said)
+        notes["fp_rate"] = said
         notes |= dict.fromkeys(("improvement", "domains"), said)
     else:
-        _of_test_images(project, rows, config, figures, notes, doubtful)
+        _of_test_images(project, rows, source, config, figures, notes, doubtful)
     _consistency(project, figures, notes)
-    return evaluate(figures, config, declared, notes, measured_by(project), undecided, doubtful)
+    return evaluate(figures, config, declared, notes, measured, undecided, doubtful)
 
 
 def _calibration_error(
@@ -93,6 +102,7 @@ def _calibration_error(
 def _of_test_images(
     project: Reviewing,
     rows: Labelled,
+    source: Source,
     config: GateConfig,
     figures: dict[str, Interval],
     notes: dict[str, str],
@@ -106,6 +116,7 @@ def _of_test_images(
     }
     found = measure(rows.comparison, rows.outcome, list(names.values()), rng)
     figures |= {check: found[name] for check, name in names.items()}
+    _fp_rate(project, rows, source, config, rng, figures, notes)
     c = rows.comparison
     kept = ~c.ignore
     diverse, said = category_diversity(
@@ -117,6 +128,38 @@ def _of_test_images(
     _domains(project, rows, rng, figures, notes)
     _improvement(project, rows, rng, figures, notes)
     doubtful |= _unvouched(rows, config)
+
+
+def _fp_rate(
+    project: Reviewing,
+    rows: Labelled,
+    source: Source,
+    config: GateConfig,
+    rng: np.random.Generator,
+    figures: dict[str, Interval],
+    notes: dict[str, str],
+) -> None:
+    """Share of auto-accepted masks that are wrong; where imported truth leaves things out, by final masks alone."""
+    if source == "final only":
+        rows = label(project, rows.images, source=source)
+        if len(rows.images) < config.least_images:
+            notes["fp_rate"] = (
+                f"imported truth leaves things out (the latest calibration was told so), and {len(rows.images)} test images are "
+                f"complete, at least {config.least_images} are needed: complete their review"
+            )
+            return
+    if rows.comparison.unseen.any():
+        notes["fp_rate"] = (
+            f"{int(rows.comparison.unseen.sum()):,} final masks of test images were not looked at one by one: accept or reject each, "
+            "or import truth"
+        )
+        return
+    found = measure(rows.comparison, rows.outcome, ["fp_rate", "fp_rate_50"], rng)
+    figures["fp_rate"] = found["fp_rate"]
+    if found["fp_rate"].known:
+        notes["fp_rate"] = f"at IoU 0.5 {found['fp_rate_50'].value:.3f}"
+    else:
+        notes["fp_rate"] = "nothing is auto-accepted on test images"
 
 
 def _unvouched(rows: Labelled, config: GateConfig) -> dict[str, str]:
@@ -143,7 +186,7 @@ def _domains(
     project: Reviewing, rows: Labelled, rng: np.random.Generator, figures: dict[str, Interval], notes: dict[str, str]
 ) -> None:
     """Largest − smallest recall_auto among domains, its interval over images drawn anew within each."""
-    domain_of = project.images().set_index("image_id")["domain"]
+    domain_of = _domain_of(project)
     domains = np.array([domain_of[image] for image in rows.comparison.image_ids])
     names = np.unique(domains)
     if len(names) < 2:
@@ -189,7 +232,13 @@ def _improvement(
     if versions.learned_by(project.catalog, measured_by(project, before)["model_id"]) & set(rows.images):
         notes["improvement"] = f"the model of run {before} was trained on some of the test images"
         return
-    old = label(project, rows.images, before)
+    rules = [_rule(project, run) for run in (now["run"], before)]
+    if (
+        rules[0].decides != rules[1].decides
+    ):  # a certificate was adopted on one of them: the model did not change by that
+        rules = [rule._replace(config=rule.without) for rule in rules]
+        rows = label(project, rows.images, config=rules[0].config)
+    old = label(project, rows.images, before, config=rules[1].config)
     if set(old.images) != set(rows.images):
         notes["improvement"] = f"run {before} has not proposed on all of the same test images"
         return
@@ -206,6 +255,23 @@ def _improvement(
     low, high = percentiles(drawn[np.isfinite(drawn)])
     value = float(now_a.sum() / now_n.sum() / base - 1)
     figures["improvement"] = Interval(value, min(low, value), max(high, value), n, "bootstrap")
+
+
+class _Rule(NamedTuple):
+    """By what triage of a run goes: whether an adopted certificate decides, and what it went by before one did."""
+
+    decides: bool
+    config: TriageConfig
+    without: TriageConfig
+
+
+def _rule(project: Reviewing, run: int) -> _Rule:
+    config, of_run = project.triage_config(run), runs.find(project.catalog, run)
+    assert of_run is not None  # it has masks of test images
+    own = (TriageConfig.from_dict(version.settings) for version in records.triages_of(project.catalog, run))
+    before = next((some for some in own if some.confidence_rule != "decides"), None)
+    first = before or fitting(of_run.model_id, ProposeConfig.from_dict(of_run.settings))
+    return _Rule(config.confidence_rule == "decides", config, first)
 
 
 def _accepted(rows: Labelled) -> tuple[np.ndarray, np.ndarray]:
@@ -236,6 +302,12 @@ def _runs_before(project: Reviewing) -> list[int]:
     own = [cycle.state.get("run_id") for cycle in cycles]
     first = [run for run in reversed(own[: own.index(now)]) if run in earlier] if now in own else []
     return list(dict.fromkeys([*first, *earlier]))
+
+
+def _domain_of(project: Reviewing) -> dict[str, str]:
+    """Return the domain of each image."""
+    frame = project.images()
+    return dict(zip(frame["image_id"].astype(str), frame["domain"].astype(str), strict=True))
 
 
 def measured_by(project: Reviewing, run: int | None = None) -> dict[str, Any]:

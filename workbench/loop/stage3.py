@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -29,16 +29,15 @@ class GateShutError(ValueError):
     """Stage 3 was asked for while the gate is shut; the message names the checks that keep it shut."""
 
 
-def refuse_shut(report: GateReport, override: str | None) -> None:
-    """Let pass when the gate is open, or when a reason to go on all the same is given.
-
-    Raises
-    ------
-    GateShutError : naming the checks; ValueError : for an override without a reason
-    """
+def check_override(override: str | None) -> None:
+    """Refuse an override without a reason. Raises ValueError."""
     if override is not None and not override.strip():
         raise ValueError("override: expected a reason for the record, got an empty text")
-    if report.open or override is not None:
+
+
+def refuse_shut(report: GateReport) -> None:
+    """Let pass when the gate is open. Raises GateShutError, naming the checks."""
+    if report.open:
         return
     checks = "\n".join(f"  {line}" for line in report.shut_by)
     raise GateShutError(
@@ -49,20 +48,38 @@ def refuse_shut(report: GateReport, override: str | None) -> None:
     )
 
 
-def refuse_unmeasured(rule: Rule, by_triage: TriageConfig) -> None:
-    """Let pass a rule that triage goes by as well, which is what the gate has measured.
+GO_ON = "or go on all the same with override='reason' (--override REASON), which is kept in the record"
 
-    Raises
-    ------
-    GateShutError : for a certificate that was not adopted
+
+def unmeasured(report: GateReport, rule: Rule, adopted: bool, domains: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """Yield what the gate has not measured of what is about to be accepted, and what to do about it.
+
+    Parameters
+    ----------
+    adopted : whether triage, whose masks the gate measures, goes by the certificate of the rule
+    domains : images to annotate, by domain
     """
-    adopted = by_triage.confidence_rule == "decides" and by_triage.confidence == rule.threshold
     if rule.threshold is not None and not adopted:
-        raise GateShutError(
-            f"the gate has measured what triage accepts, and the masks with a {rule.words} are others: adopt that certificate "
-            "(project.adopt_certificate(), workbench calibrate --adopt certificate) and ask the gate again, or go on all the same "
-            "with override='reason' (--override REASON), which is kept in the record"
+        yield (
+            f"the gate has measured what triage accepts, and the masks with a {rule.words} are others",
+            "adopt that certificate (project.adopt_certificate(), workbench calibrate --adopt certificate) and ask the gate again",
         )
+    known = report.measured.get("domains")
+    declared = any(check.name == "domains" and check.verdict == "not applicable" for check in report.checks)
+    unknown = {} if known is None or declared else {name: n for name, n in domains.items() if name not in known}
+    if unknown:
+        named = ", ".join(f"{name or 'none'} ({n:,} images)" for name, n in sorted(unknown.items()))
+        yield (
+            f"the gate has measured no test image of the domains {named}",
+            "leave these images out (images=), give test images of them truth or a whole review and ask the gate again, or declare "
+            "domains not applicable with a reason",
+        )
+
+
+def refuse_unmeasured(found: Iterable[tuple[str, str]]) -> None:
+    """Let pass where the gate has measured everything, by what `unmeasured` found. Raises GateShutError."""
+    if said := [f"{what}: {then}" for what, then in found]:
+        raise GateShutError("; ".join([*said, GO_ON]))
 
 
 def check_sampling(sample: int, delta: float) -> None:
@@ -108,8 +125,11 @@ class Annotation:
     """Masks that were accepted without a person, and the sample by which they are verified.
 
     masks : accepted; images : that were annotated, those without masks too; sample : positions among `masks`
-    rule : what was accepted; gate_id : of the gate's record; shut_by : the checks that kept it shut, in words
+    rule : what was accepted; gate_id : of the gate's record; shut_by : what kept it shut, in words: checks, and what the gate
+        has not measured of these masks
     override : the reason to go on with the gate shut, "" where it was open; id : of the record
+    wrong : (sample,) which masks of the sample are known to be wrong; they are not exported
+    bounds : of the gate, where they are not the conservative ones, by name
     passed_over : images that people had left, complete or skipped; run_id : of the masks
     without_proposals : images of the project that the run did not propose on
     """
@@ -126,14 +146,23 @@ class Annotation:
     without_proposals: int = 0
     run_id: int = 0
     id: int = 0
+    wrong: NDArray[np.bool_] = dataclasses.field(default_factory=lambda: np.zeros(0, bool))
+    bounds: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def gate_open(self) -> bool:
-        """Whether no check kept the gate shut."""
+        """Whether nothing kept the gate shut."""
         return not self.shut_by
+
+    @property
+    def kept(self) -> Proposals:
+        """The masks without those that the sample has shown to be wrong."""
+        return self.masks.select(np.delete(np.arange(len(self.masks)), self.sample[self.wrong]))
 
     def __str__(self) -> str:
         gate = "gate open" if self.gate_open else f"gate shut, overridden: {self.override}"
+        if self.bounds:
+            gate += f", held to {', '.join(f'{name} = {value}' for name, value in self.bounds.items())}"
         return (
             f"{len(self.masks):,} masks accepted on {len(self.images):,} images ({self.rule}; {gate}). {self.verified}."
             + (f" {self.passed_over:,} images that people had left were passed over." if self.passed_over else "")
@@ -158,6 +187,7 @@ class Annotation:
             "gate_open": self.gate_open,
             "shut_by": list(self.shut_by),
             "override": self.override,
+            "bounds": dict(self.bounds),
             "sample": sample_rows(self.masks, self.sample),
             "verification": str(self.verified),
             **self.verified.to_dict(),
@@ -193,22 +223,25 @@ def verify_by(verdicts: Sequence[Verdict], accepted: int, delta: float) -> Verif
 class Rule(NamedTuple):
     """What accepts masks: above a certified threshold, or by triage where that is None.
 
-    words : why; pool : masks that the certificate of a pool is of, 0 for another; alpha : share of these that may be wrong, with
-        confidence 1 − delta
+    words : why; pool : masks that the certificate of a pool is of, 0 for another; alpha : share of these that may be wrong; for
+        images to come, of an image's masks, on average over images; confidence : of that
     """
 
     threshold: float | None
     words: str
     pool: int = 0
     alpha: float = 0.0
-    delta: float = 0.0
+    confidence: float = 0.0
 
     def of(self, masks: int) -> str:
         """Return the rule in words for so many masks: of a part of a pool its certificate says less."""
         if self.threshold is None:
             return self.words
+        sure = f"with confidence {percent(self.confidence)}"
+        if not self.pool:
+            return f"{self.words}: of an image's masks at most {percent_up(self.alpha)} wrong, on average over images, {sure}"
         if not 0 < masks < self.pool:
-            return f"{self.words}: at most {percent_up(self.alpha)} wrong, with confidence {percent(1 - self.delta)}"
+            return f"{self.words}: at most {percent_up(self.alpha)} wrong, {sure}"
         most = min(1.0, self.alpha * self.pool / masks)
         return f"{self.words} of {self.pool:,} masks, of which these are the rest: at most {percent_up(most)} of them wrong by that"
 
@@ -229,11 +262,7 @@ def rule_of(certificates: Mapping[str, Any] | None, *, same_pool: bool) -> Rule:
         if kind in known and known[kind]["granted"] and (kind == "images" or same_pool):
             threshold, of_pool = known[kind]["threshold"], kind == "pool"
             said = f"confidence above {threshold:g}, certified for {whose}"
-            accepted, alpha, delta = (
-                known[kind]["accepted"] if of_pool else 0,
-                known[kind]["alpha"],
-                known[kind]["delta"],
-            )
-            return Rule(threshold, said, accepted, alpha, delta)
+            sure = 1 - known[kind]["delta"] - known[kind].get("spent", 0.0)  # records of before count no looks
+            return Rule(threshold, said, known[kind]["accepted"] if of_pool else 0, known[kind]["alpha"], sure)
     other = "pool" in known and known["pool"]["granted"]
     return Rule(None, f"auto-accepted by triage; {'the certificate is of another pool' if other else none}")

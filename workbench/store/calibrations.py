@@ -55,6 +55,14 @@ def latest(catalog: Catalog, kind: Kind, run_id: int | None) -> Record | None:
     return None if row is None else Record(**dict(row))
 
 
+def every(catalog: Catalog, kind: Kind, run_id: int | None) -> list[Record]:
+    """Return the records of a kind that were made for a run, the oldest first."""
+    same = (calibration_records.c.kind == kind) & (calibration_records.c.run_id == run_id)
+    query = sa.select(*_COLUMNS).where(same).order_by(calibration_records.c.id)
+    with catalog.read() as connection:
+        return [Record(**dict(row)) for row in connection.execute(query).mappings()]
+
+
 def find(catalog: Catalog, number: int, kind: Kind) -> Record | None:
     """Return a record by its number; None where there is none of this kind."""
     same = (calibration_records.c.id == number) & (calibration_records.c.kind == kind)

@@ -71,6 +71,13 @@ def latest_triage(catalog: Catalog, run_id: int) -> Version | None:
     return None if row is None else Version(*row)
 
 
+def triages_of(catalog: Catalog, run_id: int) -> list[Version]:
+    """Return the versions of triage of a run, the one used last first."""
+    with catalog.read() as connection:
+        rows = connection.execute(_VERSION.where(triages.c.run_id == run_id).order_by(triages.c.turn.desc()))
+        return [Version(*row) for row in rows]
+
+
 _LATEST = (
     sa.select(runs.c.id, triages.c.id)
     .select_from(runs.outerjoin(triages, triages.c.run_id == runs.c.id))

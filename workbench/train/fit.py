@@ -200,7 +200,7 @@ class Fit:
     def _backward(self, jobs: list[Job]) -> np.ndarray:
         """Add up the gradients of the jobs, on all GPUs where the model is on one of several; return losses (J, 4)."""
         device = self.sam.pixel_mean.device
-        gpus = torch.cuda.device_count() if device.type == "cuda" else 1
+        gpus = _gpus(device)
         rows = []
         for start in range(0, len(jobs), gpus):
             part = jobs[start : start + gpus]
@@ -320,6 +320,15 @@ class Fit:
 
     def _image_ids(self) -> list[list[str]]:
         return [[image.image_id for image in some] for some in (self.images, self.held_out)]
+
+
+def _gpus(device: torch.device) -> int:
+    """Return on how many GPUs a model on a device may be trained: on all where it is on the first, else on its own alone.
+
+    Copies are made from the first one; and whoever names another one leaves the rest to others.
+    """
+    first = device.type == "cuda" and device.index in (None, 0)
+    return torch.cuda.device_count() if first else 1
 
 
 def _clearly_above(losses: list[float], lowest: list[float]) -> bool:

@@ -60,7 +60,7 @@ class Lesson(nn.Module):
 
 
 def on_all(lesson: Lesson, jobs: list[Job]) -> list[Tensor]:
-    """Return the losses of jobs on as many GPUs, whose gradients flow back to the first one's parameters."""
+    """Return the losses of jobs on as many GPUs, the first ones, whose gradients flow back to the first one's parameters."""
     from torch.nn.parallel import parallel_apply, replicate
 
     devices = [torch.device("cuda", i) for i in range(len(jobs))]
