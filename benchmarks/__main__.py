@@ -14,7 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 TAKES_DATA = {
     "bundled_sam": True, "amg": False, "nms": True, "rle": False, "pool": True, "memory": False, "annotator": False,
-    "certificates": False, "cycles": True, "dashboards": False, "refine": True, "side_by_side": True,
+    "certificates": True, "cycles": True, "dashboards": False, "refine": True, "side_by_side": True,
 }  # fmt: skip
 BEGIN, END = "<!-- {name}: written by python -m benchmarks -->", "<!-- /{name} -->"
 

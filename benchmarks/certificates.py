@@ -24,7 +24,7 @@ from scipy.stats import beta as beta_law
 from scipy.stats import hypergeom
 
 from benchmarks.figures import Row, write_rows
-from benchmarks.measuring import commit, processor
+from benchmarks.measuring import commit, one_set, processor
 from workbench.calibrate.bounds import betting_wealth
 from workbench.calibrate.certify import certify_images, certify_pool
 from workbench.calibrate.intervals import exact_binomial
@@ -63,7 +63,7 @@ def main(given: Sequence[str] | None = None) -> None:
         rows += [row for rho in CORRELATIONS for row in in_sequence(rng, rho, a.sequences, a.images, a.labels)]
     if a.data:
         with tempfile.TemporaryDirectory() as folder:
-            found = labelled_masks(a.data, a.keep or Path(folder), a.limit, a.points)
+            found = labelled_masks(one_set(a.data), a.keep or Path(folder), a.limit, a.points)
         rows += on_real_splits(rng, found, a.splits, a.labels)
     write_rows("certificates", commit(), processor(), rows, a.json)
 

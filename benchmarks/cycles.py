@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.figures import Row, row, write_rows
-from benchmarks.measuring import commit, processor
+from benchmarks.measuring import commit, one_set, processor
 from benchmarks.watershed import otsu_watershed
 from workbench import images
 from workbench.config import ProposeConfig
@@ -229,8 +229,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="of proposing and training: cpu, cuda, cuda:1")
     parser.add_argument("--keep", type=Path, help="folder for the projects; the same command goes on with them")
     a = parser.parse_args()
-    if (a.data / "nuclei").is_dir():  # the folder of all sets, as other benchmarks take it
-        a.data /= "nuclei"
+    a.data = one_set(a.data)
     read = coco.read(a.data / "instances.json")
     names = [entry.file_name for entry in read.images]
     if a.limit is not None and a.limit < len(names):

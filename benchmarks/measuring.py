@@ -15,6 +15,11 @@ import torch
 from benchmarks.figures import Row
 
 
+def one_set(data: Path) -> Path:
+    """Return the folder of one set of images: of a folder of several, as other benchmarks take it, the nuclei."""
+    return data / "nuclei" if (data / "nuclei").is_dir() else data
+
+
 @dataclass(frozen=True)
 class Pairs:
     """Seconds of both ways, (R, 2) each: R rounds of A B B A; columns are wall time and processor time of all threads."""

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from benchmarks.figures import Row, write_rows
-from benchmarks.measuring import commit, processor
+from benchmarks.measuring import commit, one_set, processor
 from workbench.config import ProposeConfig, preset
 from workbench.formats import coco
 from workbench.project import Project
@@ -44,8 +44,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=12, help="images, drawn by a seed")
     parser.add_argument("--rounds", type=int, default=3)
     a = parser.parse_args()
-    if (a.data / "nuclei").is_dir():  # the folder of all sets, as other benchmarks take it
-        a.data /= "nuclei"
+    a.data = one_set(a.data)
     names = [entry.file_name for entry in coco.read(a.data / "instances.json").images]
     drawn = np.sort(np.random.default_rng(0).choice(len(names), min(a.limit, len(names)), replace=False))
     paths, config = [str(a.data / "images" / names[int(i)]) for i in drawn], preset("bundled").propose

@@ -334,8 +334,8 @@ def test_unknown_command_and_format__exit_2(project, tmp_path):
 
 def test_wrong_use__of_options_is_told_by_their_names(project, tmp_path, cells):
     assert "--model: load_sam: expected one of" in run("propose", project, "--model", "bundeld", status=2).output
-    assert "--dtype: dtype: expected" in run("propose", project, "--dtype", "int8", status=2).output
-    assert "--device: device: expected" in run("propose", project, "--device", "nonsense", status=2).output
+    assert "--dtype: expected" in run("propose", project, "--dtype", "int8", status=2).output
+    assert "--device: expected" in run("propose", project, "--device", "nonsense", status=2).output
     roles = run("init", tmp_path / "q.wb", "--images", cells / "*.png", "--roles", "0.5,0.5", status=2)
     assert "--roles: shares: expected three" in roles.output
     assert "--declare: gate: expected checks" in run("gate", project, "--declare", "foo=bar", status=2).output
@@ -438,3 +438,39 @@ def test_as_a_process(tmp_path, cells):
 def test_module__is_the_command():
     done = subprocess.run([sys.executable, "-m", "workbench", "--version"], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == wb.__version__
+
+
+def test_add__images_of_another_folder_join_a_project(tmp_path, project, cells):
+    more = tmp_path / "more"
+    more.mkdir()
+    Image.fromarray(np.roll(squares((64, 96))[0], 16, axis=1)).save(more / "d.png")
+    added = answer("add", project, "--images", more)
+    assert (added["new"], added["duplicates"], added["known"]) == (1, 0, 0)
+    assert added["images"] == sum(added["roles"].values()) == 4
+    again = answer("add", project, "--images", more)
+    assert (again["new"], again["known"]) == (0, 1)
+    assert "expected" in run("add", project, "--images", tmp_path / "none" / "*.png", status=1).stderr
+
+
+def test_export__final_masks_of_images_nobody_left_are_named(tmp_path, project):
+    run("propose", project, *FEW)
+    said = answer("export", project, "-o", tmp_path / "m.json", "--outcome", "final")
+    assert (said["complete"], said["not_left"]) == (0, 2)
+    assert said["note"] == "of the 2 images that nobody has left, what is auto-accepted was written"
+
+
+def test_sweep__without_an_experiment_says_how_to_make_one(project):
+    assert "--grid NAME=VALUES" in run("sweep", project).stdout
+    assert answer("sweep", project)["experiments"] == []
+
+
+def test_gate__without_a_test_image_says_so(tmp_path, cells):
+    run("init", tmp_path / "q.wb", "--images", cells / "*.png", "--roles", "0.5,0.5,0")
+    run("propose", tmp_path / "q.wb", *FEW)
+    assert "no image has the role test" in " ".join(run("gate", tmp_path / "q.wb").stdout.split())
+
+
+def test_propose__a_device_that_is_not_there_is_named_once(project):
+    said = run("propose", project, "--device", "cuda:7", status=2).stderr
+    assert "--device: 'cuda:7' is not there" in said
+    assert "take one of these, or auto" in said

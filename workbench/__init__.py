@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from workbench.config import TriageConfig as TriageConfig
     from workbench.config import preset as preset
     from workbench.gallery import draw as draw
+    from workbench.loop.gate import GateConfig as GateConfig
     from workbench.loop.oracle import Oracle as Oracle
     from workbench.loop.oracle import OracleConfig as OracleConfig
     from workbench.loop.plan import CycleConfig as CycleConfig
@@ -34,6 +35,7 @@ _HOMES = {
     "Annotator": "workbench.widgets.annotator",
     "CycleConfig": "workbench.loop.plan",
     "Dashboard": "workbench.views.dashboard",
+    "GateConfig": "workbench.loop.gate",
     "Oracle": "workbench.loop.oracle",
     "OracleConfig": "workbench.loop.oracle",
     "Project": "workbench.project",

@@ -383,7 +383,7 @@ def _expect_enough(plan: Mapping[str, Any], cycles: int) -> None:
         fewer = ", take fewer images a cycle" if batch > 1 else ""
         raise StoreError(
             f"cycles: expected at most {enough}, which {images} train images allow at {batch} a cycle, got {cycles}; ask for "
-            f"{enough} (--cycles {enough}){fewer}, or add images"
+            f"{enough} (--cycles {enough}){fewer}, or add images (workbench add, project.add_images)"
         )
 
 

@@ -265,7 +265,7 @@ def read(project: Path, file: ImageFile) -> tuple[np.ndarray, str]:
     if file.image_id is not None and image_id != file.image_id:
         raise ChangedError(
             f"{root / file.path}: the file was changed after it was recorded; restore it, "
-            "or save the new picture under a name of its own and call add_images"
+            "or save the new picture under a name of its own and add it (workbench add, project.add_images)"
         )
     return image, image_id
 

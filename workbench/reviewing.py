@@ -162,6 +162,8 @@ class Reviewing(ProjectFolder):
     def export_coco(self, path: str | Path, outcome: str = "auto_accepted") -> int:
         """Write masks of an outcome as a COCO file, as in `proposals`; return how many. Labels of final ones go along.
 
+        Final are, of images that people completed, what they left, and of those that nobody has left what is auto-accepted.
+
         Raises
         ------
         StoreError : when there are no proposals; OSError : when the file cannot be written

@@ -170,3 +170,11 @@ def test_reliability__interval_holds_the_value_where_every_draw_has_a_larger_err
     p, y, image = drawn(n=150, images=12, seed=seed)
     table = reliability(p, y, image, np.random.default_rng(seed), draws=100)
     assert all(m.low <= m.value <= m.high for m in table.figures.values())
+
+
+def test_reliability__labelled_images_without_such_a_mask_are_not_called_unlabelled():
+    nothing = np.zeros(0)
+    found = reliability(
+        nothing, nothing, nothing, np.random.default_rng(0), what="auto-accepted masks", images_looked_at=12
+    )
+    assert found.note == "no auto-accepted masks on the 12 labelled images"

@@ -155,6 +155,7 @@ def reliability(
     true_iou: ArrayLike | None = None,
     what: str = "distinct proposals",
     draws: int = 1000,
+    images_looked_at: int = 0,
 ) -> ReliabilityTable:
     """Compare confidence with what was right.
 
@@ -165,6 +166,7 @@ def reliability(
     predicted_iou, true_iou : (n,) for `iou_calibration_error`; None leaves it out. A model fine-tuned by
         `TrainConfig(iou_with="asked")` predicts little on purpose for masks that their prompt did not ask for
     draws : of the bootstrap over images, and of the simulated perfect model
+    images_looked_at : with labels, which may have no such mask
 
     Returns
     -------
@@ -182,7 +184,7 @@ def reliability(
     p, y = np.clip(p[known], 0, 1), y[known]
     codes = np.unique(groups[known], return_inverse=True)[1].reshape(-1)
     pairs = _iou_pairs(predicted_iou, true_iou, known)
-    why = undefined(y)
+    why = undefined(y) if len(y) or not images_looked_at else f"no {what} on the {images_looked_at:,} labelled images"
     if why:
         return _without_figures(p, y, codes, what, [why, *notes])
     images = int(codes.max()) + 1

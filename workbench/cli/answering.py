@@ -17,7 +17,7 @@ from workbench.plain import plain
 
 PANELS: Mapping[str, tuple[str, ...]] = {  # as a project goes, not as modules are imported
     "Begin": ("demo", "notebooks", "doctor"),
-    "Images and masks": ("init", "propose", "triage", "report", "import", "export", "sweep"),
+    "Images and masks": ("init", "add", "propose", "triage", "report", "import", "export", "sweep"),
     "Review": ("review", "audit", "quality", "agreement"),
     "Cycles": ("cycle", "efficiency", "diversity", "curriculum"),
     "Confidence, and what it allows": ("calibrate", "gate", "annotate"),
@@ -97,7 +97,8 @@ def given_as(option: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise UsageError(f"{option}: {error}") from None
+        said = str(error).removeprefix(f"{option.removeprefix('--').replace('-', '_')}: ")  # its name in Python
+        raise UsageError(f"{option}: {said}") from None
 
 
 @contextlib.contextmanager

@@ -140,6 +140,9 @@ def sweep(
                 _adopt(project, adopt, author, note, as_json)
             else:
                 rows = _records(project.experiments())
+                if not rows and not as_json:
+                    typer.echo("no experiments yet: --grid NAME=VALUES counts one, --name NAME keeps it")
+                    return
                 _show_rows("experiments", rows, {}, as_json, f"experiments in {folder}")
 
 

@@ -15,7 +15,10 @@ def audit(
     draw: Annotated[bool, typer.Option("--draw", help="draw a new audit from the final masks")] = False,
     seed: Annotated[int, typer.Option(min=0, help="fixes which masks are drawn")] = 0,
     share: Annotated[
-        float | None, typer.Option(min=0, max=1, help="share of the masks that is drawn; 0.05 by default")
+        float | None,
+        typer.Option(
+            min=0, max=1, help="share of the masks that is drawn (0.05); of automatic ones at least audit_least a model"
+        ),
     ] = None,
     again: Annotated[
         bool,

@@ -1,7 +1,8 @@
-"""Commands on a project's images: init, propose, triage, report, export, import."""
+"""Commands on a project's images: init, add, propose, triage, report, export, import."""
 
 from __future__ import annotations
 
+import dataclasses
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -70,10 +71,29 @@ def init(
         shown["roles"] = {role: int(counted.get(role, 0)) for role in ROLES}
         if missing := [role for role, count in shown["roles"].items() if not count]:
             shown["note"] = (
-                f"no image of role {' or '.join(missing)}, without which confidence and recall cannot be measured: add more, or "
-                "make the project anew with other --roles"
+                f"no image of role {' or '.join(missing)}, without which confidence and recall cannot be measured: add more "
+                "(workbench add), or make the project anew with other --roles"
             )
         show(shown, as_json, f"made {folder}")
+
+
+@app.command()
+def add(
+    folder: Folder,
+    images: Annotated[str, typer.Option("--images", metavar="GLOB", help='"more/*.png", a folder, or one file')],
+    as_json: AsJson = False,
+) -> None:
+    """Add images to a project; those that it has are passed over, and files that could not be read are tried again."""
+    from workbench.images import ROLES
+    from workbench.project import Project
+
+    with answering(as_json), Project.open(folder) as project:
+        added = project.add_images(images)
+        counted = project.images()["role"].value_counts()
+        roles = {role: int(counted.get(role, 0)) for role in ROLES}
+        show(
+            {**dataclasses.asdict(added), "images": sum(roles.values()), "roles": roles}, as_json, f"added to {folder}"
+        )
 
 
 def _shares(text: str) -> list[float]:
@@ -207,7 +227,10 @@ def export(
     folder: Folder,
     file: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="where to write")],
     file_format: Annotated[FileFormat, typer.Option("--format")] = FileFormat.coco,
-    outcome: Annotated[Kept, typer.Option(help="which masks")] = Kept.auto_accepted,
+    outcome: Annotated[
+        Kept,
+        typer.Option(help="which masks; final: what people left, and of images nobody has left what is auto-accepted"),
+    ] = Kept.auto_accepted,
     as_json: AsJson = False,
 ) -> None:
     """Write masks with their scores and provenance into a file."""
@@ -215,7 +238,18 @@ def export(
 
     with answering(as_json), Project.open(folder) as project:
         written = project.export_coco(file.expanduser(), outcome=outcome.value)
-        show({"file": str(file), "format": file_format.value, "masks": written}, as_json, f"exported {folder}")
+        values: dict[str, Any] = {"file": str(file), "format": file_format.value, "masks": written}
+        if outcome is Kept.final:
+            done = int((project.images()["status"] == "done").sum())
+            values |= {
+                "complete": len(project.reviewed_images("complete")),
+                "not_left": done - len(project.reviewed_images()),
+            }
+            if values["not_left"]:
+                values["note"] = (
+                    f"of the {values['not_left']:,} images that nobody has left, what is auto-accepted was written"
+                )
+        show(values, as_json, f"exported {folder}")
 
 
 @app.command("import")

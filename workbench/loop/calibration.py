@@ -182,7 +182,11 @@ def calibrate(
         (sure, of_auto, "auto-accepted masks"),
     ):
         of = {name: column[some] for name, column in ious.items()}
-        tables.append(reliability(score[some], y[some], image[some], rng, what=what, draws=draws, **of))
+        tables.append(
+            reliability(
+                score[some], y[some], image[some], rng, what=what, draws=draws, images_looked_at=int(whole.sum()), **of
+            )
+        )
         defined = some if choice.chosen else np.zeros(len(some), bool)
         after = reliability(choice.held_out[defined], y[defined], image[defined], rng, what=what, draws=draws)
         tables.append(after if choice.chosen or not len(right) else dataclasses.replace(after, note=choice.note))

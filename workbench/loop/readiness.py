@@ -50,7 +50,9 @@ def gate(
         measured["domains"] = sorted({domain_of[image] for image in rows.images})
     if len(rows.images) < config.least_images:
         said = (
-            f"{len(rows.images)} test images with proposals and truth, at least {config.least_images} are needed: "
+            "no image has the role test: add images (workbench add), some of which get it, or make the project with other roles"
+            if not test
+            else f"{len(rows.images)} test images with proposals and truth, at least {config.least_images} are needed: "
             "complete their review, or import truth"
         )
         notes |= dict.fromkeys(("auto_accept_rate", "recall", "small_object_recall", "category_diversity"), said)

@@ -181,7 +181,9 @@ def resolve_device(device: str | torch.device) -> torch.device:
     there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(_has_mps())}
     if (found.index or 0) >= there.get(found.type, 0):
         present = [f"{kind}:{i}" if kind == "cuda" else kind for kind, n in there.items() for i in range(n)]
-        raise ValueError(f"device: {str(found)!r} is not there; this machine has {', '.join(present)}")
+        raise ValueError(
+            f"device: {str(found)!r} is not there; this machine has {', '.join(present)}: take one of these, or auto"
+        )
     return found
 
 

@@ -66,7 +66,7 @@ def _images(catalog: Catalog, project: Path) -> list[str]:
     if changed:
         lines.append(
             f"{_counted(changed, 'image file')} of another size than when recorded: {_first(changed)}; restore what they "
-            "held, or save the new pictures under names of their own and call add_images"
+            "held, or save the new pictures under names of their own and add them (workbench add)"
         )
     return lines
 
