@@ -507,3 +507,15 @@ def test_triage__a_thousand_rows_are_each_given_an_outcome():
     result = triage(rows)
     assert result.counts()["distinct"] + int((result.outcome == Outcome.duplicate).sum()) == 1000
     assert ((result.reasons == 0) == result.auto_accepted).all()
+
+
+def test_triage__a_preset_has_the_thresholds_for_how_rows_were_proposed():
+    rows = Proposals.make(
+        rles=rle.encode(np.ones((1, 40, 40), bool)), image_id="a", boxes_xyxy=[[0, 0, 40, 40]], area_px=[1600],
+        sizes_hw=(40, 40), predicted_iou=[0.9],
+    )  # fmt: skip
+    pair = preset("bundled")
+    assert pair.refined != pair.triage
+    assert triage(rows.replace(prompt="point"), "bundled").config == pair.triage
+    assert triage(rows.replace(prompt="point and box"), "bundled").config == pair.refined
+    assert triage(rows.replace(prompt="point and box"), pair.triage).config == pair.triage

@@ -12,9 +12,7 @@ from workbench.propose.decode import answer, hypothesis_spread, in_batches
 from workbench.propose.grid import Crop
 from workbench.propose.score import score_masks
 from workbench.sam.segmenter import Answers, Embedding, Segmenter
-from workbench.tables.proposals import Proposals
-
-PROMPT = "point and box"
+from workbench.tables.proposals import ASKED_AGAIN, Proposals
 
 
 def ask_again(
@@ -74,7 +72,7 @@ def refined(
                 mask_index=index[kept].cpu().numpy(),
                 area_px=scored.area_px,
                 boxes_xyxy=scored.boxes_xyxy,
-                prompt=PROMPT,
+                prompt=ASKED_AGAIN,
                 rles=np.array([*scored.rles, None], dtype=object)[:-1],
             )
         )

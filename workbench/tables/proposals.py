@@ -18,6 +18,9 @@ TEXT = np.dtype(object)
 SOURCES = ("automatic", "manual", "edited")
 
 
+ASKED_AGAIN = "point and box"  # the prompt of a second look
+
+
 class Column(NamedTuple):
     """How a column is stored: dtype, length of its second axis (0 for none), value where none was given, meaning."""
 
@@ -55,7 +58,7 @@ COLUMNS: dict[str, Column] = {
     "sizes_hw": _column("int32", 0, "height and width of the image, px", ("height", "width")),
     "model_id": _column(object, "", "name and hash of the model"),
     "parent_id": _column(object, "", "mask_id this one was made from"),
-    "prompt": _column(object, "", "kind of prompt: point, point and box (`refine`), box, polygon, brush, ..."),
+    "prompt": _column(object, "", f"kind of prompt: point, {ASKED_AGAIN} (`refine`), box, polygon, brush, ..."),
     "source": _column(object, "automatic", "automatic, manual or edited"),
     "rles": _column(object, b"", "COCO run lengths, compressed, column-major"),
 }

@@ -9,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.config import Preset, SettingError, TriageConfig, triage_config
+from workbench.config import Preset, ProposeConfig, SettingError, TriageConfig, triage_config
 from workbench.masks import pairs
 from workbench.masks.boxes import box_area
 from workbench.masks.nms import nms_boxes, nms_masks
 from workbench.tables.outcomes import DOUBTS, FAILURES, Outcome, Reason, Triage
-from workbench.tables.proposals import Proposals
+from workbench.tables.proposals import ASKED_AGAIN, Proposals
 
 Flags = NDArray[np.uint32]  # unions of Reason
 Rows = NDArray[np.int64]  # positions in the table
@@ -49,7 +49,7 @@ def triage(
     Parameters
     ----------
     proposals : rows of any number of images; each image is sorted by itself, its rows taken in order of `row`
-    config : settings, a preset or its name; None for the default
+    config : settings, a preset or its name, whose thresholds are those for how the rows were proposed; None for the default
     existing : masks that are there already; a proposal that overlaps one of the same image gets the reason overlaps
 
     Returns
@@ -64,7 +64,9 @@ def triage(
 
     Source: seed, section 2; Kirillov et al. 2023, Segment Anything, section 4; SamAutomaticMaskGenerator for NMS.
     """
-    settings = triage_config(config)
+    # a preset may have other thresholds for masks that were asked for again
+    again = not isinstance(config, TriageConfig) and bool((proposals.prompt == ASKED_AGAIN).any())
+    settings = triage_config(config, ProposeConfig(refine=True, pool="distinct") if again else None)
     if decides(settings) and settings.pool == "exact":
         raise SettingError("TriageConfig.confidence_rule: 'decides' needs pool='distinct', got pool='exact'")
     reasons = reasons_of_rows(proposals, settings)
