@@ -15,8 +15,10 @@ from typer.testing import CliRunner
 from workbench.cli import app
 from workbench.formats import coco
 from workbench.loop import gate, stage3
+from workbench.masks import rle
 from workbench.store import calibrations
 from workbench.store.errors import StoreError
+from workbench.tables.proposals import Proposals
 
 pytestmark = pytest.mark.slow  # each fits, and compares by cross-validation
 EVERYTHING = judged.PLAIN.replace(predicted_iou=0.5, predicted_iou_margin=0.0)
@@ -220,3 +222,62 @@ def test_cli__options_that_say_nothing_are_refused(certified):
     assert (verdicts["domains"] != "not applicable", verdicts["consistency"]) == (True, "not applicable")
     wrong = run("gate", certified.path, "--take-back", "weather")
     assert (wrong.exit_code, "--take-back" in wrong.stderr) == (2, True)
+
+
+def test_verify__a_mask_needs_a_verdict_of_its_own_and_no_whole_review(tmp_path, monkeypatch):
+    """Ten masks are ten looks, not ten images: accepted, rejected, redrawn nearly the same, redrawn otherwise, none yet."""
+    with judged.make(tmp_path, monkeypatch, n=30, truth=False) as project:
+        project.annotate_automatically(override="a trial", sample=8)
+        project.add_annotator("a")
+        drawn = project.annotation_to_verify().drop_duplicates("image_id").iloc[:4]
+        pairs = list(zip(drawn.image_id, drawn.mask_id, strict=True))
+        accept, reject, near, far = pairs
+        project.record([event("verdict", accept[0], accept[1], verdict="accept")])
+        project.record([event("verdict", reject[0], reject[1], verdict="reject")])
+        for (image, mask), left in ((near, 5), (far, 2)):  # of the six columns of a block
+            review = project.image_review(image)
+            x0, y0, _, y1 = review.masks.boxes_xyxy[review.at(mask)].tolist()
+            pixels = np.zeros((1, *judged.SIZE), bool)
+            pixels[0, y0:y1, x0 : x0 + left] = True
+            told = {"rle": rle.encode(pixels)[0].decode(), "size_hw": list(judged.SIZE), "tool": "brush"}
+            project.record([event("edit", image, mask, **told)])
+        table = project.annotation_to_verify()
+        labels = dict(zip(zip(table.image_id, table.mask_id, strict=True), table.label, strict=True))
+        assert [labels[pair] for pair in pairs] == ["right", "wrong", "right", "wrong"]
+        found = project.verify_annotation()
+        assert (found.drawn, found.labelled, found.wrong) == (8, 4, 2)
+        assert "images=project.annotation_to_verify().query" in str(found)
+        assert not project.reviewed_images()
+
+
+def test_certify__verdicts_on_the_masks_drawn_are_labels(tmp_path, monkeypatch):
+    with judged.make(tmp_path, monkeypatch, n=30, roles=(0.0, 1.0, 0.0), truth=False) as project:
+        ids = project.images()["image_id"].tolist()
+        known = Proposals.concat([judged.truth_of(project.image(i), i) for i in ids[:20]])
+        project.import_truth(known, images=ids[:20])
+        project.calibrate(draws=20)
+        first = project.certify(alpha=0.2, labels=60)
+        assert first.unlabelled
+        project.add_annotator("a")
+        left = project.masks_to_verify().query("label == ''")
+        right = {
+            i: dict(
+                zip(
+                    judged.propose(project.image(i), stub_sam.StubSam("stub-1"), image_id=i).rles,
+                    judged.drawn(project.image(i))[2],
+                    strict=True,
+                )
+            )
+            for i in set(left.image_id)
+        }
+        for image, mask in zip(left.image_id, left.mask_id, strict=True):
+            review = project.image_review(image)
+            good = right[image][review.masks.rles[review.at(mask)]]
+            project.record([event("verdict", image, mask, verdict="accept" if good else "reject")])
+        again = project.certify(alpha=0.2)
+        assert (again.drawn, again.unlabelled) == (first.drawn, 0)
+        by_verdict = project.masks_to_verify().label.tolist()
+        rest = Proposals.concat([judged.truth_of(project.image(i), i) for i in ids[20:]])
+        project.import_truth(rest, images=ids[20:])
+        assert project.masks_to_verify().label.tolist() == by_verdict
+        assert project.certify(alpha=0.2).pool.to_dict() == again.pool.to_dict()

@@ -162,8 +162,8 @@ class Annotating(Calibrating):
     def annotation_to_verify(self) -> pd.DataFrame:
         """Return image_id, mask_id and label of the masks drawn to verify the latest automatic annotation.
 
-        label : as in `masks_to_verify`; an image gives labels once it has imported truth, or its review is complete and
-        each of these masks has a verdict of its own
+        label : as in `masks_to_verify`. `Annotator(project, images=...)` of the rows without one opens their images one after
+            another with the mask chosen; its verdict is the label, whether the image is left or not
 
         Raises
         ------

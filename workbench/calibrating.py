@@ -199,6 +199,9 @@ class Calibrating(Reviewing):
     def masks_to_verify(self) -> pd.DataFrame:
         """Return image_id, mask_id and label of the masks drawn for `certify`: "right", "wrong", "crowd" (of the truth, so
         neither) or "" for none yet; as they are matched when all masks above the loosest threshold are accepted.
+
+        Where an image has neither truth nor a whole review, a verdict on the mask by itself is its label. `Annotator(project,
+        images=...)` of the rows without one opens their images one after another with the mask chosen.
         """
         from workbench.calibrate.certify import GRID
 

@@ -18,9 +18,11 @@ from workbench.calibrate.recalibrate import Recalibration
 from workbench.config import TriageConfig
 from workbench.loop.comparison import WRONG_IOU
 from workbench.loop.labelling import Candidates, Labelled, Source, candidates, label
+from workbench.masks import rle
 from workbench.plotted import Plotted
 
 if TYPE_CHECKING:
+    from workbench.review.state import ImageReview
     from workbench.reviewing import Reviewing
 
 Floats = NDArray[np.float64]
@@ -46,7 +48,10 @@ class Certificates(Plotted):
         return 0 < self.drawn == self.pool.steps[-1].population
 
     def __str__(self) -> str:
-        left = f"{self.unlabelled:,} of the {self.drawn:,} masks drawn have no label yet: project.masks_to_verify()"
+        left = (
+            f"{self.unlabelled:,} of the {self.drawn:,} masks drawn have no label yet: give each a verdict, in "
+            "wb.Annotator(project, images=project.masks_to_verify().query(\"label == ''\"))"
+        )
         lines = [self.pool.sentence, self.images.sentence, *([left] if self.unlabelled else [])]
         if self.whole:
             lines.append(f"The {self.drawn:,} masks drawn are all that have a confidence above {GRID[-1]:g}.")
@@ -147,11 +152,13 @@ Accepted = Callable[[Labelled | Candidates], Flags]
 class Drawn(NamedTuple):
     """Masks that were drawn, among the labelled proposals of their images.
 
-    place : (n,) row of each; -1 where nothing is known of its image
+    place : (n,) row of each; -1 where neither truth nor a whole review of its image is known
+    by_itself : (n,) for these, what people said of the mask by itself
     """
 
     rows: Labelled
     place: NDArray[np.int64]
+    by_itself: list[Verdict]
 
     @classmethod
     def of(
@@ -165,7 +172,11 @@ class Drawn(NamedTuple):
         """Look masks up by the ids of their images and their own, by the triage used last or another."""
         rows = label(project, list(dict.fromkeys(image)), source=source, config=config)
         place = {key: k for k, key in enumerate(zip(rows.image, rows.mask_id, strict=True))}
-        return cls(rows, np.array([place.get(key, -1) for key in zip(image, mask_id, strict=True)], np.int64))
+        keys = list(zip(image, mask_id, strict=True))
+        known, begun = set(rows.images), set(project.reviewed()["image_id"])
+        reviews = {name: project.image_review(name) for name in set(image) & begun - known}
+        by_itself = [said_by_itself(reviews[name], mask) if name in reviews else "" for name, mask in keys]
+        return cls(rows, np.array([place.get(key, -1) for key in keys], np.int64), by_itself)
 
     def verdicts(self, accepted: Accepted) -> list[Verdict]:
         """Return the label of each when what is accepted is matched alone; "" where there is none yet.
@@ -177,7 +188,24 @@ class Drawn(NamedTuple):
         right, wrong = self.rows.comparison.verdicts(taking_part)
         crowd = self.rows.comparison.crowd_share >= WRONG_IOU
         words = np.select([right, wrong, crowd], ["right", "wrong", "crowd"], "")
-        return [words[k] if k >= 0 else "" for k in self.place.tolist()]
+        return [words[k] if k >= 0 else own for k, own in zip(self.place.tolist(), self.by_itself, strict=True)]
+
+
+def said_by_itself(review: ImageReview, mask_id: str) -> Verdict:
+    """Return what people said of a mask of an image that they have not left: "" where nobody looked at it one by one.
+
+    What they accepted is right; so is what they rejected or corrected, where a mask that they drew in its place lies at IoU 0.75.
+    """
+    found = np.flatnonzero(review.masks.mask_id == mask_id)
+    if not len(found) or not review.looked_at[found[0]]:
+        return ""
+    k = int(found[0])
+    drawn = np.flatnonzero(review.drawn & review.final)
+    if not review.final[k] and len(drawn):
+        size = (int(review.masks.sizes_hw[k, 0]), int(review.masks.sizes_hw[k, 1]))
+        iou = rle.iou_matrix([review.masks.rles[k]], review.masks.rles[drawn].tolist(), size)
+        return "right" if iou.max() >= WRONG_IOU else "wrong"
+    return "right" if review.final[k] else "wrong"
 
 
 def above(recalibration: Recalibration, threshold: float) -> Accepted:
@@ -188,13 +216,20 @@ def above(recalibration: Recalibration, threshold: float) -> Accepted:
     )  # NaN is above none
 
 
-def _right_above(rows: Labelled, recalibration: Recalibration, some: NDArray[Any]) -> Callable[[float], Flags]:
+def _right_above(
+    rows: Labelled, recalibration: Recalibration, some: NDArray[np.int64], by_itself: Flags
+) -> Callable[[float], Flags]:
     """Return which of some rows are right when the masks above a threshold are matched alone, as `fp_rate` counts them.
 
-    What stays out takes no true mask from what is accepted.
+    What stays out takes no true mask from what is accepted. by_itself : what goes for those whose row is -1
     """
     p = recalibration.predict(rows.features)
-    return lambda threshold: rows.comparison.verdicts(rows.within & (p > threshold)).right[some]
+
+    def right(threshold: float) -> Flags:
+        matched = rows.comparison.verdicts(rows.within & (p > threshold)).right
+        return np.where(some >= 0, np.append(matched, False)[some], by_itself)
+
+    return right
 
 
 def of_pool(
@@ -208,7 +243,7 @@ def of_pool(
     missing = int((verdicts == "").sum())
     if not missing:
         use = verdicts != "crowd"
-        right = _right_above(found.rows, recalibration, found.place[use])
+        right = _right_above(found.rows, recalibration, found.place[use], verdicts[use] == "right")
         return certify_pool(pool.confidence[drawn[use]], right, pool.confidence, alpha, delta), 0
     waiting = certify_pool([], [], pool.confidence, alpha, delta)
     said = f"{missing:,} of the {len(drawn):,} masks that were drawn have no label yet."
@@ -234,7 +269,8 @@ def of_images(
     rows = label(project, images, source=source, config=base)
     use = rows.within & (rows.known | rows.unlabelled)
     p, image = recalibration.predict(rows.features)[use], rows.image[use].astype(str)
-    right = _right_above(rows, recalibration, use)
+    places = np.flatnonzero(use)
+    right = _right_above(rows, recalibration, places, np.zeros(len(places), bool))
     found = certify_images(p, right, image, np.random.default_rng(seed), alpha, delta)
     counted = p > GRID[-1]
     blind = counted & rows.unlabelled[use]

@@ -107,8 +107,8 @@ class Verified:
             return "nothing was accepted, so there is nothing to verify"
         if self.labelled < self.drawn:
             return (
-                f"{self.drawn - self.labelled:,} of the {self.drawn:,} masks drawn for verification wait for a look: review their "
-                "images (project.annotation_to_verify()) to the end, each such mask by a verdict of its own"
+                f"{self.drawn - self.labelled:,} of the {self.drawn:,} masks drawn for verification wait for a look: give each a "
+                "verdict of its own, in wb.Annotator(project, images=project.annotation_to_verify().query(\"label == ''\"))"
             )
         return (
             f"{self.wrong:,} of {self.drawn:,} masks drawn are wrong: at most {percent_up(self.bound)} of all, with "
