@@ -100,6 +100,15 @@ class ProposeConfig(Settings):
                     f"got {value} with pool='exact': set pool='distinct', or {name}={type(value)()!r}"
                 )
 
+    def in_words(self) -> str:
+        """Return what decides which proposals are distinct: the floor, the grid, looks and NMS."""
+        spacing, crops = self.spacing_px, self.crop_n_layers
+        grid = f"a point every {spacing:g} px" if spacing else f"{self.points_per_side} points a side"
+        layers = f", {crops} layer{'s' * (crops > 1)} of crops" if crops else ""
+        looks = ", each mask asked again" if self.refine else ""
+        floor = f"predicted IoU above {self.predicted_iou_floor:g}"
+        return f"{floor}, {grid}{layers}{looks}, {self.nms} NMS at {self.nms_iou:g}"
+
     @classmethod
     def preset(cls, name: str) -> ProposeConfig:
         """Return the proposal half of the preset `name`."""

@@ -120,3 +120,13 @@ def test_beside_seed__recall_stands_beside_the_auto_acceptance_rate():
 def test_beside_seed__by_people_and_of_no_cycles():
     assert "measured here" in set(CycleTable((row(),)).beside_seed()["source"])
     assert len(CycleTable(()).beside_seed()) == 5
+
+
+def test_table__says_which_proposals_figures_are_of():
+    table = CycleTable((row(),), of="predicted IoU above 0.5, 48 points a side, each mask asked again, box NMS at 0.7")
+    words = (
+        "Figures are of the distinct proposals with predicted IoU above 0.5, 48 points a side, each mask asked again"
+    )
+    assert words in table.lines()[1]
+    assert words in table._repr_html_()
+    assert table.to_dict()["of"] == table.of

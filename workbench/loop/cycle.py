@@ -307,7 +307,9 @@ def table(
         rows.append(_row(found, changed, len(campaign.held_out)))
     calibrate = {image for c in every for image in c.calibration}
     number = cycle or max((c.number for c in done if not c.closing), default=0)
-    return CycleTable(tuple(rows), awaited, number, note, tuple(image for image in awaited if image in calibrate))
+    waits = tuple(image for image in awaited if image in calibrate)
+    of = Plan.from_dict(dict(campaign.settings)).floors.in_words()
+    return CycleTable(tuple(rows), awaited, number, note, waits, of)
 
 
 def _row(cycle: Cycle, changes: dict[str, Any], held_out: int) -> CycleRow:

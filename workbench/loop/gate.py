@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+from workbench.config import ProposeConfig
 from workbench.plain import nan_for_none, plain
 from workbench.plotted import Plotted
 from workbench.settings import Settings, setting, settings
@@ -163,16 +164,9 @@ class GateReport(Plotted):
 
 def _by(measured: Mapping[str, Any]) -> str:
     """Say by which run, floors, grid and NMS figures were measured."""
-    floors, distinct = measured["floors"], measured["distinct"]
-    spacing, crops = floors["spacing_px"], floors["crop_n_layers"]
-    grid = f"a point every {spacing:g} px" if spacing else f"{floors['points_per_side']} points a side"
-    layers = f", {crops} layer{'s' * (crops > 1)} of crops" if crops else ""
-    looks = ", each mask asked again" if floors.get("refine") else ""  # reports of before say nothing of it
-    return (
-        f"Measured on run {measured['run']} ({measured['model_id']}): predicted IoU above "
-        f"{floors['predicted_iou_floor']:g}, {grid}{layers}{looks}, "
-        f"{distinct['nms']} NMS at {distinct['nms_iou']:g}."
-    )
+    nms = {name: measured["distinct"][name] for name in ("nms", "nms_iou")}
+    floors = ProposeConfig.from_dict(ProposeConfig.stored({**measured["floors"], **nms}))
+    return f"Measured on run {measured['run']} ({measured['model_id']}): {floors.in_words()}."
 
 
 def evaluate(

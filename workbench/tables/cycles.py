@@ -100,6 +100,7 @@ class CycleTable(Plotted):
     rows : of the cycles that are done; awaited : ids of images that people have to finish first; cycle : the one that
     waits, or the last; note : which test images nothing can be measured on yet
     calibrating : those of the awaited images that thresholds will be read off
+    of : which proposals the figures are of, in words: floor, grid, looks and NMS
     """
 
     rows: tuple[CycleRow, ...]
@@ -107,6 +108,7 @@ class CycleTable(Plotted):
     cycle: int = 0
     note: str = ""
     calibrating: tuple[str, ...] = ()
+    of: str = ""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -156,6 +158,7 @@ class CycleTable(Plotted):
             "cycle": self.cycle,
             "note": self.note,
             "calibrating": list(self.calibrating),
+            "of": self.of,
         }
 
     def lines(self) -> list[str]:
@@ -169,6 +172,8 @@ class CycleTable(Plotted):
             work = "after the last" if row.closing else drawn
             told = [work, *([", ".join(shown)] if shown else []), *row.notes]
             found.append(f"cycle {row.cycle} ({row.thresholds.get('kind')}): {'; '.join(told)}")
+        if self.of and self.rows:
+            found.append(f"Figures are of the distinct proposals with {self.of}.")
         if self.note:
             found.append(self.note)
         if self.awaited:
