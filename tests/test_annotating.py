@@ -257,7 +257,10 @@ def test_annotate__the_certificate_of_a_pool_says_less_of_the_rest_of_it(bordere
     rest = bordered.annotate_automatically(override="a trial")
     most = percent_up(0.1 * len(every.masks) / len(rest.masks))
     assert rest.rule.startswith("confidence above 0.5, certified for this pool of ")
-    assert f"{len(every.masks):,} masks, of which these are the rest: at most {most} of them wrong" in rest.rule
+    assert (
+        f"{len(every.masks):,} masks, of which these are the rest: at most {most} of them wrong by that, with confidence 95%"
+        in rest.rule
+    )
 
 
 def test_verify__is_of_what_was_accepted_when_triage_has_moved(bordered):

@@ -456,7 +456,7 @@ def test_cli__calibrate_gate_annotate(project, tmp_path, few_draws):
     answer = run("annotate", folder, "--override", "a trial", "-o", file, "--json")
     assert answer.exit_code == 0, answer.output
     said = json.loads(answer.output)
-    assert len(json.loads(file.read_text())["annotations"]) == said["masks"] - said.get("left_out_as_wrong", 0)
+    assert len(json.loads(file.read_text())["annotations"]) == said["masks"] - said.get("left_out", 0)
 
 
 def test_cli__tables_for_people_and_wrong_use(project, few_draws):

@@ -12,6 +12,7 @@ from desk import event
 from PIL import Image
 from typer.testing import CliRunner
 
+from workbench.calibrate.certify import certify_images, certify_pool
 from workbench.cli import app
 from workbench.formats import coco
 from workbench.loop import gate, stage3
@@ -159,9 +160,12 @@ def test_annotation__what_was_verified_is_written_without_what_was_found_wrong(t
         file = tmp_path / "masks.json"
         told = run("annotate", project.path, "--verify", "-o", file, "--json")
         values = json.loads(told.stdout)
-        assert (values["labelled"], values["wrong"], values["left_out_as_wrong"]) == (5, 1, 1)
+        assert (values["labelled"], values["wrong"], "written as they left them" in values["note"]) == (5, 1, True)
         written = coco.read(file)
-        assert len(written.masks) == first["masks"] - 1
+        left = list(dict.fromkeys(image for image, _ in drawn))
+        untouched = [i for i in project.images()["image_id"] if i not in left]
+        expected = len(project.final_masks(left)) + len(project.proposals(untouched, outcome="auto_accepted"))
+        assert len(written.masks) == expected != first["masks"]
         assert len(written.images) == first["images"]
         for words in (["--override", "x"], ["--sample", "3"], ["--propose"]):
             assert "--verify: expected no bounds" in run("annotate", project.path, "--verify", *words).stderr
@@ -281,3 +285,97 @@ def test_certify__verdicts_on_the_masks_drawn_are_labels(tmp_path, monkeypatch):
         project.import_truth(rest, images=ids[20:])
         assert project.masks_to_verify().label.tolist() == by_verdict
         assert project.certify(alpha=0.2).pool.to_dict() == again.pool.to_dict()
+
+
+def test_annotation__what_people_turned_down_or_corrected_since_is_not_exported(tmp_path, monkeypatch):
+    with judged.make(tmp_path, monkeypatch, n=12, truth=False) as project:
+        found = project.annotate_automatically(override="a trial", sample=1)
+        by_image = {image: found.masks.mask_id[rows].tolist() for image, rows in found.masks.by_image()}
+        (one, no), (two, moved) = [(image, masks[0]) for image, masks in list(by_image.items())[:2]]
+        project.add_annotator("a")
+        project.record([event("verdict", one, no, verdict="reject")])
+        review = project.image_review(two)
+        x0, y0, _, y1 = review.masks.boxes_xyxy[review.at(moved)].tolist()
+        pixels = np.zeros((1, *judged.SIZE), bool)
+        pixels[0, y0:y1, x0 : x0 + 2] = True
+        told = {"rle": rle.encode(pixels)[0].decode(), "size_hw": list(judged.SIZE), "tool": "brush"}
+        project.record([event("edit", two, moved, **told)])
+        assert set(found.masks.mask_id) - set(project.annotation().kept.mask_id) == {no, moved}
+        again = project.annotate_automatically(override="a trial", sample=1)
+        assert set(found.masks.mask_id) - set(again.masks.mask_id) == {no, moved}
+        project.propose(stub_sam.StubSam("other-2"), stub_sam.PLAIN, progress=False)
+        assert project.annotation().run_id == 1  # of a run before, as it was
+        assert len(project.annotation().masks) == len(again.masks)
+
+
+def test_gate__accepted_masks_that_were_rejected_in_bulk_are_not_measured(tmp_path, monkeypatch):
+    """Ignored masks are neither right nor wrong: where people reject what is wrong in bulk, nothing wrong is left to count."""
+    with judged.make(tmp_path, monkeypatch, n=30, roles=(0.0, 0.0, 1.0), truth=False) as project:
+        project.add_annotator("a")
+        for image in project.images()["image_id"]:
+            review = project.image_review(image)
+            right = judged.drawn(project.image(image))[2]
+            good = {
+                m: bool(ok)
+                for m, ok in zip(
+                    judged.propose(project.image(image), stub_sam.StubSam("stub-1"), image_id=image).rles,
+                    right,
+                    strict=True,
+                )
+            }
+            shown = [
+                (str(review.masks.mask_id[k]), good[review.masks.rles[k]]) for k in np.flatnonzero(review.outcome > 0)
+            ]
+            said = [
+                event("verdict", image, m, verdict="accept" if ok else "reject", **({} if ok else {"bulk": True}))
+                for m, ok in shown
+            ]
+            project.record([*said, event("complete", image)])
+        check = project.gate()["fp_rate"]
+        assert check.verdict == "insufficient"
+        assert "auto-accepted masks of test images" in check.note
+
+
+def test_gate__reports_of_before_without_a_check_are_not_open():
+    every = [gate.Check(name, 1.0, 0.5, 9, (1.0, 1.0), "pass") for name in gate.CHECKS]
+    assert gate.GateReport(tuple(every), gate.GateConfig(), True).open
+    assert not gate.GateReport(tuple(c for c in every if c.name != "fp_rate"), gate.GateConfig(), True).open
+
+
+def test_annotate__a_declaration_of_domains_is_of_those_that_there_were(tmp_path, monkeypatch):
+    with judged.make(tmp_path, monkeypatch, n=40, calibrated=True) as project:
+        project.gate(LOOSE, declared=NOT_MEASURED)
+        assert project.annotate_automatically(gate=LOOSE).gate_open
+        folder = tmp_path / "images" / "xray"
+        folder.mkdir()
+        pixels = np.random.default_rng(1).integers(0, 256, (*judged.SIZE, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "0.png")
+        project.add_images(str(tmp_path / "images"))
+        project.propose(stub_sam.StubSam("stub-1"), stub_sam.PLAIN, progress=False)
+        with pytest.raises(stage3.GateShutError, match="no test image of the domains xray"):
+            project.annotate_automatically(gate=LOOSE)
+        project.gate(LOOSE, declared={"domains": "xray is alike"})
+        assert project.annotate_automatically(gate=LOOSE).gate_open
+
+
+def test_certify__the_same_labels_are_one_look_however_often_it_is_asked(certified):
+    for _ in range(2):
+        certified.calibrate(draws=20)
+        again = certified.certify(alpha=0.2, labels=200)
+        assert (again.pool.spent, again.images.spent) == (0, 0)
+
+
+def test_certificate__of_many_looks_none_is_granted_that_is_no_surer_than_a_coin():
+    p, rng = np.full(2000, 0.9), np.random.default_rng(0)
+    earlier = [certify_pool(p[:n], np.ones(n, bool), p, 0.05, 0.3) for n in (100, 200)]
+    now = certify_pool(p[:300], np.ones(300, bool), p, 0.05, 0.05)
+    assert now.granted
+    looked = now.after(earlier)
+    assert (looked.granted, looked.spent) == (False, pytest.approx(0.6))
+    assert "holds with confidence 35% only" in looked.sentence
+    assert now.after(earlier[:1]).confidence == pytest.approx(0.65)
+    census = certify_pool(p, np.ones(2000, bool), p, 0.05, 0.05)
+    assert census.after(earlier).spent == 0
+    image = np.arange(400)
+    of_images = [certify_images(np.full(n, 0.9), np.ones(n, bool), image[:n], rng, 0.1, 0.05) for n in (200, 400)]
+    assert of_images[1].after(of_images[:1]).confidence == pytest.approx(0.9)

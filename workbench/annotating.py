@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workbench import exchange
 from workbench.calibrating import Calibrating
 from workbench.config import ProposeConfig, TriageConfig
-from workbench.review.state import REJECT
 from workbench.store import calibrations, runs
 from workbench.store.calibrations import Record
 from workbench.store.errors import StoreError
@@ -70,6 +70,7 @@ class Annotating(Calibrating):
             stage3.refuse_shut(report)
         judged = calibrations.latest(self.catalog, "gate", self._run_id())
         gate_id = judged.id if judged else 0
+        excused = judged.settings.get("domains", []) if judged else []
         chosen = None if images is None else [str(name) for name in images]
         if sam is not None:
             self._propose_alike(sam, chosen)
@@ -77,7 +78,7 @@ class Annotating(Calibrating):
         every = self._proposed(chosen, run_id)
         names = self._left_to_do(every)
         by, made_of = self._rule(every, run_id)
-        beyond = list(stage3.unmeasured(report, by, self._goes_by(by, made_of, run_id), self._domains(names)))
+        beyond = list(stage3.unmeasured(report, by, self._goes_by(by, made_of, run_id), self._domains(names), excused))
         if override is None:
             stage3.refuse_unmeasured(beyond)
         threshold, (accepted, config) = by.threshold, self._accepting(made_of, by.threshold)
@@ -102,7 +103,7 @@ class Annotating(Calibrating):
             len(every) - len(names),
             without,
             run_id,
-            wrong=np.array([v == "wrong" for v in verdicts], bool),
+            dropped=_at(rows[[v == "wrong" for v in verdicts]], len(masks)),
             bounds=report.moved,
         )
         settings = {"override": override, "threshold": threshold, "sample": sample, "delta": delta, "gate": gate_id}
@@ -130,10 +131,14 @@ class Annotating(Calibrating):
             [own.rows.select(np.isin(own.rows.mask_id, said["accepted"][own.image_id])) for own in found]
         )
         places = {key: k for k, key in enumerate(zip(masks.image_id, masks.mask_id, strict=True))}
+        sample = np.array([places[image, mask] for image, mask in said["sample"]], np.int64)
+        left = set(self.reviewed_images()) & set(kept.images)
+        turned_down = np.isin(masks.mask_id.astype(str), self._rejected(list(kept.images)))
+        wrong = _at(sample[[v == "wrong" for v in verdicts]], len(masks))
         return stage3.Annotation(
             masks,
             tuple(kept.images),
-            np.array([places[image, mask] for image, mask in said["sample"]], np.int64),
+            sample,
             said["rule"],
             said["gate"],
             tuple(said["shut_by"]),
@@ -143,7 +148,8 @@ class Annotating(Calibrating):
             said["without_proposals"],
             kept.run_id or 0,
             kept.id,
-            np.array([v == "wrong" for v in verdicts], bool),
+            wrong | turned_down | np.isin(masks.image_id.astype(str), list(left)),
+            tuple(sorted(left)),
             said["bounds"],
         )
 
@@ -175,21 +181,23 @@ class Annotating(Calibrating):
     def export_annotation(self, annotation: Annotation, path: str | Path) -> None:
         """Write what `annotate_automatically` accepted as COCO, with an entry for each image it annotated.
 
-        Masks of the sample that are known to be wrong are left out.
+        Masks that are known to be wrong are left out; of `annotation()` also what people have turned down or corrected since.
+        Images that they have left since are written as they left them.
 
         Raises
         ------
         OutputError (a ValueError) : for a file of the project or one of its images; OSError : when it cannot be written
         """
-        exchange.export_annotation(self, path, annotation)
+        left = list(annotation.left_since)
+        exchange.export_annotation(self, path, annotation, self.final_masks(left) if left else Proposals.empty())
 
     # ---- what the above share -------------------------------------------------------------------------------------
 
     def _annotation_labels(self) -> tuple[Record, list[Verdict]]:
-        kept = calibrations.latest(self.catalog, "annotation", self._run_id())
+        kept = calibrations.last(self.catalog, "annotation")
         if kept is None:
             raise StoreError("verify: nothing was annotated automatically yet; see project.annotate_automatically")
-        return kept, list(self._labels_of(kept.result["sample"], *self._accepting_of(kept)))
+        return kept, list(self._labels_of(kept.result["sample"], *self._accepting_of(kept), kept.run_id))
 
     def _accepting_of(self, kept: Record) -> tuple[Accepted, TriageConfig]:
         """Return what accepted the masks of an annotation, and the thresholds under which it looked at them."""
@@ -236,10 +244,10 @@ class Annotating(Calibrating):
         return names
 
     def _rejected(self, images: list[str]) -> list[str]:
-        """Return the ids of masks that people rejected on images they have not left."""
+        """Return the ids of masks of images that people looked at and did not leave as they are: rejected, or corrected."""
         begun = set(self.reviewed()["image_id"]) & set(images)
         reviews = [self.image_review(image) for image in sorted(begun)]
-        return [str(mask) for review in reviews for mask in review.masks.mask_id[review.verdict == REJECT]]
+        return [str(mask) for review in reviews for mask in review.masks.mask_id[review.looked_at & ~review.final]]
 
     def _rule(self, images: list[str], run_id: int) -> tuple[Rule, Record | None]:
         """Return the certified threshold for images, or that there is none, and the calibration it is by."""
@@ -262,3 +270,10 @@ class Annotating(Calibrating):
                 "give sam=..., or run `workbench propose` first"
             )
         return [str(file.image_id) for file in files if file.status == "done"]
+
+
+def _at(places: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
+    """Return (length,) True at places."""
+    flags = np.zeros(length, bool)
+    flags[places] = True
+    return flags

@@ -142,8 +142,8 @@ class Calibrating(Reviewing):
 
         For the pool, masks are drawn with equal probability, once for a calibration; each needs a label before there can
         be a certificate (`masks_to_verify` lists them). For images to come, the calibration images that had no part in
-        the recalibration are used. Where certificates of a pool are asked for again, by more labels or another calibration, each
-        may be granted by chance: what is promised then is less sure by the deltas of those before (`Certificate.spent`).
+        the recalibration are used. Where certificates are asked for again, by more labels or another calibration, each may be
+        granted by chance: what is promised then is less sure by the deltas of those before (`Certificate.spent`).
 
         Parameters
         ----------
@@ -178,23 +178,13 @@ class Calibrating(Reviewing):
             of_images = dataclasses.replace(
                 of_images, note=of_images.note + _kept_for(len(kept.images), len(others), share)
             )
-        if not unlabelled:
-            of_pool = dataclasses.replace(of_pool, spent=self._spent(kept.id, pool.digest, len(drawn)))
+        before = calibrations.every(self.catalog, "certificate", self._run_id())
+        earlier = [certification.Certificates.from_dict(dict(record.result)) for record in before]
+        of_pool, of_images = of_pool.after([c.pool for c in earlier]), of_images.after([c.images for c in earlier])
         found = certification.Certificates(of_pool, of_images, len(drawn), unlabelled)
         settings = {"alpha": alpha, "delta": delta, "calibration": kept.id, "pool": pool.digest}
         self._keep("certificate", settings, others, found.to_dict())
         return found
-
-    def _spent(self, calibration: int, pool: str, drawn: int) -> float:
-        """Return the sum of deltas of earlier certificates of the latest run's pools that were tested on other labels."""
-        looks: dict[tuple[Any, ...], float] = {}
-        for record in calibrations.every(self.catalog, "certificate", self._run_id()):
-            said = record.result
-            if said["drawn"] and not said["unlabelled"]:
-                look = record.settings["calibration"], record.settings.get("pool"), said["drawn"]
-                looks[look] = max(looks.get(look, 0.0), record.settings["delta"])
-        looks.pop((calibration, pool, drawn), None)  # asked again of the same labels, it is the same look
-        return float(sum(looks.values()))
 
     def masks_to_verify(self) -> pd.DataFrame:
         """Return image_id, mask_id and label of the masks drawn for `certify`: "right", "wrong", "crowd" (of the truth, so
@@ -233,7 +223,13 @@ class Calibrating(Reviewing):
         config = config or GateConfig()
         images = self.unseen_images("test")
         report = readiness.gate(self, self.calibration(), images, config, words, self.label_source())
-        self._keep("gate", {"config": config.to_dict(), "declared": words}, images, report.to_dict())
+        excused: list[str] = []  # a declaration is of the domains that there were when it was made
+        if "domains" in (declared or {}):
+            excused = sorted(set(self.images()["domain"].astype(str)))
+        elif "domains" in words and last:
+            excused = last.settings.get("domains", [])
+        settings = {"config": config.to_dict(), "declared": words, "domains": excused}
+        self._keep("gate", settings, images, report.to_dict())
         return report
 
     def recall_auto(self) -> Interval:
@@ -356,12 +352,14 @@ class Calibrating(Reviewing):
         config = TriageConfig.from_dict(version.settings) if version else self.triage_config()
         return stage3.accepting(None, None), config
 
-    def _labels_of(self, rows: list[list[str]], accepted: Accepted, config: TriageConfig) -> list[Verdict]:
-        """Return the label of masks by image and id when what is accepted is matched alone."""
+    def _labels_of(
+        self, rows: list[list[str]], accepted: Accepted, config: TriageConfig, run: int | None = None
+    ) -> list[Verdict]:
+        """Return the label of masks of a run, the latest if none is named, by image and id when what is accepted is matched alone."""
         from workbench.loop.certification import Drawn
 
         names = [r[0] for r in rows], [r[1] for r in rows]
-        return Drawn.of(self, *names, self.label_source(), config).verdicts(accepted)
+        return Drawn.of(self, *names, self.label_source(), config, run).verdicts(accepted)
 
     def _verdicts_frame(self, rows: list[list[str]], verdicts: Iterable[str]) -> pd.DataFrame:
         import pandas as pd

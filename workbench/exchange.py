@@ -285,8 +285,11 @@ def _made_by(run: Run) -> dict[str, object]:
     return {"run_id": run.id, "model_id": run.model_id, "propose": dict(run.settings)}
 
 
-def export_annotation(project: ProjectFolder, path: str | Path, annotation: Annotation) -> None:
-    """Write the masks of a fully automatic annotation as COCO, with an entry for each of its images; none known to be wrong."""
+def export_annotation(project: ProjectFolder, path: str | Path, annotation: Annotation, left: Proposals) -> None:
+    """Write the masks of a fully automatic annotation as COCO, with an entry for each of its images; none known to be wrong.
+
+    left : final masks of the images that people have left since, in place of the automatic ones
+    """
     from workbench.formats import coco
 
     chosen, run = set(annotation.images), runs.find(project.catalog, annotation.run_id)
@@ -301,7 +304,7 @@ def export_annotation(project: ProjectFolder, path: str | Path, annotation: Anno
         "gate": annotation.gate_id,
         "override": annotation.override,
     }
-    coco.write(path, annotation.kept, entries, about=about, originals=originals(project))
+    coco.write(path, Proposals.concat([annotation.kept, left]), entries, about=about, originals=originals(project))
 
 
 def _entries(project: ProjectFolder, run_id: int, more: Collection[str] = ()) -> list[ImageEntry]:

@@ -174,3 +174,14 @@ def test_compare__other_calibration_images_of_a_cycle_are_refused(two):
         campaigns.advance(project.catalog, row, "done", counts={"recall_auto": [[1.0], [4.0]]})
     with pytest.raises(StoreError, match="the same calibration images in cycle 1"):
         orders.compare(*(project.catalog for project in two))
+
+
+def test_compare__campaigns_of_different_length_are_compared_as_far_as_both_go(two):
+    for project, batches in zip(two, ([["c1"], []], [["c1"], ["c2"], []]), strict=True):
+        made = campaigns.begin(project.catalog, "d" * 12, PLAN, "m", ["x"])
+        for number, calibration in enumerate(batches, 1):
+            campaigns.add(project.catalog, made.id, number, "m", ["1"] if calibration else [], calibration, {})
+            row = campaigns.of_campaign(project.catalog, made.id)[-1]
+            campaigns.advance(project.catalog, row, "done", counts={"recall_auto": [[float(number)], [4.0]]})
+    found = orders.compare(*(project.catalog for project in two))
+    assert [(cycle, images) for cycle, images, _ in found.rows] == [(1, 0), (2, 2)]

@@ -25,8 +25,10 @@ def test_rule__a_part_of_a_pool_is_promised_no_less_than_may_be_wrong():
     rule = Rule(0.9, "certified", pool=3000, alpha=0.0125, confidence=0.95)
     assert rule.of(3000) == "certified: at most 1.25% wrong, with confidence 95%"
     assert Rule(None, "by triage", alpha=0.1).of(10) == "by triage"
-    assert rule.of(2100).endswith("at most 1.79% of them wrong by that")  # 0.0125 × 3000 ÷ 2100 = 1.7857…%
-    assert rule.of(10).endswith("at most 100% of them wrong by that")
+    assert rule.of(2100).endswith(
+        "at most 1.79% of them wrong by that, with confidence 95%"
+    )  # 0.0125 × 3000 ÷ 2100 = 1.7857…%
+    assert rule.of(10).endswith("at most 100% of them wrong by that, with confidence 95%")
 
 
 def test_rule__a_certificate_of_images_to_come_is_of_shares_averaged_over_images():

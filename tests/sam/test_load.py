@@ -285,12 +285,12 @@ def test_resolve_device__names_what_is_not_there(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert resolve_device("auto") == torch.device("cuda")
     assert resolve_device("cuda:1") == torch.device("cuda:1")
-    with pytest.raises(ValueError, match="'cuda:2' is not there; this machine has cpu, cuda:0, cuda:1"):
+    with pytest.raises(ValueError, match="'cuda:2' is not there; this machine has cpu, cuda:0, cuda:1: take one"):
         resolve_device("cuda:2")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_device("auto") == torch.device("cpu")
-    with pytest.raises(ValueError, match=r"'cuda' is not there; this machine has cpu$"):
+    with pytest.raises(ValueError, match=r"'cuda' is not there; this machine has cpu: take one"):
         load_sam(random_sam(), device="cuda")
     with pytest.raises(ValueError, match="got 'gpu'"):
         resolve_device("gpu")

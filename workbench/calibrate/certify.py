@@ -8,6 +8,7 @@ Source: Angelopoulos et al. 2021, Learn then test, arXiv 2110.01052, section 2.1
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from workbench.calibrate.bounds import (
     LIKELY,
     betting_upper,
     betting_wealth,
+    binomial_upper,
     hypergeometric_passes,
     hypergeometric_upper,
     images_needed,
@@ -33,6 +35,7 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Right = ArrayLike | Callable[[float], ArrayLike]
 """(n,) which masks are right; or a function of the threshold, where that depends on what else is accepted."""
+LEAST_CONFIDENCE = 0.5  # of several looks together, below which none is granted
 GRID = tuple(round(0.995 - 0.005 * k, 3) for k in range(100))  # 0.995 to 0.5: strictest first
 
 
@@ -64,7 +67,7 @@ class Certificate(Plotted):
         -1 when no number would do, since not even at the strictest with labels the share wrong is below alpha
     accepted : masks above the threshold, of `pool`
     steps : the whole grid, as it was tested
-    spent : sum of the deltas of earlier certificates of the same masks by other labels: any of them may have been granted by
+    spent : sum of the deltas of earlier certificates of the run by other labels: any of them may have been granted by
         chance, so what is promised by one of several looks is less sure (the union bound)
     """
 
@@ -109,8 +112,29 @@ class Certificate(Plotted):
         if not self.spent:
             return ""
         return (
-            f" Certificates of it were asked for before, by other labels (deltas of {self.spent:g} in all): one that is granted by one of "
-            f"several looks holds with confidence {percent(self.confidence)}."
+            f" Certificates were asked for before, by other labels (deltas of {self.spent:g} in all): one that is granted by one of several "
+            f"looks holds with confidence {percent(self.confidence)}."
+        )
+
+    @property
+    def look(self) -> tuple[tuple[int, float], ...]:
+        """By what it was tested: labels and wrong ones at each threshold. Nothing where no test was made, or all is labelled."""
+        census = self.kind == "pool" and all(step.labels == step.population for step in self.steps)
+        tested = any(not math.isnan(step.bound) for step in self.steps)
+        return tuple((step.labels, step.wrong) for step in self.steps) if tested and not census else ()
+
+    def after(self, earlier: Sequence[Certificate]) -> Certificate:
+        """Return it as one of several looks, those by the same labels counted once; not granted where it is no surer than a coin."""
+        looks: dict[tuple[tuple[int, float], ...], float] = {}
+        for other in earlier:
+            looks[other.look] = max(looks.get(other.look, 0.0), other.delta)
+        spent = sum(delta for look, delta in looks.items() if look and look != self.look) if self.look else 0.0
+        found = dataclasses.replace(self, spent=float(spent))
+        if not found.granted or found.confidence > LEAST_CONFIDENCE:
+            return found
+        said = f"of so many looks one that is granted holds with confidence {percent(found.confidence)} only."
+        return dataclasses.replace(
+            found, granted=False, note=said, needed=found.labels, threshold=float("nan"), accepted=0
         )
 
     def __str__(self) -> str:
@@ -361,10 +385,18 @@ def _labels_at(share: float, alpha: float, delta: float, population: int, least:
     """Labels that certify four times in five when the share wrong stays as it is; at most the whole population."""
     from scipy.stats import binom
 
-    n = least
-    for _ in range(50 if share else 0):
-        again = labels_needed(alpha, delta, max(int(np.ceil(share * n)), int(binom.ppf(LIKELY, n, share))))
-        if again <= n:
-            break
-        n = again
-    return min(n, population)
+    def do(n: int) -> bool:
+        wrong = max(int(np.ceil(share * n)), int(binom.ppf(LIKELY, n, share)))
+        return binomial_upper(wrong, n, delta) <= alpha
+
+    if not share:
+        return min(least, population)
+    low, high = least - 1, least
+    while not do(high):
+        if high >= population:
+            return population
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if do(middle) else (middle, high)
+    return min(high, population)

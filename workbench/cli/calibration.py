@@ -228,10 +228,13 @@ def annotate(
 
 
 def _written(project: Project, found: Annotation, output: Path) -> dict[str, Any]:
-    """Write an annotation, and return where, and how many masks of its sample were left out."""
+    """Write an annotation, and return where, and how many of its masks were left out."""
     project.export_annotation(found, output.expanduser())
-    left_out = int(found.wrong.sum())
-    return {"file": str(output), **({"left_out_as_wrong": left_out} if left_out else {})}
+    left_out, left = int(found.dropped.sum()), len(found.left_since)
+    values: dict[str, Any] = {"file": str(output), "left_out": left_out} if left_out else {"file": str(output)}
+    if left:
+        values["note"] = f"{left:,} images that people have left since are written as they left them"
+    return values
 
 
 def _model_of(project: Project, checkpoint: Path | None, embedding_cache: Path | None) -> Segmenter:

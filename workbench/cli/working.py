@@ -240,11 +240,9 @@ def export(
         written = project.export_coco(file.expanduser(), outcome=outcome.value)
         values: dict[str, Any] = {"file": str(file), "format": file_format.value, "masks": written}
         if outcome is Kept.final:
-            done = int((project.images()["status"] == "done").sum())
-            values |= {
-                "complete": len(project.reviewed_images("complete")),
-                "not_left": done - len(project.reviewed_images()),
-            }
+            frame, left = project.images(), set(project.reviewed_images())
+            not_left = set(frame["image_id"][frame["status"] == "done"]) - left
+            values |= {"complete": len(project.reviewed_images("complete")), "not_left": len(not_left)}
             if values["not_left"]:
                 values["note"] = (
                     f"of the {values['not_left']:,} images that nobody has left, what is auto-accepted was written"

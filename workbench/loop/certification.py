@@ -168,9 +168,10 @@ class Drawn(NamedTuple):
         mask_id: Sequence[str],
         source: Source,
         config: TriageConfig | None = None,
+        run: int | None = None,
     ) -> Drawn:
-        """Look masks up by the ids of their images and their own, by the triage used last or another."""
-        rows = label(project, list(dict.fromkeys(image)), source=source, config=config)
+        """Look masks of the latest run or another up by the ids of their images and their own, by the triage used last or another."""
+        rows = label(project, list(dict.fromkeys(image)), run, source=source, config=config)
         place = {key: k for k, key in enumerate(zip(rows.image, rows.mask_id, strict=True))}
         keys = list(zip(image, mask_id, strict=True))
         known, begun = set(rows.images), set(project.reviewed()["image_id"])
@@ -194,18 +195,23 @@ class Drawn(NamedTuple):
 def said_by_itself(review: ImageReview, mask_id: str) -> Verdict:
     """Return what people said of a mask of an image that they have not left: "" where nobody looked at it one by one.
 
-    What they accepted is right; so is what they rejected or corrected, where a mask that they drew in its place lies at IoU 0.75.
+    What they accepted is right, what they rejected is wrong; what they corrected is right where what came of it lies at IoU 0.75.
     """
     found = np.flatnonzero(review.masks.mask_id == mask_id)
     if not len(found) or not review.looked_at[found[0]]:
         return ""
-    k = int(found[0])
-    drawn = np.flatnonzero(review.drawn & review.final)
-    if not review.final[k] and len(drawn):
-        size = (int(review.masks.sizes_hw[k, 0]), int(review.masks.sizes_hw[k, 1]))
-        iou = rle.iou_matrix([review.masks.rles[k]], review.masks.rles[drawn].tolist(), size)
-        return "right" if iou.max() >= WRONG_IOU else "wrong"
-    return "right" if review.final[k] else "wrong"
+    k, parents = int(found[0]), review.masks.parent_id.astype(str)
+    if not review.superseded[k]:
+        return "right" if review.final[k] else "wrong"
+    made, of = np.zeros(len(review), bool), {mask_id}
+    while of:  # corrections of corrections
+        next_ones = np.isin(parents, list(of)) & ~made
+        made |= next_ones
+        of = set(review.masks.mask_id[next_ones].tolist())
+    left = review.masks.rles[made & review.final].tolist()
+    size = (int(review.masks.sizes_hw[k, 0]), int(review.masks.sizes_hw[k, 1]))
+    close = left and rle.iou_matrix([review.masks.rles[k]], left, size).max() >= WRONG_IOU
+    return "right" if close else "wrong"
 
 
 def above(recalibration: Recalibration, threshold: float) -> Accepted:

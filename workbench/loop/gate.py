@@ -117,8 +117,10 @@ class GateReport(Plotted):
 
     @property
     def open(self) -> bool:
-        """Whether every check passes or is declared not applicable."""
-        return bool(self.checks) and all(check.verdict in ("pass", "not applicable") for check in self.checks)
+        """Whether every check passes or is declared not applicable, and those that apply always were made."""
+        made = {check.name for check in self.checks}  # reports of before had fewer
+        passed = all(check.verdict in ("pass", "not applicable") for check in self.checks)
+        return passed and made.issuperset(MEASURED)
 
     @property
     def moved(self) -> Mapping[str, Any]:

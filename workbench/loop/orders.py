@@ -78,14 +78,14 @@ def compare(first: Catalog, second: Catalog) -> Orders:
     for one, other in zip(a[1], b[1], strict=False):
         counts = [measuring.counts_of(cycle.state, of.held_out) for cycle, of in ((one, a[0]), (other, b[0]))]
         rows.append((one.number, spent, measuring.changes(*counts)))
-        if set(one.calibration) != set(other.calibration):
-            raise StoreError(
-                f"compare_orders: expected the same calibration images in cycle {one.number} of both campaigns, they differ: thresholds are "
-                "read off them; run both with one seed (CycleConfig)"
-            )
         batches = [(len(cycle.train), len(cycle.calibration)) for cycle in (one, other)]
         if batches[0] != batches[1]:
             break  # from here on the budgets are not equal
+        if set(one.calibration) != set(other.calibration):
+            raise StoreError(
+                f"compare_orders: expected the same calibration images in cycle {one.number} of both campaigns, they differ: thresholds are "
+                "read off them; run both with one seed (CycleConfig), by one version of workbench"
+            )
         spent += sum(batches[0])
     strategies = (a[0].settings["cycle"]["strategy"], b[0].settings["cycle"]["strategy"])
     return Orders(strategies, tuple(rows))

@@ -11,7 +11,7 @@ from workbench.config import ProposeConfig, TriageConfig
 from workbench.loop.calibration import Calibration
 from workbench.loop.diversity import category_diversity
 from workbench.loop.gate import GateConfig, GateReport, evaluate
-from workbench.loop.labelling import Labelled, Source, label
+from workbench.loop.labelling import Labelled, Source, label, unlabelled
 from workbench.loop.metrics import METRICS, Point, measure
 from workbench.store import campaigns, records, runs, versions
 from workbench.tables.figures import Interval
@@ -150,10 +150,12 @@ def _fp_rate(
                 f"complete, at least {config.least_images} are needed: complete their review"
             )
             return
-    if rows.comparison.unseen.any():
+    right, wrong = rows.comparison.verdicts(rows.auto)
+    unsaid = rows.auto & unlabelled(rows.comparison, right | wrong)
+    if unsaid.any() or rows.comparison.unseen.any():
         notes["fp_rate"] = (
-            f"{int(rows.comparison.unseen.sum()):,} final masks of test images were not looked at one by one: accept or reject each, "
-            "or import truth"
+            f"{int(unsaid.sum()):,} auto-accepted masks of test images, {int(rows.comparison.unseen.sum()):,} final ones, were not looked at "
+            "one by one: accept or reject each, or import truth"
         )
         return
     found = measure(rows.comparison, rows.outcome, ["fp_rate", "fp_rate_50"], rng)

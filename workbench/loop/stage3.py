@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -51,13 +51,15 @@ def refuse_shut(report: GateReport) -> None:
 GO_ON = "or go on all the same with override='reason' (--override REASON), which is kept in the record"
 
 
-def unmeasured(report: GateReport, rule: Rule, adopted: bool, domains: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+def unmeasured(
+    report: GateReport, rule: Rule, adopted: bool, domains: Mapping[str, int], excused: Collection[str]
+) -> Iterator[tuple[str, str]]:
     """Yield what the gate has not measured of what is about to be accepted, and what to do about it.
 
     Parameters
     ----------
     adopted : whether triage, whose masks the gate measures, goes by the certificate of the rule
-    domains : images to annotate, by domain
+    domains : images to annotate, by domain; excused : domains that were there when they were declared not applicable
     """
     if rule.threshold is not None and not adopted:
         yield (
@@ -65,8 +67,7 @@ def unmeasured(report: GateReport, rule: Rule, adopted: bool, domains: Mapping[s
             "adopt that certificate (project.adopt_certificate(), workbench calibrate --adopt certificate) and ask the gate again",
         )
     known = report.measured.get("domains")
-    declared = any(check.name == "domains" and check.verdict == "not applicable" for check in report.checks)
-    unknown = {} if known is None or declared else {name: n for name, n in domains.items() if name not in known}
+    unknown = {} if known is None else {name: n for name, n in domains.items() if name not in {*known, *excused}}
     if unknown:
         named = ", ".join(f"{name or 'none'} ({n:,} images)" for name, n in sorted(unknown.items()))
         yield (
@@ -128,7 +129,8 @@ class Annotation:
     rule : what was accepted; gate_id : of the gate's record; shut_by : what kept it shut, in words: checks, and what the gate
         has not measured of these masks
     override : the reason to go on with the gate shut, "" where it was open; id : of the record
-    wrong : (sample,) which masks of the sample are known to be wrong; they are not exported
+    dropped : (N,) masks that are not exported: known to be wrong, by the sample, or turned down or left to people since
+    left_since : images that people have left since; they are exported as people left them
     bounds : of the gate, where they are not the conservative ones, by name
     passed_over : images that people had left, complete or skipped; run_id : of the masks
     without_proposals : images of the project that the run did not propose on
@@ -146,7 +148,8 @@ class Annotation:
     without_proposals: int = 0
     run_id: int = 0
     id: int = 0
-    wrong: NDArray[np.bool_] = dataclasses.field(default_factory=lambda: np.zeros(0, bool))
+    dropped: NDArray[np.bool_] = dataclasses.field(default_factory=lambda: np.zeros(0, bool))
+    left_since: tuple[str, ...] = ()
     bounds: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
@@ -156,8 +159,8 @@ class Annotation:
 
     @property
     def kept(self) -> Proposals:
-        """The masks without those that the sample has shown to be wrong."""
-        return self.masks.select(np.delete(np.arange(len(self.masks)), self.sample[self.wrong]))
+        """The masks that are exported."""
+        return self.masks.select(~self.dropped)
 
     def __str__(self) -> str:
         gate = "gate open" if self.gate_open else f"gate shut, overridden: {self.override}"
@@ -165,6 +168,11 @@ class Annotation:
             gate += f", held to {', '.join(f'{name} = {value}' for name, value in self.bounds.items())}"
         return (
             f"{len(self.masks):,} masks accepted on {len(self.images):,} images ({self.rule}; {gate}). {self.verified}."
+            + (
+                f" {len(self.left_since):,} images that people have left since are exported as they left them."
+                if self.left_since
+                else ""
+            )
             + (f" {self.passed_over:,} images that people had left were passed over." if self.passed_over else "")
             + (
                 f" {self.without_proposals:,} images have no proposals by this run{GIVE_SAM}."
@@ -243,7 +251,7 @@ class Rule(NamedTuple):
         if not 0 < masks < self.pool:
             return f"{self.words}: at most {percent_up(self.alpha)} wrong, {sure}"
         most = min(1.0, self.alpha * self.pool / masks)
-        return f"{self.words} of {self.pool:,} masks, of which these are the rest: at most {percent_up(most)} of them wrong by that"
+        return f"{self.words} of {self.pool:,} masks, of which these are the rest: at most {percent_up(most)} of them wrong by that, {sure}"
 
 
 def rule_of(certificates: Mapping[str, Any] | None, *, same_pool: bool) -> Rule:
@@ -262,7 +270,9 @@ def rule_of(certificates: Mapping[str, Any] | None, *, same_pool: bool) -> Rule:
         if kind in known and known[kind]["granted"] and (kind == "images" or same_pool):
             threshold, of_pool = known[kind]["threshold"], kind == "pool"
             said = f"confidence above {threshold:g}, certified for {whose}"
-            sure = 1 - known[kind]["delta"] - known[kind].get("spent", 0.0)  # records of before count no looks
+            sure = max(
+                0.0, 1 - known[kind]["delta"] - known[kind].get("spent", 0.0)
+            )  # records of before count no looks
             return Rule(threshold, said, known[kind]["accepted"] if of_pool else 0, known[kind]["alpha"], sure)
     other = "pool" in known and known["pool"]["granted"]
     return Rule(None, f"auto-accepted by triage; {'the certificate is of another pool' if other else none}")

@@ -55,6 +55,19 @@ def latest(catalog: Catalog, kind: Kind, run_id: int | None) -> Record | None:
     return None if row is None else Record(**dict(row))
 
 
+def last(catalog: Catalog, kind: Kind) -> Record | None:
+    """Return the record of a kind that was made last, for whatever run."""
+    query = (
+        sa.select(*_COLUMNS)
+        .where(calibration_records.c.kind == kind)
+        .order_by(calibration_records.c.id.desc())
+        .limit(1)
+    )
+    with catalog.read() as connection:
+        row = connection.execute(query).mappings().first()
+    return None if row is None else Record(**dict(row))
+
+
 def every(catalog: Catalog, kind: Kind, run_id: int | None) -> list[Record]:
     """Return the records of a kind that were made for a run, the oldest first."""
     same = (calibration_records.c.kind == kind) & (calibration_records.c.run_id == run_id)

@@ -207,7 +207,7 @@ _VERIFIERS = (
     "Small models of people's verdicts, judged on images that they had not seen: of masks beside predicted IoU, of images "
     "beside the area that accepted masks cover. One is used only when it is better beyond doubt (low > 0)."
 )
-_PROMISE = "A certificate says that at most α of what is accepted is wrong, with confidence 1 − δ; or how many labels it lacks."
+_PROMISE = "A certificate says that at most α of what is accepted is wrong, with confidence 1 − δ (less when asked for again by other labels); or how many labels it lacks."
 
 
 def _panes(plot: Any, name: str) -> list[Any]:

@@ -146,7 +146,7 @@ def _(certificate: Certificate, **_: Any) -> Any:
     chart = hv.Overlay(parts)
     granted = f"granted above {certificate.threshold:g}" if certificate.granted else "not granted"
     return chart.opts(
-        title=f"{title}: {granted} (α {certificate.alpha:g}, δ {certificate.delta:g})",
+        title=f"{title}: {granted} (α {certificate.alpha:g}, confidence {certificate.confidence:.3g})",
         xlabel="threshold on confidence; tested from the right", ylabel="share wrong", legend_position="bottom",
         xlim=(0.48, 1.02), ylim=(0, 1.2 * max(certificate.alpha, *(s.bound for s in tested))), **_SIZE,
     )  # fmt: skip
