@@ -42,7 +42,7 @@ def _kept_for(fitted: int, kept: int, share: float) -> str:
         return f" No calibration image is kept for certificates: calibrate with a share below {share:g} (--share)."
     return (
         f" Of the calibration images those count that are kept for certificates, {kept:,}, and {fitted:,} others were fitted on: at share "
-        f"{share:g} it takes {1 / (1 - share):.3g} times as many calibration images, or a smaller share (--share) from the start."
+        f"{share:g} it takes {1 / (1 - share):.3g} times as many calibration images in all, or a smaller share (--share) from the start."
     )
 
 

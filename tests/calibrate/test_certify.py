@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.calibrate import bounds
-from workbench.calibrate.certify import Certificate, _labels_at, certify_images, certify_pool
+from workbench.calibrate.certify import Certificate, certify_images, certify_pool
 
 # ---- bounds -----------------------------------------------------------------------------------------------------------
 
@@ -364,7 +364,7 @@ def test_certify__without_bounds_grants_the_same_thresholds(seed):
 
 def test_needed__as_many_labels_of_a_pool_certify_most_of_the_time():
     rng, pool, share = np.random.default_rng(0), 20_000, 0.02
-    labels = _labels_at(share, 0.05, 0.05, pool, 59)
+    labels = bounds.labels_likely(share, 0.05, 0.05, pool, 59)
     wrong = rng.hypergeometric(int(share * pool), pool - int(share * pool), labels, 2000)
     granted = np.mean([bounds.hypergeometric_passes(int(w), labels, pool, 0.05, 0.05) for w in wrong])
     assert 0.7 < granted < 0.95

@@ -114,6 +114,32 @@ def labels_needed(alpha: float, delta: float, wrong: int = 0, population: int | 
     return high
 
 
+def labels_likely(share: float, alpha: float, delta: float, population: int, least: int) -> int:
+    """Return how many labels certify four times in five when the share wrong stays as it is; at most the whole population.
+
+    Parameters
+    ----------
+    share : wrong so far; least : the fewest that certify without any
+    """
+    from scipy.stats import binom
+
+    def do(n: int) -> bool:
+        wrong = max(int(math.ceil(share * n)), int(binom.ppf(LIKELY, n, share)))
+        return binomial_upper(wrong, n, delta) <= alpha
+
+    if not share:
+        return min(least, population)
+    low, high = least - 1, least
+    while not do(high):
+        if high >= population:
+            return population
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if do(middle) else (middle, high)
+    return min(high, population)
+
+
 # ---- images -------------------------------------------------------------------------------------------------------
 
 

@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.calibrate.bounds import (
-    LIKELY,
     betting_upper,
     betting_wealth,
-    binomial_upper,
     hypergeometric_passes,
     hypergeometric_upper,
     images_needed,
+    labels_likely,
     labels_needed,
     percent,
     percent_up,
@@ -202,7 +201,7 @@ def certify_pool(
         return Step(threshold, *counts, float("nan"), False)
 
     def needs(step: Step) -> int:
-        return _labels_at(step.wrong / step.labels, alpha, delta, step.population, least)
+        return labels_likely(step.wrong / step.labels, alpha, delta, step.population, least)
 
     return _sequence("pool", thresholds, least, test, untested, needs, all_of, alpha, delta)
 
@@ -379,24 +378,3 @@ def _needed(labelled: Sequence[Step], total: int, least: int, needs: Callable[[S
             found = int(np.ceil(max(n, least) * scale))
             best = found if best < 0 else min(best, found)
     return best
-
-
-def _labels_at(share: float, alpha: float, delta: float, population: int, least: int) -> int:
-    """Labels that certify four times in five when the share wrong stays as it is; at most the whole population."""
-    from scipy.stats import binom
-
-    def do(n: int) -> bool:
-        wrong = max(int(np.ceil(share * n)), int(binom.ppf(LIKELY, n, share)))
-        return binomial_upper(wrong, n, delta) <= alpha
-
-    if not share:
-        return min(least, population)
-    low, high = least - 1, least
-    while not do(high):
-        if high >= population:
-            return population
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if do(middle) else (middle, high)
-    return min(high, population)
