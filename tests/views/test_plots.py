@@ -90,7 +90,7 @@ def test_plot__cycles_beside_the_seed(n):
     figure = five_cycles(n).plot()
     assert hv.renderer("bokeh").get_plot(figure).state is not None
     curves = {curve.label: curve for panel in figure for curve in panel.traverse(lambda x: x, [hv.Curve])}
-    assert set(curves) >= {"here", "here, the seed's thresholds", "the seed, as stated", "by hand", "the seed: by hand"}
+    assert set(curves) >= {"here", "here, seed's thresholds", "the seed, as stated", "by hand", "the seed: by hand"}
     assert len(curves["here"]) == n
     assert len(curves["by hand"]) == min(n, 5)  # the closing row has no work
     assert curves["the seed, as stated"]["value"].tolist() == [0.45, 0.52, 0.58, 0.63, 0.67]

@@ -35,7 +35,7 @@ class Trend(NamedTuple):
 
 TRENDS = {
     "acceptance": Trend(
-        "Auto-acceptance rate", {"auto_accept_rate": "here", "seed_auto_accept_rate": "here, the seed's thresholds"}
+        "Auto-acceptance rate", {"auto_accept_rate": "here", "seed_auto_accept_rate": "here, seed's thresholds"}
     ),
     "recall": Trend(
         "Recall at IoU 0.5", {"recall_proposals": "of all distinct masks", "recall_auto": "of the auto-accepted"}
@@ -104,7 +104,7 @@ def trend(table: CycleTable, name: str, *, seed: bool = True, title: bool = True
     return hv.Overlay(parts).opts(
         title=found.title if title else "", xlabel="cycle", ylabel=found.axis, ylim=found.limits, padding=0.12,
         xticks=[(k, after.get(k, str(k))) for k in range(1, last + 1)], xlim=(0.6, last + 0.4), show_grid=True,
-        show_legend=len({part.label for part in parts} - {""}) > 1, legend_position="right", width=520, height=380,
+        show_legend=len({part.label for part in parts} - {""}) > 1, legend_position="bottom", legend_cols=2, width=520, height=380,
     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ _CYCLES = "Figures of each cycle's model on the same test images, with 95 % inte
 _EFFICIENCY = (
     "People's active hours on the complete images, beside drawing the same masks by hand; what is assumed says so."
 )
-_TREND_PX = 280
+_TREND_PX = 320
 _GATE_PROSE = {"why": 350, "what it is": 290}
 _COUNTED_AT_ONCE = 2_000  # complete images; of more, the hours are counted when somebody asks
 _FIRST = (
