@@ -6,7 +6,7 @@ import types
 
 import numpy as np
 
-from benchmarks.certificates import REAL_ALPHAS, on_real_splits
+from benchmarks.certificates import REAL_ALPHAS, looked_again, on_real_splits
 from workbench.calibrate.recalibrate import Features
 
 
@@ -48,3 +48,10 @@ def test_on_real_splits__bad_or_few_masks_abstain():
     )
     few = values(on_real_splits(np.random.default_rng(0), labelled(images=6), 5, 300))
     assert few["abstentions: images, 6 real images, alpha 0.05"] == 1
+
+
+def test_looked_again__is_wrong_more_often_than_one_look_and_no_more_than_is_promised():
+    rows = looked_again(np.random.default_rng(0), 0.0, 400, 60, 100)
+    found = {row.name.split(",")[0]: row for row in rows}
+    assert found["violations: pool"].value > 0.06
+    assert all(row.value <= row.aim for row in rows)
