@@ -37,7 +37,7 @@ def test_demo__proposes_triages_and_shows(tmp_path, coarse):
     # the bundled SAM finds some of what is drawn, and some of it is worth showing
     assert values["recall_of_drawn_truth"]["distinct"] > 0
     assert values["auto_accepted"] + values["flagged"] > 0
-    assert len(values["cycles"]) == demo.CYCLES + 1  # the last line is of the model that came out
+    assert len(values["cycles"]) == demo.CYCLES + 2  # the model that came out, and which proposals figures are of
     gallery = tmp_path / "d" / "gallery"
     assert len(list(gallery.glob("*.png"))) == count
     assert (gallery / "gallery.html").read_text("utf-8").count("<figure>") == count
