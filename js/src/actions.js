@@ -26,7 +26,10 @@ export class Actions {
     }
     if (verdict === "none") return;
     app.select(next);
+    const asked = this.#asked;
     if (!next) app.say("Nothing is left to review here. Draw what is missing, or Enter completes the image.", "done");
+    else if (asked.includes(mask) && asked.every((m) => m.verdict !== "none"))
+      app.say("What this image was opened for has its verdicts. Page Down opens the next image.", "done");
   }
 
   acceptAll() {
@@ -55,9 +58,16 @@ export class Actions {
     if (next) app.select(next);
   }
 
-  /** Of what the list's filter lets through first; then of all. */
+  /** What the image was opened for first; then of what the list's filter lets through; then of all. */
   #toReview(mask, direction) {
-    return this.#following(mask, direction, (m) => isOpen(m) && this.app.list.holds(m)) ?? this.#following(mask, direction, isOpen);
+    const asked = this.#asked.filter((m) => m.verdict === "none");
+    return this.#following(mask, direction, (m) => asked.includes(m)) ?? this.#following(mask, direction, (m) => isOpen(m) && this.app.list.holds(m)) ?? this.#following(mask, direction, isOpen);
+  }
+
+  /** Masks that the image was opened for, as those drawn to verify. */
+  get #asked() {
+    const meant = new Set(this.app.session.view.choose ?? []);
+    return this.app.session.present.filter((m) => meant.has(m.id));
   }
 
   #following(mask, direction, wanted) {

@@ -99,3 +99,27 @@ def test_saved_notebook__holds_no_image(open_lab, lab):
     assert len(text) < 5_000
     assert "widgets" not in json.loads(text)["metadata"]
     assert "image/png" not in text
+
+
+class Code(str):
+    """Words of a cell as they are."""
+
+    __repr__ = str.__str__
+
+
+def test_verify__a_verdict_leads_to_the_next_mask_that_was_drawn(open_lab, project):
+    project.annotate_automatically(override="a trial", sample=1000)
+    drawn = project.annotation_to_verify()
+    asked = [str(mask) for mask in drawn.mask_id[drawn.image_id == drawn.image_id[0]]]
+    assert len(asked) > 1
+    page = open_lab(images=Code("project.annotation_to_verify()"))
+    page.focus()
+    seen = []
+    for _ in asked:
+        seen.append(page.data("selected"))
+        page.press("a")
+        page.until(lambda: page.data("selected") != seen[-1], what="the next mask")
+    assert sorted(seen) == sorted(asked)
+    assert "has its verdicts" in page.root.inner_text() or "Nothing is left" in page.root.inner_text()
+    page.until(lambda: project.verify_annotation().labelled == len(asked), what="the verdicts in the journal")
+    assert not project.reviewed_images()
