@@ -100,10 +100,10 @@ class Annotating(Calibrating):
             shut_by,
             (override or "") if shut_by else "",
             verified,
+            _at(rows[[v == "wrong" for v in verdicts]], len(masks)),
             len(every) - len(names),
             without,
             run_id,
-            dropped=_at(rows[[v == "wrong" for v in verdicts]], len(masks)),
             bounds=report.moved,
         )
         settings = {"override": override, "threshold": threshold, "sample": sample, "delta": delta, "gate": gate_id}
@@ -144,11 +144,11 @@ class Annotating(Calibrating):
             tuple(said["shut_by"]),
             said["override"],
             stage3.verify_by(verdicts, len(masks), kept.settings["delta"]),
+            wrong | turned_down | np.isin(masks.image_id.astype(str), list(left)),
             said["passed_over"],
             said["without_proposals"],
             kept.run_id or 0,
             kept.id,
-            wrong | turned_down | np.isin(masks.image_id.astype(str), list(left)),
             tuple(sorted(left)),
             said["bounds"],
         )

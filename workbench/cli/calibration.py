@@ -61,7 +61,8 @@ def calibrate(
     from workbench.project import Project
 
     with answering(as_json), Project.open(folder) as project:
-        _refuse_no_share(alpha=alpha, delta=delta, share=0.5 if share is None else share)
+        fitted = 0.5 if share is None else share
+        _refuse_no_share(alpha=alpha, delta=delta, share=fitted)
         _refuse_unused("--embedding", embedding, {"checkpoint": checkpoint, "embedding-cache": embedding_cache})
         _refuse_unused("--adopt verifier", adopt is Adopt.verifier, {"anyway": anyway or None})
         _refuse_unused("--adopt", adopt is not None, {"author": author or None, "note": note or None})
@@ -73,7 +74,7 @@ def calibrate(
         found = project.calibration() if certify_only else None
         if found is None and certify_only:
             raise UsageError("--certify-only: expected a calibration of the latest run; run it without first")
-        found = found or project.calibrate(share=0.5 if share is None else share, sam=sam, exhaustive=not only_recall)
+        found = found or project.calibrate(share=fitted, sam=sam, exhaustive=not only_recall)
         values = _calibrated(found, as_json)
         if found.recalibration is not None:
             values |= _certified(project, project.certify(alpha, delta, labels=labels), as_json)

@@ -55,9 +55,8 @@ def gate(
             else f"{len(rows.images)} test images with proposals and truth, at least {config.least_images} are needed: "
             "complete their review, or import truth"
         )
-        notes |= dict.fromkeys(("auto_accept_rate", "recall", "small_object_recall", "category_diversity"), said)
-        notes["fp_rate"] = said
-        notes |= dict.fromkeys(("improvement", "domains"), said)
+        notes |= dict.fromkeys(("auto_accept_rate", "fp_rate", "recall", "small_object_recall"), said)
+        notes |= dict.fromkeys(("category_diversity", "improvement", "domains"), said)
     else:
         _of_test_images(project, rows, source, config, figures, notes, doubtful)
     _consistency(project, figures, notes)

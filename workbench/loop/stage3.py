@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from workbench.reviewing import Reviewing
 
 
+GO_ON = "or go on all the same with override='reason' (--override REASON), which is kept in the record"
 GIVE_SAM = ": give its model (sam=, --propose), and it proposes on them"
 
 
@@ -43,12 +44,8 @@ def refuse_shut(report: GateReport) -> None:
     raise GateShutError(
         f"the gate to fully automatic annotation is shut:\n{checks}\n"
         "measure more, declare what does not apply (project.gate(declared={name: reason}), workbench gate DIR --declare "
-        "CHECK=REASON), hold the gate to bounds of yours here too (gate=, --set NAME=VALUE), or go on all the same with "
-        "override='reason' (--override REASON), which is kept in the record"
+        f"CHECK=REASON), hold the gate to bounds of yours here too (gate=, --set NAME=VALUE), {GO_ON}"
     )
-
-
-GO_ON = "or go on all the same with override='reason' (--override REASON), which is kept in the record"
 
 
 def unmeasured(
@@ -144,11 +141,11 @@ class Annotation:
     shut_by: tuple[str, ...]
     override: str
     verified: Verified
+    dropped: NDArray[np.bool_]
     passed_over: int = 0
     without_proposals: int = 0
     run_id: int = 0
     id: int = 0
-    dropped: NDArray[np.bool_] = dataclasses.field(default_factory=lambda: np.zeros(0, bool))
     left_since: tuple[str, ...] = ()
     bounds: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -270,9 +267,8 @@ def rule_of(certificates: Mapping[str, Any] | None, *, same_pool: bool) -> Rule:
         if kind in known and known[kind]["granted"] and (kind == "images" or same_pool):
             threshold, of_pool = known[kind]["threshold"], kind == "pool"
             said = f"confidence above {threshold:g}, certified for {whose}"
-            sure = max(
-                0.0, 1 - known[kind]["delta"] - known[kind].get("spent", 0.0)
-            )  # records of before count no looks
+            spent = known[kind].get("spent", 0.0)  # records of before count no looks
+            sure = max(0.0, 1 - known[kind]["delta"] - spent)
             return Rule(threshold, said, known[kind]["accepted"] if of_pool else 0, known[kind]["alpha"], sure)
     other = "pool" in known and known["pool"]["granted"]
     return Rule(None, f"auto-accepted by triage; {'the certificate is of another pool' if other else none}")
