@@ -24,7 +24,6 @@ from workbench.masks.prefetch import prefetch
 from workbench.triage.blocks import Images, number_crops
 from workbench.triage.limits import Limits, passes_but_for_iou
 
-FAILED, SUPPRESSED, KEPT = np.uint8(0), np.uint8(1), np.uint8(2)
 _MOST_ROWS = 2**16  # ends of edges are stored as uint16
 _AHEAD = 16  # rows between asking for edges and reading them
 _STEP = 1 / 256  # edges of a row are in descending order of IoU but for less than this
@@ -197,34 +196,36 @@ def _by_row(
 
 @compiled
 def greedy(
-    block: Block,
-    least: Limits,
-    above: np.float32,
-    most_area_px: NDArray[np.int64],
-    nms_iou: float,
-    state: NDArray[np.uint8],
-) -> NDArray[np.int32]:
-    """Write for each row whether it failed a threshold, was suppressed, or is kept; return the rows that did not fail.
+    block: Block, least: Limits, above: np.float32, most_area_px: NDArray[np.int64], nms_iou: float
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Return the rows that fail no threshold, in order, and which of them NMS keeps.
 
     Parameters
     ----------
     above : rows take part whose predicted IoU is greater
     most_area_px : (images,) for each image the largest area that does not fail
-    state : (n,) written
     """
-    passed, n = np.empty(len(state), dtype=np.int32), 0  # few as a rule: what follows goes over them alone
+    # few pass as a rule: what follows goes over them alone, and no page is touched for the others
+    passed, kept = np.empty(len(block.position), dtype=np.int32), np.empty(len(block.position), dtype=np.bool_)
+    left = np.empty(np.diff(block.crop_starts).max() if len(block.crop_starts) > 1 else 0, dtype=np.bool_)
+    n = 0
     for m in range(len(block.pixels)):
         first, last = block.image_crops[m], block.image_crops[m + 1]
+        starts = np.empty(last - first + 1, dtype=np.int64)
         for c in range(first, last):
+            starts[c - first] = n
             a, b = block.crop_starts[c], block.crop_starts[c + 1]
-            before, n = n, n + _candidates(block, a, b, least, above, most_area_px[m], state, passed[n:])
+            found = _candidates(block, a, b, least, above, most_area_px[m], left, passed[n:])
+            rows, stays = passed[n : n + found], kept[n : n + found]
             if block.direct[c]:
-                _compare_afresh(block, passed[before:n], nms_iou, state)
+                _compare_afresh(block, rows, nms_iou, stays)
             else:
-                _follow_edges(block, a, passed[before:n], nms_iou, state)
+                _follow_edges(block, a, rows, nms_iou, left, stays)
+            n += found
+        starts[-1] = n
         if last - first > 1:
-            _between_crops(block, first, last, nms_iou, state)
-    return passed[:n].copy()
+            _between_crops(block, first, passed, starts, nms_iou, kept)
+    return passed[:n], kept[:n]
 
 
 @compiled
@@ -235,46 +236,58 @@ def _candidates(
     least: Limits,
     above: np.float32,
     most_area_px: int,
-    state: NDArray[np.uint8],
+    passes: NDArray[np.bool_],
     rows_out: NDArray[np.int32],
 ) -> int:
-    """Write KEPT for the rows of a crop that pass the thresholds, FAILED for the others; list and count the former."""
+    """List the rows of a crop that pass the thresholds, and count them; `passes` is room for as many as the crop has."""
     end = _prefix(block.predicted_iou, a, b, above)
     # slices, since an index from outside is checked for being negative at every row
-    stability, jitter = block.stability_score[a:end], block.jitter_stability[a:end]
-    area_px, passed = block.area_px[a:end], state[a:end]
-    for k in range(len(passed)):
-        passed[k] = KEPT * np.uint8(passes_but_for_iou(stability[k], jitter[k], area_px[k], most_area_px, least))
-    state[end:b] = FAILED
+    stability, jitter, area_px = block.stability_score[a:end], block.jitter_stability[a:end], block.area_px[a:end]
+    for k in range(len(area_px)):
+        passes[k] = passes_but_for_iou(stability[k], jitter[k], area_px[k], most_area_px, least)
     n = 0
-    for k in range(len(passed)):
+    for k in range(len(area_px)):
         rows_out[n] = a + k  # written over by the next one where it failed: no branch
-        n += passed[k] != FAILED
+        n += passes[k]
     return n
 
 
 @compiled
-def _follow_edges(block: Block, a: int, rows: NDArray[np.int32], nms_iou: float, state: NDArray[np.uint8]) -> None:
+def _follow_edges(
+    block: Block,
+    a: int,
+    rows: NDArray[np.int32],
+    nms_iou: float,
+    left: NDArray[np.bool_],
+    kept_out: NDArray[np.bool_],
+) -> None:
     """Greedy NMS among rows of the crop that starts at row a: what is not suppressed at its turn suppresses others.
 
     Kept rows lie far apart in the edges, which are too many for a cache: those of rows to come are asked for ahead.
+
+    Parameters
+    ----------
+    left : room for as many as the crop has: what is not suppressed, of `rows`; of other rows it says nothing
     """
-    crop, starts = state[a:], block.edge_starts
+    starts = block.edge_starts
+    for row in rows:
+        left[row - a] = True
     for row in rows[:_AHEAD]:
         _ask_for(block, starts[row])
     asked = starts[rows[0]] if len(rows) else 0
     for k in range(len(rows)):
         ahead = rows[min(k + _AHEAD, len(rows) - 1)]
-        asked = starts[ahead] if state[ahead] == KEPT else asked  # again the same rather than a branch
+        asked = starts[ahead] if left[ahead - a] else asked  # again the same rather than a branch
         _ask_for(block, asked)
-        if state[rows[k]] != KEPT:
+        kept_out[k] = left[rows[k] - a]
+        if not kept_out[k]:
             continue
         start, stop = starts[rows[k]], starts[rows[k] + 1]
         ends, ious = block.edge_end[start:stop], block.edge_iou[start:stop]
         for e in range(len(ends)):
             iou = np.float64(ious[e])
             if iou > nms_iou:
-                crop[ends[e]] = np.uint8(crop[ends[e]] != FAILED)  # KEPT becomes SUPPRESSED
+                left[ends[e]] = False
             elif iou < nms_iou - _STEP:
                 break
 
@@ -287,56 +300,67 @@ def _ask_for(block: Block, edge: int) -> None:
 
 
 @compiled
-def _compare_afresh(block: Block, rows: NDArray[Any], nms_iou: float, state: NDArray[np.uint8]) -> None:
+def _compare_afresh(block: Block, rows: NDArray[Any], nms_iou: float, kept_out: NDArray[np.bool_]) -> None:
     """Greedy NMS among rows in order of score, without edges."""
+    kept_out[:] = False
     if len(rows):
-        state[rows] = SUPPRESSED
-        state[rows[greedy_boxes(block.boxes[rows], nms_iou)]] = KEPT
+        kept_out[greedy_boxes(block.boxes[rows], nms_iou)] = True
 
 
 @compiled
-def _between_crops(block: Block, first: int, last: int, nms_iou: float, state: NDArray[np.uint8]) -> None:
+def _between_crops(
+    block: Block,
+    first: int,
+    passed: NDArray[np.int32],
+    starts: NDArray[np.int64],
+    nms_iou: float,
+    kept: NDArray[np.bool_],
+) -> None:
     """Greedy NMS between what the crops of an image kept: smaller crops first, of equal ones the crop seen first.
 
-    A crop is seen with its first row, in order of `row`, that passes the thresholds.
+    Crop first + c has passed[starts[c] : starts[c + 1]], and is seen with the first of them in order of `row`.
     """
-    seen = np.full(last - first, 2**62, dtype=np.int64)
-    n = 0
-    for c in range(first, last):
-        for k in range(block.crop_starts[c], block.crop_starts[c + 1]):
-            if state[k] != FAILED:
-                seen[c - first] = min(seen[c - first], np.int64(block.place[k]))
-            n += state[k] == KEPT
+    crops = len(starts) - 1
+    seen = np.full(crops, 2**62, dtype=np.int64)
+    for c in range(crops):
+        for row in passed[starts[c] : starts[c + 1]]:
+            seen[c] = min(seen[c], np.int64(block.place[row]))
     by_seen = np.argsort(seen)  # places differ, and crops without a row have nothing to order
-    by_size = by_seen[np.argsort(-block.smallness[first:last][by_seen], kind="mergesort")]
-    kept, n = np.empty(n, dtype=np.int64), 0
+    by_size = by_seen[np.argsort(-block.smallness[first : first + crops][by_seen], kind="mergesort")]
+    among, n = np.empty(starts[-1] - starts[0], dtype=np.int64), 0
     for c in by_size:
-        for k in range(block.crop_starts[first + c], block.crop_starts[first + c + 1]):
-            if state[k] == KEPT:
-                kept[n] = k
-                n += 1
-    _compare_afresh(block, kept, nms_iou, state)
+        for k in range(starts[c], starts[c + 1]):
+            among[n] = k
+            n += kept[k]
+    among = among[:n]
+    stays = np.empty(n, dtype=np.bool_)
+    _compare_afresh(block, passed[among], nms_iou, stays)
+    kept[among] = stays
 
 
 @compiled
-def tally(block: Block, above: np.float32, state: NDArray[np.uint8], passed: NDArray[np.int32]) -> tuple[int, int]:
+def tally(block: Block, above: np.float32, passed: NDArray[np.int32], kept: NDArray[np.bool_]) -> tuple[int, int]:
     """Return how many rows with a greater predicted IoU are kept, and how many are kept or suppressed."""
-    kept, compared = 0, 0
-    for row in passed:
-        taken = block.predicted_iou[row] > above
-        kept += taken & (state[row] == KEPT)
+    stay, compared = 0, 0
+    for k in range(len(passed)):
+        taken = block.predicted_iou[passed[k]] > above
+        stay += taken & kept[k]
         compared += taken
-    return kept, compared
+    return stay, compared
 
 
 @compiled
 def mark(
-    block: Block, above: np.float32, state: NDArray[np.uint8], passed: NDArray[np.int32], keep: NDArray[np.bool_]
+    block: Block,
+    above: np.float32,
+    passed: NDArray[np.int32],
+    kept: NDArray[np.bool_],
+    keep: NDArray[np.bool_],
 ) -> None:
     """Set `keep` at the positions of the kept rows whose predicted IoU is greater."""
-    for row in passed:
-        if state[row] == KEPT and block.predicted_iou[row] > above:
-            keep[block.position[row]] = True
+    for k in range(len(passed)):
+        if kept[k] and block.predicted_iou[passed[k]] > above:
+            keep[block.position[passed[k]]] = True
 
 
 @compiled

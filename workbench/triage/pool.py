@@ -24,7 +24,7 @@ __all__ = ["DistinctPool", "ExactPool", "PoolError"]
 
 _MOVABLE = (*THRESHOLDS, "nms_iou")
 _LOWEST = np.float32(-np.inf)
-_Rows = tuple[NDArray[np.uint8], NDArray[np.int32]]  # of a block: the state of each row, and the rows that passed
+_Rows = tuple[NDArray[np.int32], NDArray[np.bool_]]  # of a block: the rows that passed, and which of them are kept
 
 
 class _Answer(NamedTuple):
@@ -171,11 +171,10 @@ class ExactPool:
 
 def _greedy(block: graph.Block, above: np.float32, others: tuple[Limits, float, float]) -> _Rows:
     least, share, nms_iou = others
-    state = np.empty(len(block.position), dtype=np.uint8)
-    passed = graph.greedy(block, least, above, most_area_px(block.pixels, share), nms_iou, state)
-    state.setflags(write=False)
+    passed, kept = graph.greedy(block, least, above, most_area_px(block.pixels, share), nms_iou)
     passed.setflags(write=False)
-    return state, passed
+    kept.setflags(write=False)
+    return passed, kept
 
 
 def _saying_crops(parts: Iterable[Proposals]) -> Iterator[Proposals]:
