@@ -84,7 +84,8 @@ class Adopting(Annotating):
         """Have triage flag what the verifier of masks doubts, as a new version: the reason low_confidence.
 
         Only what would be accepted is touched; the thresholds are those used last. A certified threshold that was adopted
-        before is taken out: what a verifier leaves of certified masks is no longer what the certificate is about.
+        before is taken out: what a verifier leaves of certified masks is no longer what the certificate is about. So is the
+        confidence of a cycle, and the thresholds are those that the campaign began with.
 
         Parameters
         ----------
@@ -99,7 +100,7 @@ class Adopting(Annotating):
         StoreError : before the first calibration, where the verifier does not beat predicted IoU, or without the model
             whose embedding it looks at
         """
-        from workbench.loop import adoption, embedding, labelling
+        from workbench.loop import adoption, embedding
 
         kept = calibrations.latest(self.catalog, "calibration", self._run_id())
         found = self.calibration()
@@ -112,7 +113,9 @@ class Adopting(Annotating):
         model = adoption.Adopted(verifier, found.base, reduction, kept.model_id)
         use = "" if found.good.useful else ", adopted although it does not beat it"
         words = f"verifier of calibration {kept.id}: AUROC {found.good.gain:+.3f} beside predicted IoU{use}"
-        base = labelling.without_confidence(self.triage_config())
+        config = self.triage_config()
+        # thresholds that cycles read off for a confidence of theirs let everything pass without it
+        base = config if config.confidence is None else self._base_now()
         before = functools.partial(self._measure, sam, model, progress)
         return self._adopt(model, below, "doubts", base, kept, author, note or words, before)
 

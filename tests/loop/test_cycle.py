@@ -11,8 +11,9 @@ from disc_project import disc_project
 from random_sams import random_sam
 
 from workbench.calibrate.recalibrate import Recalibration
+from workbench.calibrate.verifier import Verifier
 from workbench.config import ProposeConfig, preset
-from workbench.loop import batches, teaching, thresholds
+from workbench.loop import adoption, batches, labelling, teaching, thresholds
 from workbench.loop.adoption import Adopted
 from workbench.loop.batches import STRATEGIES, choose
 from workbench.loop.comparison import Comparison
@@ -284,7 +285,8 @@ def test_run_cycles__confidence_decides_where_it_accepts_more(tmp_path, sam, mon
         config = base.replace(
             predicted_iou=-5.0, predicted_iou_margin=0.0, **dict.fromkeys(thresholds.SETTING.values())
         )
-        return thresholds.Calibrated(config.replace(confidence=confidence), "calibrated", "", (), 9, 10**6, model)
+        config = config.replace(confidence=confidence, confidence_rule="decides")
+        return thresholds.Calibrated(config, "calibrated", "", (), 9, 10**6, model)
 
     monkeypatch.setattr(thresholds, "calibrated", sure)
     with made(tmp_path) as project:
@@ -301,6 +303,13 @@ def test_run_cycles__confidence_decides_where_it_accepts_more(tmp_path, sam, mon
         kept = calibrations.find(project.catalog, number, "adoption")
         model = Adopted.from_dict(kept.result)
         assert project.keep_confidence(model, kept.settings, kept.images) == number  # as after a kill between the two
+        arrays = {"mean": np.zeros(1), "scale": np.ones(1), "slope": np.ones((1, 1)), "offset": np.zeros(1)}
+        verifier = Verifier("is this mask good?", "logistic", ("predicted_iou",), arrays)
+        monkeypatch.setattr(adoption, "expect_useful", lambda *_: verifier)
+        began = Plan.from_dict(dict(campaigns.find(project.catalog).settings)).pooled
+        project.calibrate(draws=20)
+        project.adopt_verifier()  # takes its place, but not its thresholds, which let everything pass
+        assert labelling.without_confidence(project.triage_config()) == labelling.without_confidence(began)
 
 
 def test_run_cycles__one_image_only(tmp_path, sam):

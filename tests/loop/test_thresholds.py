@@ -10,6 +10,7 @@ from workbench.config import ProposeConfig, TriageConfig, preset
 from workbench.loop.comparison import Comparison
 from workbench.loop.thresholds import Allowed, calibrated
 from workbench.masks import rle
+from workbench.tables.outcomes import Reason
 from workbench.tables.proposals import Proposals
 from workbench.triage.limits import PoolError, refuse_below
 from workbench.triage.rules import triage
@@ -147,6 +148,26 @@ def test_calibrated__confidence_accepts_what_predicted_iou_cannot_tell():
     accepted = triage(others.replace(confidence=found.recalibration.predict(theirs)), config).auto_accepted
     assert accepted.sum() > 0.9 * (~theirs_wrong).sum()
     assert theirs_wrong[accepted].mean() <= 0.05
+
+
+@pytest.mark.parametrize(("pool", "rule"), [("distinct", "decides"), ("exact", "doubts")])
+def test_calibrated__confidence_decides_where_distinct_masks_are_known(pool, rule):
+    """Every other mask is at the border, most of these right: the recalibration says which, and the doubt stays to be read."""
+    rows, features, wrong = told_by_jitter(480)
+    at_border = np.arange(480) % 2 == 0
+    rows = rows.replace(boxes_xyxy=np.where(at_border[:, None], [0, 0, 8, 8], [5, 5, 13, 13]))
+    base = BASE.replace(overlap=None, nms_iou=1.0, border_px=0, pool=pool)
+    found = calibrated(base, rows, judge_by(wrong), Allowed(0.05), features=features)
+    assert found.config.confidence_rule == rule
+    triaged = triage(
+        rows.replace(confidence=found.recalibration.predict(features)), found.config.replace(confidence_model=1)
+    )
+    accepted = triaged.auto_accepted
+    assert wrong[accepted].mean() <= 0.05
+    least, most = (0.9, 1) if rule == "decides" else (0, 0)
+    assert least <= accepted[at_border & ~wrong].mean() <= most
+    assert accepted[~at_border & ~wrong].mean() > 0.9
+    assert (triaged.reasons[at_border] & np.uint32(Reason.touches_border)).all()
 
 
 def told_by_two(n: int, images: int, seed: int = 0) -> tuple[Proposals, Features, np.ndarray]:

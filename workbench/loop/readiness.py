@@ -13,7 +13,7 @@ from workbench.loop.diversity import category_diversity
 from workbench.loop.gate import GateConfig, GateReport, evaluate
 from workbench.loop.labelling import Labelled, Source, label, unlabelled
 from workbench.loop.metrics import METRICS, Point, measure
-from workbench.store import campaigns, records, runs, versions
+from workbench.store import calibrations, campaigns, records, runs, versions
 from workbench.tables.figures import Interval
 from workbench.tables.intervals import FEW_EVENTS, exact_binomial
 from workbench.triage.limits import HOW, fitting
@@ -236,9 +236,7 @@ def _improvement(
         notes["improvement"] = f"the model of run {before} was trained on some of the test images"
         return
     rules = [_rule(project, run) for run in (now["run"], before)]
-    if (
-        rules[0].decides != rules[1].decides
-    ):  # a certificate was adopted on one of them: the model did not change by that
+    if rules[0].certified != rules[1].certified:  # of one run only: the model did not change by that
         rules = [rule._replace(config=rule.without) for rule in rules]
         rows = label(project, rows.images, config=rules[0].config)
     old = label(project, rows.images, before, config=rules[1].config)
@@ -261,9 +259,9 @@ def _improvement(
 
 
 class _Rule(NamedTuple):
-    """By what triage of a run goes: whether an adopted certificate decides, and what it went by before one did."""
+    """By what triage of a run goes: whether a certificate that was adopted, and what it went by before that."""
 
-    decides: bool
+    certified: bool
     config: TriageConfig
     without: TriageConfig
 
@@ -272,9 +270,15 @@ def _rule(project: Reviewing, run: int) -> _Rule:
     config, of_run = project.triage_config(run), runs.find(project.catalog, run)
     assert of_run is not None  # it has masks of test images
     own = (TriageConfig.from_dict(version.settings) for version in records.triages_of(project.catalog, run))
-    before = next((some for some in own if some.confidence_rule != "decides"), None)
+    before = next((some for some in own if not _certified(project, some)), None)
     first = before or fitting(of_run.model_id, ProposeConfig.from_dict(of_run.settings))
-    return _Rule(config.confidence_rule == "decides", config, first)
+    return _Rule(_certified(project, config), config, first)
+
+
+def _certified(project: Reviewing, config: TriageConfig) -> bool:
+    """Whether a certificate was adopted by these settings: cycles and verifiers have models of confidence as well."""
+    taken_up = calibrations.find(project.catalog, config.confidence_model or 0, "adoption")
+    return taken_up is not None and "certificate" in taken_up.settings
 
 
 def _accepted(rows: Labelled) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ from workbench.config import ProposeConfig, TriageConfig
 from workbench.tables.outcomes import Outcome, Reason
 from workbench.tables.proposals import Proposals
 from workbench.triage.limits import fitted
-from workbench.triage.rules import triage
+from workbench.triage.rules import acceptable, triage
 
 Flags = NDArray[np.bool_]
 
@@ -102,7 +102,7 @@ def calibrated(
 
     First, reasons for doubt are put to the test: one whose masks are as right as asked is switched off. Then a threshold
     is lowered as long as the share wrong is `allowed`: of predicted IoU, or, where features are given and it accepts more,
-    of the confidence of a recalibration. Where none is, but on images enough, the one is taken that comes nearest, if the
+    of the confidence of a recalibration, which knows the doubts and decides alone. Where none is, but on images enough, the one is taken that comes nearest, if the
     share wrong is allowed but for `reserve`: a hair's breadth of room is no reason to go by thresholds that were read off other models.
 
     Parameters
@@ -121,7 +121,9 @@ def calibrated(
     config = lowest.replace(**dict.fromkeys(off))
     passing = _passes(rows, config)
     by_score = _lowest(rows.predicted_iou, rows, passing, judge, allowed)
-    sure, model = (None, None) if features is None else _by_confidence(rows, features, passing, judge, allowed)
+    rule = "doubts" if config.pool == "exact" else "decides"  # of rows that fail nobody knows there which are distinct
+    among = passing if rule == "doubts" else acceptable(triage(rows, config).reasons)
+    sure, model = (None, None) if features is None else _by_confidence(rows, features, among, judge, allowed)
     best = max((found for found in (by_score, sure) if found is not None), key=_Found.rank, default=None)
     if best is None:
         return Calibrated(base, "preset", _none_because(allowed, images), labels=labels)
@@ -130,7 +132,7 @@ def calibrated(
         config = config.replace(predicted_iou=best.threshold, predicted_iou_margin=margin)
     config = config if floors is None else fitted(config, floors)
     if model is not None:
-        config = config.replace(confidence=float(np.clip(best.threshold, 0, 1)), confidence_rule="doubts")
+        config = config.replace(confidence=float(np.clip(best.threshold, 0, 1)), confidence_rule=rule)
     return Calibrated(config, "calibrated", best.note(allowed), off, labels, best.accepted, model)
 
 
@@ -144,15 +146,15 @@ def _none_because(allowed: Allowed, images: int) -> str:
 
 
 def _by_confidence(
-    rows: Proposals, features: Features, passing: Flags, judge: Judge, allowed: Allowed
+    rows: Proposals, features: Features, among: Flags, judge: Judge, allowed: Allowed
 ) -> tuple[_Found | None, Recalibration | None]:
-    """Return a threshold of p(right) on the masks that give no reason for doubt, and the recalibration that says p.
+    """Return a threshold of p(right) on the masks that it may accept, and the recalibration that says p.
 
     The logistic one, or, where there are images enough, trees if these accept more. The threshold is read off p(right)
     by fits that have not seen the image.
     """
-    right, wrong = judge(passing)
-    known = np.flatnonzero(passing & (right | wrong))
+    right, wrong = judge(among)
+    known = np.flatnonzero(among & (right | wrong) & features.scored)
     if len(known) < LEAST_FOR_CONFIDENCE:
         return None, None
     images = rows.image_id[known]
@@ -163,7 +165,7 @@ def _by_confidence(
             continue  # predicted IoU as it is says as much
         p = np.full(len(rows), np.nan)
         p[known] = choice.held_out
-        found = _lowest(p, rows, passing, judge, allowed)
+        found = _lowest(p, rows, among, judge, allowed)
         if found is not None and (best[0] is None or found.rank() > best[0].rank()):
             best = found, choice.chosen
     return best

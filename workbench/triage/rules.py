@@ -93,14 +93,18 @@ def sorted_by(reasons: Flags, proposals: Proposals, config: TriageConfig) -> Tri
     """Return the outcomes that follow from all reasons of the rows, (N,), and from the confidence where it decides."""
     outcome = _outcomes(reasons)
     if decides(config):
-        allowed = ~_any(reasons, Reason.duplicate | Reason.too_small | Reason.too_large)
-        outcome[allowed & sure(proposals, config)] = Outcome.auto_accepted
+        outcome[acceptable(reasons) & sure(proposals, config)] = Outcome.auto_accepted
     return Triage(outcome, reasons, config)
 
 
 def decides(config: TriageConfig) -> bool:
     """Whether the confidence alone says what is accepted."""
     return config.confidence is not None and config.confidence_rule == "decides"
+
+
+def acceptable(reasons: Flags) -> NDArray[np.bool_]:
+    """Which rows a confidence that decides may accept, (N,): distinct ones within the area limits."""
+    return ~_any(reasons, Reason.duplicate | Reason.too_small | Reason.too_large)
 
 
 def sure(proposals: Proposals, config: TriageConfig) -> NDArray[np.bool_]:
