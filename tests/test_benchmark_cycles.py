@@ -7,13 +7,17 @@ import sys
 
 import numpy as np
 import pytest
-from disc_project import SIZE_HW, disc_masks, truth_of
+from disc_project import SIZE_HW, disc_masks, disc_project, truth_of
 from PIL import Image
+from random_sams import random_sam
 
-from benchmarks import cycles
+from benchmarks import cycles, rules
 from benchmarks.cycles import above, split
+from workbench.config import ProposeConfig
 from workbench.formats import coco
+from workbench.loop.plan import CycleConfig
 from workbench.tables.proposals import Proposals
+from workbench.train.settings import TrainConfig
 
 
 @pytest.mark.parametrize(
@@ -55,3 +59,22 @@ def test_main__all_rows_of_a_folder_of_images(tmp_path, monkeypatch, capsys):
     assert f"{lead}.after5.work.true_per_image" not in rows
     assert 0 <= rows[f"{lead}.recall_proposals last"] <= 1
     assert rows[f"{lead}.minutes"] > 0
+
+
+def test_rules__the_one_that_cycles_go_by_gives_the_figures_of_the_campaign(tmp_path):
+    config, roles = CycleConfig(train=2, calibration=1, reserve=0), {"train": [f"{i}.png" for i in range(5)]}
+    with disc_project(tmp_path, images=9) as project:
+        with pytest.raises(ValueError, match="a project with cycles"):
+            list(rules.of_project(project, "x"))
+        table = project.run_cycles(
+            2, annotator="oracle", model=random_sam(input_px=64, score_shift=0.9), config=config,
+            roles={**roles, "calibration": ["5.png", "6.png"]}, held_out=["7.png", "8.png"],
+            floors=ProposeConfig(points_per_side=4, crop_n_layers=0, jitter_prompts=0, predicted_iou_floor=-5.0),
+            train=TrainConfig(steps=1, views=1, prompts=4, check_every=1, learning_rate=1e-4), progress=False,
+        )  # fmt: skip
+        rows = {row.name: row.value for row in rules.of_project(project, "x")}
+    assert {name.rsplit(".", 1)[0] for name in rows} == {f"x.cycle{k}.{rule}" for k in (2, 3) for rule in rules.RULES}
+    for row in table.rows[1:]:
+        assert {name: rows[f"x.cycle{row.cycle}.decides.{name}"] for name in rules.SHOWN} == pytest.approx(
+            {name: row.figures[name].value for name in rules.SHOWN}, nan_ok=True
+        )
