@@ -190,6 +190,30 @@ def test_distinct__outcomes_of_triage(proposals, moves, measure, overlap, nms):
         assert pool.counts(config) == expected.counts()
 
 
+@settings(deadline=None, max_examples=50)
+@given(
+    proposals=pools,
+    moves=st.lists(thresholds, min_size=1, max_size=4),
+    rule=st.sampled_from(["doubts", "decides"]),
+    data=st.data(),
+)
+def test_distinct__a_confidence_moves_as_other_thresholds_do(proposals, moves, rule, data):
+    some = st.sampled_from([0.0, 0.3, 0.5, np.nextafter(0.5, 1), 0.9, 1.0])
+    given_to_all = data.draw(st.lists(some | st.just(np.nan), min_size=len(proposals), max_size=len(proposals)))
+    proposals = proposals.replace(confidence=np.array(given_to_all, float))
+    base = DISTINCT.replace(overlap=0.5, confidence=0.5, confidence_rule=rule)
+    pool = DistinctPool.build(proposals, base=base)
+    for move in moves:
+        config = base.replace(**move, confidence=data.draw(some))
+        expected = triage(proposals, config)
+        assert np.array_equal(pool.outcome(config), expected.outcome)
+        assert pool.counts(config) == expected.counts()
+    with pytest.raises(PoolError, match=r"built for confidence=0\.5, asked for None"):
+        pool.outcome(base.replace(confidence=None))
+    with pytest.raises(PoolError, match=r"built for confidence=None, asked for 0\.5"):
+        DistinctPool.build(proposals, base=base.replace(confidence=None)).outcome(base)
+
+
 def test_distinct__overlap_with_a_mask_that_comes_to_fail():
     columns = {"predicted_iou": np.float32([0.99, 0.95]), "jitter_stability": np.float32([0.92, 0.99])}
     proposals = equal_boxes(2, **columns)  # kept both: NMS is off at 1
@@ -283,7 +307,7 @@ def test_histogram__unknown_column(pool_and_outcome):
         ),
         (FLOORS.replace(stability_floor=0.9), {}, r"from a stability score of 0.9, asked for all, its threshold being"),
         (FLOORS.replace(stability_floor=0.9), {"stability_score": 0.85}, r"asked for those from 0.85"),
-        (None, {"border_px": 3}, r"built for border_px=0, asked for 3; only predicted_iou.*build another"),
+        (None, {"border_px": 3}, r"built for border_px=0, asked for 3; only confidence, predicted_iou.*build another"),
         (None, {"nms": "mask"}, r"built for nms='box', asked for 'mask'"),
     ],
 )

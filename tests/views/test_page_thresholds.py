@@ -207,6 +207,19 @@ def test_sliders__reach_every_preset_and_wherever_they_are_put():
         assert slider.start <= slider.value <= slider.end
 
 
+def test_sliders__of_confidence_is_there_where_triage_asks_for_one():
+    state = Thresholds(wb.TriageConfig())
+    confidence, note = controls(state)[1:3]
+    assert (confidence.visible, note.visible) == (False, False)
+    state.take(wb.TriageConfig(confidence=0.9, confidence_rule="decides", confidence_model=1))
+    assert (confidence.visible, note.visible, confidence.value) == (True, True, 0.9)
+    assert "It decides" in note.object
+    state.take(wb.TriageConfig(confidence=0.9, confidence_rule="doubts", confidence_model=1))
+    assert "is flagged" in note.object
+    confidence.value = 0.8
+    assert state.config.confidence == 0.8
+
+
 def test_sliders__steps_of_a_browser_add_up_and_settings_stay_exact():
     state = Thresholds(wb.preset("paper").triage)
     iou, share = (

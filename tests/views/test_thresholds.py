@@ -189,6 +189,21 @@ def test_query__there_and_back():
     assert other.axis == "stability_score"
 
 
+def test_confidence__is_a_threshold_where_the_base_asks_for_one():
+    state = Thresholds(wb.TriageConfig())
+    assert (state.rule, state.config.confidence) == ("", None)
+    assert state.from_query({"confidence": "0.7"}) == []
+    assert state.config.confidence is None
+    asked = wb.TriageConfig(confidence=0.9, confidence_rule="decides", confidence_model=1)
+    state.take(asked)
+    assert (state.rule, state.config) == ("decides", asked)
+    state.confidence = 0.75
+    assert state.config == asked.replace(confidence=0.75)
+    other = Thresholds(asked)
+    assert other.from_query(state.to_query()) == []
+    assert other.config == state.config
+
+
 @pytest.mark.parametrize("name", PRESET_NAMES)
 def test_query__numbers_come_back_exactly(name):
     state = Thresholds(wb.preset(name).triage)

@@ -261,7 +261,7 @@ def rule_of(certificates: Mapping[str, Any] | None, *, same_pool: bool) -> Rule:
     """
     known = certificates or {}
     none = (
-        "no certificate was granted when last asked" if known else "no certificate was asked for since the calibration"
+        "no certificate was granted when last asked" if known else "there is no certificate of the latest calibration"
     )
     for kind, whose in (("images", "images to come"), ("pool", "this pool")):
         if kind in known and known[kind]["granted"] and (kind == "images" or same_pool):

@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.config import ProposeConfig, TriageConfig
 from workbench.masks.compiled import compiled
-from workbench.tables.outcomes import DOUBTS, Outcome, Reason
+from workbench.tables.outcomes import CONFIDENCE, DOUBTS, Outcome, Reason
 from workbench.tables.proposals import SCORES, Proposals
 from workbench.triage.blocks import Images, cores, in_threads, in_turn, most_area_px, parts_of, whole_images
 from workbench.triage.histogram import HeatMap, Histogram, cells_of, count, edges_of, finite_range
 from workbench.triage.limits import Limits, PoolError, doubtful, limits, passes_but_for_iou, refuse, refuse_duplicates
-from workbench.triage.rules import decides, sure
+from workbench.triage.rules import decides
 from workbench.triage.together import sort_distinct
 
 _DISCARDED, _FLAGGED, _ACCEPTED = (
@@ -28,13 +28,13 @@ _DISCARDED, _FLAGGED, _ACCEPTED = (
 _AXES_KEPT = 4  # histograms and heat maps whose cells are kept, 4 bytes a row
 _CODES_KEPT = 4  # settings whose outcomes are kept, a byte a row: as many as are asked about at the same time
 # doubts that move with thresholds; what else triage finds is the same for all thresholds
-_MOVING = Reason.borderline_score | Reason.jitter_missing | Reason.overlaps
+_MOVING = Reason.borderline_score | Reason.jitter_missing | Reason.overlaps | CONFIDENCE
 
 
 class DistinctPool:
     """Distinct proposals of any number of images, sorted anew for every setting of the thresholds, as `triage` does.
 
-    Scores and area limits may move: `limits.THRESHOLDS`. What does not move with them is decided once, by `triage`
+    Scores, area limits and a confidence that is asked for may move: `limits.THRESHOLDS`. What does not move with them is decided once, by `triage`
     itself: which rows are duplicates, and the reasons unusual_shape, unusual_size, ambiguous, touches_border,
     low_contrast and ragged. Pairs of masks that overlap are stored, as the reason overlaps depends on whether the
     better mask of a pair is discarded. Outcomes are then one pass over rows and pairs, in threads.
@@ -52,13 +52,13 @@ class DistinctPool:
         self._doubt = _joined([t.doubt for t in tables], np.bool_)
         self._starts = _joined([t.starts[:-1] + s for t, s in zip(tables, starts, strict=False)], np.int64)
         self._starts = np.append(self._starts, starts[-1])
-        self._sure = _joined([t.sure for t in tables], np.bool_)
+        self._confidence = _joined([t.confidence for t in tables], np.float64)  # empty where none is asked for
         self._pixels = _joined([t.pixels for t in tables], np.float64)
         self._worse = _joined([t.worse + s for t, s in zip(tables, starts, strict=False)], np.int64)
         self._better = _joined([t.better + s for t, s in zip(tables, starts, strict=False)], np.int64)
         self._pair_starts = np.searchsorted(self._worse, self._starts)  # pairs are within an image, in its order
         self._chunks = _chunks(self._starts, cores())
-        self._last_codes: dict[tuple[Limits, float], NDArray[np.uint8]] = {}
+        self._last_codes: dict[tuple[Limits, float, float | None], NDArray[np.uint8]] = {}
         self._ranges: dict[str, tuple[float, float]] = {}
         self._last_cells: dict[tuple[tuple[str, bytes], ...], NDArray[np.int32]] = {}
 
@@ -212,7 +212,7 @@ class DistinctPool:
     def _codes(self, config: TriageConfig) -> NDArray[np.uint8]:
         """Outcome of each distinct proposal; the last answers are kept, as views ask for several figures of one."""
         refuse(self.base, config, self.floors)
-        key = least, share = limits(config), config.max_area_share
+        key = least, share, confidence = limits(config), config.max_area_share, config.confidence
         found = self._last_codes.get(key)
         if found is not None:
             return found
@@ -223,11 +223,13 @@ class DistinctPool:
         def sort(images: tuple[int, int]) -> None:
             overlaps = self._pair_starts, self._worse, self._better
             _sort(*images, self._starts, most, iou, stability, jitter, area, self._doubt, *overlaps, least, codes)
+            if confidence is not None:
+                some = slice(*self._range(images))
+                limit = np.repeat(most[slice(*images)], np.diff(self._starts[images[0] : images[1] + 1]))
+                within = (area[some] >= config.min_area_px) & (area[some] <= limit)
+                _by_confidence(self._confidence[some], within, decides(config), confidence, codes[some])
 
         in_threads(sort, self._chunks)
-        if decides(self.base):  # rows that are not sure have a doubt, so none of them was accepted
-            within = (area >= config.min_area_px) & (area <= np.repeat(most, np.diff(self._starts)))
-            codes[self._sure & within] = _ACCEPTED
         codes.setflags(write=False)
         self._last_codes = dict([*self._last_codes.items(), (key, codes)][-_CODES_KEPT:])  # replaced, never changed
         return codes
@@ -244,7 +246,7 @@ class _Table:
         self.position = images.before + images.rows[rows]
         self.columns = {name: getattr(p, name)[rows] for name in (*SCORES, "area_px")}
         self.doubt = (found.reasons & np.uint32(DOUBTS & ~_MOVING)) != 0
-        self.sure = sure(p, base)[rows]
+        self.confidence = p.confidence[rows[: len(rows) if base.confidence is not None else 0]]
         self.starts = found.starts
         self.pixels = p.sizes_hw[images.starts[:-1]].astype(np.float64).prod(axis=1)
         self.worse, self.better = found.worse, found.better
@@ -307,6 +309,18 @@ def _sort_alone(
         kept = (iou > least.fail_iou) & passes_but_for_iou(stability, jitter, area_px[i], most_area_px, least)
         flagged = doubt[i] | doubtful(iou, stability, jitter, least)
         codes[i] = np.uint8(kept) * (_ACCEPTED - np.uint8(flagged))  # discarded 0, flagged 1, accepted 2
+
+
+@compiled
+def _by_confidence(
+    values: NDArray[np.float64], within: NDArray[np.bool_], decides: bool, confidence: float, codes: NDArray[np.uint8]
+) -> None:
+    """Flag accepted rows that are not sure; where the confidence decides, accept the sure ones within the area limits."""
+    for i in range(len(codes)):
+        if not values[i] > confidence:  # also where it is missing
+            codes[i] = min(codes[i], _FLAGGED)
+        elif decides and within[i]:
+            codes[i] = _ACCEPTED
 
 
 @compiled

@@ -14,6 +14,7 @@ HOW = ("points_per_batch", "images_per_batch", "decoder")  # of a run: how masks
 _OF_TRIAGE = ("nms", "nms_iou", "pool")
 _BESIDE = ("crop_nms_iou", "jitter_prompts", "jitter_sigma_px", "features", "seed")  # say nothing of which are distinct
 THRESHOLDS = (
+    "confidence",
     "predicted_iou",
     "predicted_iou_margin",
     "jitter_stability",
@@ -87,16 +88,22 @@ def doubtful(iou: np.float32, stability: np.float32, jitter: np.float32, least: 
     )
 
 
+def settled(config: TriageConfig, movable: tuple[str, ...] = THRESHOLDS) -> dict[str, object]:
+    """Return what does not move over a pool that is built, by name: also that no confidence is asked for."""
+    values = {name: value for name, value in config.to_dict().items() if name not in movable}
+    return values if config.confidence is not None else {**values, "confidence": None}
+
+
 def refuse(
     base: TriageConfig, asked: TriageConfig, floors: ProposeConfig | None, movable: tuple[str, ...] = THRESHOLDS
 ) -> None:
     """Raise PoolError where `asked` differs from `base` in more than `movable`, or reaches below `floors`."""
-    stored, wanted = base.to_dict(), asked.to_dict()
-    other = [name for name in stored if name not in movable and stored[name] != wanted[name]]
+    stored, wanted = settled(base, movable), settled(asked, movable)
+    other = [name for name in base.to_dict() if stored.get(name, ...) != wanted.get(name, ...)]
     if other:
         name = other[0]
         raise PoolError(
-            f"the pool was built for {name}={stored[name]!r}, asked for {wanted[name]!r};"
+            f"the pool was built for {name}={getattr(base, name)!r}, asked for {getattr(asked, name)!r};"
             f" only {', '.join(movable)} move over it: build another with base=config"
         )
     if floors is not None:

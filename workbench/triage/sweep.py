@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from workbench.config import ProposeConfig, SettingError, TriageConfig
 from workbench.tables.outcomes import Outcome
 from workbench.tables.proposals import Proposals
-from workbench.triage.limits import THRESHOLDS, refuse
+from workbench.triage.limits import THRESHOLDS, refuse, settled
 from workbench.triage.pool import DistinctPool, ExactPool
 from workbench.triage.rules import failures, triage
 
@@ -119,8 +119,7 @@ def _alike(configs: list[TriageConfig]) -> list[list[int]]:
     groups: dict[tuple[Any, ...], list[int]] = {}
     for k, config in enumerate(configs):
         moving = (*THRESHOLDS, "nms_iou") if config.pool == "exact" else THRESHOLDS
-        fixed = tuple(value for name, value in config.to_dict().items() if name not in moving)
-        groups.setdefault(fixed, []).append(k)
+        groups.setdefault(tuple(settled(config, moving).items()), []).append(k)
     return list(groups.values())
 
 

@@ -20,7 +20,7 @@ from workbench.store import truth, versions
 from workbench.store.blocks import STORED
 from workbench.store.errors import StoreError
 from workbench.tables.proposals import SCORES, Proposals
-from workbench.triage.limits import THRESHOLDS
+from workbench.triage.limits import THRESHOLDS, settled
 from workbench.triage.pool import DistinctPool, ExactPool
 from workbench.triage.together import columns_for
 from workbench.views.latest import long_work
@@ -121,8 +121,8 @@ def pool_of(project: Project, kind: str, base: TriageConfig) -> Building:
     totals, _ = project._totals()
     if run is None or not totals["done"]:
         raise StoreError("there are no proposals yet; `workbench propose` makes them")
-    fixed = TriageConfig().replace(**{n: v for n, v in base.to_dict().items() if n not in (*THRESHOLDS, "pool")})
-    place = (str(project.path), project.catalog.identity(), run.id, kind, fixed.digest)
+    fixed = tuple(settled(base, (*THRESHOLDS, "pool")).items())
+    place = (str(project.path), project.catalog.identity(), run.id, kind, fixed)
     key = (*place, totals["done"], truth.version(project.catalog))
     with _LOCK:
         found = _POOLS.get(key)

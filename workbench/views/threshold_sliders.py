@@ -14,6 +14,11 @@ from workbench.views.threshold_state import Thresholds
 
 _POOLS = {"Distinct: after NMS": "distinct", "Exact: NMS moves too": "exact"}
 
+_RULES = {
+    "": "",
+    "doubts": "A mask that is not above it is flagged, whatever its scores are.",
+    "decides": "It decides: what is above it is accepted and nothing else. The thresholds below sort the rest.",
+}
 _AT_ONCE = {"& .MuiSlider-thumb, & .MuiSlider-track": {"transition": "none"}}  # a glide is drawn over and over
 _WIDE: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": (4, 14), "sx": _AT_ONCE}
 _DECIMALS: dict[str, Any] = {"format": "0.[000]"}
@@ -39,10 +44,17 @@ def controls(state: Thresholds) -> list[Any]:
     nms_note = layout.note("Duplicates are settled in the distinct pool; choose the exact pool to move NMS.")
     _follow(state, "pool", nms, "disabled", lambda pool: pool != "exact")
     _follow(state, "pool", nms_note, "visible", lambda pool: pool != "exact")
+    confidence = slider("confidence", "confidence, accepted above", 0, 1, 0.005)
+    confidence_note = layout.note("")
+    _follow(state, "rule", confidence, "visible", bool)
+    _follow(state, "rule", confidence_note, "visible", bool)
+    _follow(state, "rule", confidence_note, "object", lambda rule: layout.small(_RULES[rule]))
     back = pmui.Button(label="Back to the project's triage", variant="text", size="small", margin=(8, 10))
     back.on_click(lambda _: state.take(state.base))
     return [
         _head("Thresholds"),
+        confidence,
+        confidence_note,
         slider("predicted_iou", "predicted IoU, accepted above", 0.3, 1.1, 0.005),
         slider("predicted_iou_margin", "flagged within, below it", 0, 0.6, 0.005),
         *_switched(state, "by_jitter", "jitter stability counts", jitters),
@@ -85,7 +97,7 @@ def _switched(state: Thresholds, name: str, label: str, sliders: Sequence[Any]) 
     return [pmui.Switch.from_param(state.param[name], label=label, margin=(8, 14)), *sliders]
 
 
-def _follow(state: Thresholds, name: str, widget: Any, what: str, meaning: Callable[[Any], bool]) -> None:
+def _follow(state: Thresholds, name: str, widget: Any, what: str, meaning: Callable[[Any], Any]) -> None:
     """Keep a property of a widget in step with a parameter."""
     setattr(widget, what, meaning(getattr(state, name)))
     state.param.watch(lambda event: setattr(widget, what, meaning(event.new)), name)

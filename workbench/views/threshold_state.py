@@ -21,7 +21,7 @@ class Thresholds(param.Parameterized):
     pool: Any = param.Selector(default="distinct", objects=["distinct", "exact"], doc="which pool answers")
     predicted_iou = param.Number(default=0.88, bounds=(-10, 10))
     predicted_iou_margin = param.Number(default=0.08, bounds=(0, 10))
-    by_jitter = param.Boolean(default=True, doc="whether the stability under moved prompts counts")
+    by_jitter = param.Boolean(default=True, doc="whether jitter stability, that under moved prompts, counts")
     jitter_stability = param.Number(default=0.92, bounds=(-100, 1))
     jitter_stability_margin = param.Number(default=0.07, bounds=(0, 10))
     by_stability = param.Boolean(default=False, doc="whether SAM's stability score counts")
@@ -30,6 +30,10 @@ class Thresholds(param.Parameterized):
     min_area_px = param.Integer(default=100, bounds=(0, None))
     max_area_share = param.Number(default=0.9, bounds=(0, 1))
     nms_iou = param.Number(default=0.7, bounds=(0, 1))
+    confidence = param.Number(default=0.5, bounds=(0, 1))
+    rule: Any = param.Selector(
+        default="", objects=["", "doubts", "decides"], doc="of the base; empty where it asks for none"
+    )
     exhaustive = param.Boolean(default=False, doc="whether truth is taken to hold every object of its images")
     axis: Any = param.Selector(default="jitter_stability", objects=list(AXES), doc="what the heat map has upwards")
 
@@ -42,7 +46,8 @@ class Thresholds(param.Parameterized):
     def take(self, config: TriageConfig) -> None:
         """Move all sliders to where settings have them; what else the settings say is the base from now on."""
         self.base = config
-        self.param.update(pool=config.pool, **_positions(config))
+        rule = config.confidence_rule if config.confidence is not None else ""
+        self.param.update(pool=config.pool, rule=rule, **_positions(config))
 
     def move(self, config: TriageConfig) -> None:
         """Move the sliders and the pool to where settings have them; what the sliders start from stays."""
@@ -60,6 +65,7 @@ class Thresholds(param.Parameterized):
         values: dict[str, Any] = {name: getattr(self, name) for name in SLIDERS}
         values["jitter_stability"] = self.jitter_stability if self.by_jitter else None
         values["stability_score"] = self.stability_score if self.by_stability else None
+        values["confidence"] = self.confidence if self.rule else None
         if self.pool == "distinct":
             values["nms_iou"] = self.base.nms_iou  # duplicates are settled when the pool is built
         return self.base.replace(**values, pool=self.pool)
