@@ -16,6 +16,7 @@ from workbench.calibrate.certify import certify_images, certify_pool
 from workbench.cli import app
 from workbench.formats import coco
 from workbench.loop import gate, stage3
+from workbench.loop.adoption import Adopted
 from workbench.masks import rle
 from workbench.store import calibrations
 from workbench.store.errors import StoreError
@@ -144,6 +145,20 @@ def test_gate__a_certificate_adopted_on_one_run_is_no_change_of_the_model(certif
     after = certified.gate()
     assert after["auto_accept_rate"].value > rate
     assert (after["improvement"].value, after["improvement"].verdict) == (0, before.verdict)
+
+
+def test_gate__the_confidence_of_a_cycle_counts_as_other_thresholds_do(certified):
+    """A cycle's thresholds are how far the campaign has come, where an adopted certificate is somebody's decision."""
+    certified.propose(stub_sam.StubSam("stub-3"), stub_sam.PLAIN, progress=False)
+    certified.triage(judged.PLAIN)
+    recalibration = certified.calibrate(draws=20).recalibration
+    rate = certified.gate()["auto_accept_rate"].value
+    model = Adopted(recalibration, judged.PLAIN, None, certified.model_id)
+    number = certified.keep_confidence(model, {"rule": "decides", "confidence": 0.3, "cycle": 2}, [])
+    certified.triage(judged.PLAIN.replace(confidence=0.3, confidence_rule="decides", confidence_model=number))
+    after = certified.gate()
+    assert after["auto_accept_rate"].value > rate
+    assert after["improvement"].value == pytest.approx(after["auto_accept_rate"].value / rate - 1)
 
 
 def test_annotation__what_was_verified_is_written_without_what_was_found_wrong(tmp_path, monkeypatch):
