@@ -66,7 +66,7 @@ def of_project(project: Project, lead: str) -> Iterator[Row]:
 def read_off(rule: str, plan: Plan, labelled: measuring.Judged) -> thresholds.Calibrated:
     """Return the thresholds of a rule."""
     base, features = fitted(plan.triage, plan.floors), None if rule == "predicted_iou" else labelled.features
-    if rule == "preset":
+    if rule == "preset" or not plan.cycle.exhaustive:
         return thresholds.Calibrated(base, "preset", "")
     allowed = thresholds.Allowed(plan.cycle.most_wrong, plan.cycle.reserve)
     # where rows that fail are not compared, the confidence cannot decide alone; these rows are distinct by either

@@ -349,7 +349,10 @@ def test_annotate__certified_threshold_is_used_when_there_is_one(tmp_path, monke
         assert both.images.threshold == both.pool.threshold
         assert len(found.masks) == both.pool.accepted
         project.calibrate(draws=20)  # its confidence is another one: the certificate holds no more
-        assert "no certificate was asked for since" in project.annotate_automatically(override="a trial").rule
+        assert (
+            "there is no certificate of the latest calibration"
+            in project.annotate_automatically(override="a trial").rule
+        )
         project.certify(alpha=0.001, labels=20)
         assert "no certificate was granted when last asked" in project.annotate_automatically(override="a trial").rule
         assert calibration.id < project.calibration().id

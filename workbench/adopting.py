@@ -83,9 +83,9 @@ class Adopting(Annotating):
     ) -> Triage:
         """Have triage flag what the verifier of masks doubts, as a new version: the reason low_confidence.
 
-        Only what would be accepted is touched; the thresholds are those used last. A certified threshold that was adopted
-        before is taken out: what a verifier leaves of certified masks is no longer what the certificate is about. So is the
-        confidence of a cycle, and the thresholds are those that the campaign began with.
+        Only what would be accepted is touched; the thresholds are those used last, or, where a cycle read them off for a
+        confidence, those that the campaign began with. A certified threshold that was adopted before is taken out: what a
+        verifier leaves of certified masks is no longer what the certificate is about.
 
         Parameters
         ----------
@@ -115,7 +115,7 @@ class Adopting(Annotating):
         words = f"verifier of calibration {kept.id}: AUROC {found.good.gain:+.3f} beside predicted IoU{use}"
         config = self.triage_config()
         # thresholds that cycles read off for a confidence of theirs let everything pass without it
-        base = config if config.confidence is None else self._base_now()
+        base = config if config.confidence_model is None else self._base_now()
         before = functools.partial(self._measure, sam, model, progress)
         return self._adopt(model, below, "doubts", base, kept, author, note or words, before)
 

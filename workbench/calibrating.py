@@ -300,7 +300,9 @@ class Calibrating(Reviewing):
         read_off = [
             c.state.get("thresholds", {}).get("settings") for c in by_cycles if c.state.get("run_id") == self._run_id()
         ]
-        if last is not None and config.to_dict() in read_off:
+        taken_up = calibrations.find(self.catalog, config.confidence_model or 0, "adoption")
+        by_cycle = taken_up is not None and "cycle" in taken_up.settings  # whatever was moved since
+        if last is not None and (by_cycle or config.to_dict() in read_off):
             config = Plan.from_dict(dict(last.settings)).pooled
         return without_confidence(config)
 

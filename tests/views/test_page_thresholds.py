@@ -214,8 +214,10 @@ def test_sliders__of_confidence_is_there_where_triage_asks_for_one():
     state.take(wb.TriageConfig(confidence=0.9, confidence_rule="decides", confidence_model=1))
     assert (confidence.visible, note.visible, confidence.value) == (True, True, 0.9)
     assert "It decides" in note.object
+    assert next(widget for widget in controls(state) if getattr(widget, "label", "") == "pool").disabled
     state.take(wb.TriageConfig(confidence=0.9, confidence_rule="doubts", confidence_model=1))
     assert "is flagged" in note.object
+    assert not next(widget for widget in controls(state) if getattr(widget, "label", "") == "pool").disabled
     confidence.value = 0.8
     assert state.config.confidence == 0.8
 

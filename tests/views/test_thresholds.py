@@ -204,6 +204,30 @@ def test_confidence__is_a_threshold_where_the_base_asks_for_one():
     assert other.config == state.config
 
 
+def test_start_from__a_base_that_comes_to_ask_for_a_confidence_and_back():
+    """As where a cycle begins, on the first thresholds, and goes on by a confidence, while the page is open."""
+    plain = wb.TriageConfig(pool="exact")
+    asked = wb.TriageConfig(confidence=0.83, confidence_rule="decides", confidence_model=1, predicted_iou=0.5)
+    state = Thresholds(plain)
+    state.start_from(asked)
+    assert state.config == asked.replace(predicted_iou=plain.predicted_iou)  # which has pool="distinct"
+    state.confidence = 0.7
+    state.start_from(asked.replace(confidence=0.9))  # of the same model: somebody looks at 0.7
+    assert state.config.confidence == 0.7
+    state.start_from(asked.replace(confidence=0.9, confidence_model=2))
+    assert state.config.confidence == 0.9
+    state.start_from(plain.replace(pool="distinct"))
+    assert state.config.confidence is None
+    state.take(plain)
+    assert state.to_query() == {}
+    state.predicted_iou = 0.91
+    query = state.to_query()
+    assert "confidence" not in query  # nobody chose one
+    later = Thresholds(asked)
+    assert later.from_query(query) == []
+    assert later.config.confidence == 0.83
+
+
 @pytest.mark.parametrize("name", PRESET_NAMES)
 def test_query__numbers_come_back_exactly(name):
     state = Thresholds(wb.preset(name).triage)

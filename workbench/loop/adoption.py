@@ -1,4 +1,4 @@
-"""Models of confidence that a project's triage takes up: a certified threshold that decides, a verifier that doubts (B1, B3).
+"""Models of confidence that a project's triage takes up: a certificate's or a cycle's, which decides, a verifier that doubts (B1, B3).
 
 What is adopted is kept as a record with its model and the thresholds under which the model looks at a mask, so that the
 confidence of a mask is the same whenever it is asked for. The new triage names the record; older versions stay as they are.

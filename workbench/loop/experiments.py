@@ -19,8 +19,9 @@ from workbench.loop.metrics import METRICS, Point, known_metrics
 from workbench.tables.experiments import ENDINGS, Counted
 from workbench.tables.intervals import Intervals, bootstrap_many
 from workbench.tables.outcomes import Outcome
-from workbench.tables.proposals import Proposals
+from workbench.tables.proposals import SCORES, Proposals
 from workbench.triage.limits import unmeasured
+from workbench.triage.rules import decides
 from workbench.triage.sweep import Grid, outcomes
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def expect_numbers(seed: int, wrong_iou: float) -> tuple[int, float]:
 def expect_answerable(grid: Grid, floors: ProposeConfig) -> TriageConfig:
     """Return settings that ask for all that proposals need at any point: a confidence, where one asks for it.
 
-    Logs where points keep masks that were not measured as a fresh run would.
+    Logs where points keep masks that were not measured as a fresh run would, and where a confidence decides alone what the
+    grid's scores would.
 
     Raises
     ------
@@ -83,8 +85,15 @@ def expect_answerable(grid: Grid, floors: ProposeConfig) -> TriageConfig:
     wanted = [value for value in grid.values.get("confidence", ()) if value is not None]
     if wanted and grid.base.confidence_model is None:
         raise ValueError(
-            "grid: confidence needs the model that an adoption has put into the thresholds; adopt a certificate or a verifier "
+            "grid: confidence needs the model that cycles or an adoption have put into the thresholds; adopt a certificate or a verifier "
             "first (project.adopt_certificate, project.adopt_verifier), or give base= with its thresholds"
+        )
+    idle = [name for name in grid.values if name.removesuffix("_margin") in SCORES]
+    if idle and decides(grid.base) and not {"confidence", "confidence_rule"} & set(grid.values):
+        LOG.warning(
+            "sweep: a confidence decides what is accepted (confidence_rule), so that %s only sorts the rest: move confidence, "
+            "or give base= with confidence_rule='doubts'",
+            " and ".join(idle),
         )
     for told in dict.fromkeys(unmeasured(config, floors) for config in grid.configs()):
         if told:

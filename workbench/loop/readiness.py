@@ -278,7 +278,7 @@ def _rule(project: Reviewing, run: int) -> _Rule:
 def _certified(project: Reviewing, config: TriageConfig) -> bool:
     """Whether a certificate was adopted by these settings: cycles and verifiers have models of confidence as well."""
     taken_up = calibrations.find(project.catalog, config.confidence_model or 0, "adoption")
-    return taken_up is not None and "certificate" in taken_up.settings
+    return taken_up is not None and "certificate" in taken_up.settings and config.confidence_rule == "decides"
 
 
 def _accepted(rows: Labelled) -> tuple[np.ndarray, np.ndarray]:

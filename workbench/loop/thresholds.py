@@ -86,7 +86,8 @@ class Allowed(NamedTuple):
 Judge = Callable[[Flags], tuple[Flags, Flags]]
 """Which of chosen rows are right and which are wrong when these alone are matched with the truth, (N,) bool each.
 
-A mask that stays out of what is accepted takes no true mask from one that goes in: `fp_rate` is counted in this way.
+A mask that stays out of what is accepted takes no true mask from one that goes in: `fp_rate` is counted in this way. Of
+what a confidence may accept, a mask that fits better takes the true one although its confidence is lower: more counts as wrong.
 """
 
 

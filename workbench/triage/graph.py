@@ -225,7 +225,7 @@ def greedy(
         starts[-1] = n
         if last - first > 1:
             _between_crops(block, first, passed, starts, nms_iou, kept)
-    return passed[:n], kept[:n]
+    return passed[:n].copy(), kept[:n].copy()  # without the room for all
 
 
 @compiled

@@ -107,7 +107,7 @@ class CyclesView(View):
             cards.append(layout.next_step("Not triaged yet", text, f"workbench triage {place}"))
         else:
             figure = self.later(lambda: [layout.figure(report_plots.reasons(report.reasons), 320)], 320)
-            text = "Distinct proposals by reason; one may have several."
+            text = "Distinct proposals by reason; one may have several, and what a confidence accepts has them too."
             cards.append(layout.card("Why masks are flagged or discarded", figure, text=text))
         cards += [*self._cycles(data), *self._gate(data), *self._efficiency(data)]
         runs = data.runs[["id", "model_id", "started_at", "done", "failed", "proposals", "distinct", "seconds"]]

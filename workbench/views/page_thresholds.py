@@ -149,7 +149,7 @@ class ThresholdsView(View):
             self._lay_out()
             self._from_address()
         else:
-            self.state.base = data.config
+            self.state.start_from(data.config)
         self.saving.follow(data.versions)
         self.experiments.follow(data.experiments)
         self._build()

@@ -48,7 +48,7 @@ class Saving:
             self.versions.objects = [layout.note("None yet.")]
             return
         counts = versions["counts"].map(dict).apply(lambda c: {k: c.get(k, 0) for k in ("auto_accepted", "flagged")})
-        names = ("predicted_iou", "jitter_stability", "stability_score", "nms_iou")
+        names = ("confidence", "predicted_iou", "jitter_stability", "stability_score", "nms_iou")
         flat = versions[["id", "run_id", "author", "note", "made_at"]].assign(
             **{n: versions["settings"].map(lambda s, n=n: s.get(n)) for n in names},
             auto_accepted=counts.map(lambda c: c["auto_accepted"]),

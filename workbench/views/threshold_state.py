@@ -46,8 +46,15 @@ class Thresholds(param.Parameterized):
     def take(self, config: TriageConfig) -> None:
         """Move all sliders to where settings have them; what else the settings say is the base from now on."""
         self.base = config
-        rule = config.confidence_rule if config.confidence is not None else ""
-        self.param.update(pool=config.pool, rule=rule, **_positions(config))
+        self.param.update(pool=config.pool, rule=_rule(config), **_positions(config))
+
+    def start_from(self, config: TriageConfig) -> None:
+        """Take other settings as the base; the sliders stay, but for the confidence of a model that the base did not ask."""
+        before, self.base = self.base, config
+        asked = [(some.confidence_model, some.confidence is None) for some in (before, config)]
+        moved = {"confidence": _positions(config)["confidence"]} if asked[0] != asked[1] else {}
+        pool = "distinct" if _rule(config) == "decides" else self.pool
+        self.param.update(rule=_rule(config), pool=pool, **moved)
 
     def move(self, config: TriageConfig) -> None:
         """Move the sliders and the pool to where settings have them; what the sliders start from stays."""
@@ -75,7 +82,7 @@ class Thresholds(param.Parameterized):
         now = _state(self)
         default = {name: self.param[name].default for name in now}
         was = {**default, **_positions(self.base), "pool": self.base.pool, "exhaustive": self._on_record}
-        return {} if now == was else {name: _text(value) for name, value in now.items()}
+        return {} if now == {name: was[name] for name in now} else {name: _text(value) for name, value in now.items()}
 
     def from_query(self, query: Mapping[str, str]) -> list[str]:
         """Move sliders to where an address has them; return a line for each part of it that makes no sense."""
@@ -105,12 +112,18 @@ class Thresholds(param.Parameterized):
 def _positions(config: TriageConfig) -> dict[str, Any]:
     values = {name: getattr(config, name) for name in SLIDERS}
     switches = {"by_jitter": config.jitter_stability is not None, "by_stability": config.stability_score is not None}
+    if config.confidence is None:
+        values["confidence"] = Thresholds.param.confidence.default
     return {**{name: value for name, value in values.items() if value is not None}, **switches}
+
+
+def _rule(config: TriageConfig) -> str:
+    return config.confidence_rule if config.confidence is not None else ""
 
 
 def _state(state: Thresholds) -> dict[str, Any]:
     names = (*SLIDERS, "by_jitter", "by_stability", "pool", "axis", "exhaustive")
-    return {name: getattr(state, name) for name in names}
+    return {name: getattr(state, name) for name in names if name != "confidence" or state.rule}
 
 
 def _text(value: object) -> str:
