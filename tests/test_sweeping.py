@@ -472,6 +472,23 @@ def test_sweep__confidence_without_a_model_is_refused(project):
         project.sweep({"confidence": [0.5, 0.9]}, progress=False)
 
 
+def test_sweep__scores_that_a_confidence_overrules_are_told_and_the_confidence_moves(project, monkeypatch, caplog):
+    def half(self, proposals, config):
+        return proposals.replace(confidence=np.linspace(0, 1, len(proposals)))
+
+    monkeypatch.setattr(type(project), "with_confidence", half)
+    base = project.triage_config().replace(confidence=0.5, confidence_rule="decides", confidence_model=1)
+    swept = project.sweep({"predicted_iou": [0.8, 0.9]}, base=base, progress=False)
+    assert swept["auto_accepted"].nunique() == 1
+    assert "so that predicted_iou only sorts the rest" in caplog.text
+    caplog.clear()
+    swept = project.sweep({"confidence": [0.25, 0.5, 0.9], "predicted_iou": [0.8]}, base=base, progress=False)
+    assert swept["auto_accepted"].is_monotonic_decreasing
+    assert swept["auto_accepted"].nunique() == 3
+    project.sweep({"predicted_iou": [0.8, 0.9]}, base=base.replace(confidence_rule="doubts"), progress=False)
+    assert "sorts the rest" not in caplog.text
+
+
 def test_sweep__masks_without_jitter_are_told(project, caplog):
     grid = {"nms_iou": [0.7, 0.9], "predicted_iou": [0.9]}
     project.sweep(grid, base=project.triage_config().replace(jitter_stability=None), progress=False)
