@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
+from playwright.sync_api import expect
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests are imported by path
 
@@ -431,9 +432,10 @@ def test_page__of_a_project_with_a_history_is_clean(lived, page, whose, name, un
 def test_quality__a_disagreement_is_opened_by_the_keyboard(lived, page):
     watched = Watched(page, lived["people"])
     watched.open("quality", until="Disagreements with the audit")
+    page.wait_for_load_state("networkidle")  # tables come after their headings
     button = page.get_by_role("button", name="Open the row").last
-    button.focus()
-    page.keyboard.press("Enter")
+    expect(button).to_be_enabled()
+    button.press("Enter")
     page.locator("img[alt^='masks of']").first.wait_for()
     watched.is_clean()
 
