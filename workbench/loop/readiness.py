@@ -259,7 +259,7 @@ def _improvement(
 
 
 class _Rule(NamedTuple):
-    """By what triage of a run goes: whether a certificate that was adopted, and what it went by before that."""
+    """By what triage of a run goes: whether an adopted certificate, and what it went by before that."""
 
     certified: bool
     config: TriageConfig

@@ -47,9 +47,8 @@ def controls(state: Thresholds) -> list[Any]:
     confidence = slider("confidence", "confidence, accepted above", 0, 1, 0.005)
     confidence_note = layout.note("")
     _follow(state, "rule", confidence, "visible", bool)
-    _follow(
-        state, "rule", pool, "disabled", lambda rule: rule == "decides"
-    )  # the exact pool compares no rows that fail
+    # the exact pool compares no rows that fail, so that no confidence decides there
+    _follow(state, "rule", pool, "disabled", lambda rule: rule == "decides")
     _follow(state, "rule", confidence_note, "visible", bool)
     _follow(state, "rule", confidence_note, "object", lambda rule: layout.small(_RULES[rule]))
     back = pmui.Button(label="Back to the project's triage", variant="text", size="small", margin=(8, 10))
