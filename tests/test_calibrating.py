@@ -545,7 +545,7 @@ def above(project, certificate, calibration):
 
 
 def test_adopt_certificate__triage_accepts_what_was_certified_and_pool_and_sweep_replay_it(tmp_path, monkeypatch):
-    from workbench.triage.pool import DistinctPool, ExactPool, PoolError
+    from workbench.triage.pool import DistinctPool
 
     with judged.make(tmp_path, monkeypatch, n=80, calibrated=True) as project:
         before = project.triage_config()
@@ -564,8 +564,6 @@ def test_adopt_certificate__triage_accepts_what_was_certified_and_pool_and_sweep
         pool = DistinctPool.build(rows, None, config)
         for moved in (config, config.replace(predicted_iou=0.9, min_area_px=30), config.replace(max_area_share=0.02)):
             assert np.array_equal(pool.outcome(moved), wb.triage(rows, moved).outcome)
-        with pytest.raises(PoolError, match="confidence"):
-            ExactPool.build(rows, None, config.replace(pool="exact"))
         swept = project.sweep({"predicted_iou": [0.8, 0.9]}, base=config.replace(nms_iou=0.7), progress=False)
         assert swept["auto_accepted"].tolist() == [len(expected)] * 2
         image = project.images()["image_id"].iloc[0]

@@ -190,9 +190,9 @@ class Adopting(Annotating):
         note: str,
         before: Callable[[int], object] | None = None,
     ) -> Triage:
-        config = base.replace(confidence=confidence, confidence_rule=rule)
         if rule == "decides" and base.pool == "exact":
             raise StoreError("adopt: a certificate needs pool='distinct'; triage so, then calibrate and certify again")
+        config = base.replace(confidence=confidence, confidence_rule=rule)
         settings = {"rule": rule, "confidence": confidence, kept.kind: kept.id, "author": author, "note": note}
         number = self.keep_confidence(model, settings, kept.images)
         if before is not None:

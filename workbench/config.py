@@ -177,6 +177,21 @@ class TriageConfig(Settings):
         default=None, low=1, doc="record of the project whose model gives the confidence; see project.adopt_verifier"
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.confidence_rule != "decides":
+            return
+        if self.confidence is None:
+            raise SettingError(
+                "TriageConfig.confidence_rule: 'decides' accepts what is surer than a confidence, and none is set"
+                " (confidence=None): set one, or go by scores, with thresholds of your own and confidence_rule='doubts'"
+            )
+        if self.pool == "exact":
+            raise SettingError(
+                "TriageConfig.confidence_rule: 'decides' needs pool='distinct', got pool='exact', where nobody knows which"
+                " of the rows that fail are distinct"
+            )
+
     @classmethod
     def preset(cls, name: str) -> TriageConfig:
         """Return the triage half of the preset `name`."""

@@ -209,9 +209,9 @@ def test_distinct__a_confidence_moves_as_other_thresholds_do(proposals, moves, r
         assert np.array_equal(pool.outcome(config), expected.outcome)
         assert pool.counts(config) == expected.counts()
     with pytest.raises(PoolError, match=r"built for confidence=0\.5, asked for None"):
-        pool.outcome(base.replace(confidence=None))
+        pool.outcome(base.replace(confidence=None, confidence_rule="doubts"))
     with pytest.raises(PoolError, match=r"built for confidence=None, asked for 0\.5"):
-        DistinctPool.build(proposals, base=base.replace(confidence=None)).outcome(base)
+        DistinctPool.build(proposals, base=base.replace(confidence=None, confidence_rule="doubts")).outcome(base)
 
 
 def test_distinct__overlap_with_a_mask_that_comes_to_fail():

@@ -14,7 +14,7 @@ from workbench.config import SettingError, TriageConfig, preset
 from workbench.masks import rle
 from workbench.tables.outcomes import DOUBTS, FAILURES, Outcome, Reason, Triage
 from workbench.tables.proposals import Proposals
-from workbench.triage.pool import DistinctPool, ExactPool, PoolError
+from workbench.triage.pool import DistinctPool
 from workbench.triage.rules import triage
 
 SIZE = (100, 120)  # h, w
@@ -372,12 +372,13 @@ def test_confidence__that_decides_accepts_exactly_what_is_sure():
         assert np.array_equal(pool.outcome(moved), triage(given, moved).outcome)
 
 
-def test_confidence__that_decides_needs_the_distinct_pool():
-    config = TriageConfig(confidence=0.9, confidence_rule="decides", pool="exact")
-    with pytest.raises(SettingError, match="pool='distinct'"):
-        triage(table(ONE), config)
-    with pytest.raises(PoolError, match="pool='distinct'"):
-        ExactPool.build(table(ONE), None, config)
+def test_confidence__that_decides_needs_a_value_and_the_distinct_pool():
+    config = TriageConfig(confidence=0.9, confidence_rule="decides")
+    with pytest.raises(SettingError, match="needs pool='distinct', got pool='exact'"):
+        config.replace(pool="exact")
+    with pytest.raises(SettingError, match="none is set"):  # its other thresholds may let everything pass
+        config.replace(confidence=None)
+    assert config.replace(confidence=None, confidence_rule="doubts") == TriageConfig()
 
 
 def test_reasons__all_have_a_test_of_their_own():

@@ -167,7 +167,7 @@ def test_thresholds__keyboard_moves_a_slider_and_counts_are_those_of_triage(smal
 def test_thresholds__nonsense_in_the_address_is_words(small, page):
     watched = Watched(page, small[0])
     query = "?predicted_iou=%3Cscript%3Ealert(1)%3C/script%3E&pool=best&min_area_px=-5"
-    watched.open("thresholds", query, until="which is no value for it")
+    watched.open("thresholds", query, until="which is no value for it here")
     watched.is_clean()
 
 

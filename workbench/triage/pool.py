@@ -18,7 +18,6 @@ from workbench.triage import graph
 from workbench.triage.blocks import cores, in_threads, most_area_px, parts_of, whole_images
 from workbench.triage.distinct import DistinctPool
 from workbench.triage.limits import THRESHOLDS, Limits, PoolError, limits, refuse, refuse_no_replay
-from workbench.triage.rules import decides
 
 __all__ = ["DistinctPool", "ExactPool", "PoolError"]
 
@@ -89,8 +88,6 @@ class ExactPool:
         base = base if base is not None else TriageConfig(pool="exact")
         if base.pool != "exact":
             raise PoolError(f"an exact pool needs settings with pool='exact', got {base.pool!r}; use DistinctPool")
-        if decides(base):
-            raise PoolError("a confidence that decides (confidence_rule) needs pool='distinct': use DistinctPool")
         if base.nms != "box":
             raise PoolError(f"the graph is of boxes, asked for NMS on nms={base.nms!r}: set nms='box', or use triage")
         if not 0 <= smallest_nms_iou <= 1:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.config import Preset, ProposeConfig, SettingError, TriageConfig, triage_config
+from workbench.config import Preset, ProposeConfig, TriageConfig, triage_config
 from workbench.masks import pairs
 from workbench.masks.boxes import box_area
 from workbench.masks.nms import nms_boxes, nms_masks
@@ -58,8 +58,7 @@ def triage(
 
     Raises
     ------
-    SettingError : if config is neither settings nor a preset nor the name of one, or lets the confidence decide with
-        pool="exact", where rows that fail are not compared
+    SettingError : if config is neither settings nor a preset nor the name of one
     ValueError : if the rows of an image have several sizes, or one without pixels, or `existing` has another size
 
     Source: seed, section 2; Kirillov et al. 2023, Segment Anything, section 4; SamAutomaticMaskGenerator for NMS.
@@ -67,8 +66,6 @@ def triage(
     # a preset may have other thresholds for masks that were asked for again
     again = not isinstance(config, TriageConfig) and bool((proposals.prompt == ASKED_AGAIN).any())
     settings = triage_config(config, ProposeConfig(refine=True, pool="distinct") if again else None)
-    if decides(settings) and settings.pool == "exact":
-        raise SettingError("TriageConfig.confidence_rule: 'decides' needs pool='distinct', got pool='exact'")
     reasons = reasons_of_rows(proposals, settings)
     failed = _any(reasons, FAILURES)
     there = dict(existing.by_image()) if existing is not None else {}
@@ -99,7 +96,7 @@ def sorted_by(reasons: Flags, proposals: Proposals, config: TriageConfig) -> Tri
 
 def decides(config: TriageConfig) -> bool:
     """Whether the confidence alone says what is accepted."""
-    return config.confidence is not None and config.confidence_rule == "decides"
+    return config.confidence_rule == "decides"
 
 
 def acceptable(reasons: Flags) -> NDArray[np.bool_]:

@@ -104,7 +104,7 @@ class Thresholds(param.Parameterized):
                 with param.discard_events(self):
                     setattr(self, name, before)
                 problems.append(
-                    f"{name}: the address has {text[:40]!r}, which is no value for it; it was left as it is"
+                    f"{name}: the address has {text[:40]!r}, which is no value for it here; it was left as it is"
                 )
         return problems
 
