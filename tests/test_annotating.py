@@ -286,3 +286,22 @@ def test_export_annotation__tells_apart_images_of_one_path_in_two_folders(border
     about = json.loads((tmp_path / "masks.json").read_text())["info"]["workbench"]
     assert (about["override"], about["rule"]) == ("a trial", again.rule)
     assert [run["run_id"] for run in about["runs"]] == [again.run_id]
+
+
+def test_annotate__of_other_masks_another_sample_is_drawn(tmp_path, monkeypatch):
+    """By the seed alone it would be the last sample without what was found wrong there: known to be right, announced as new."""
+    with judged.make(tmp_path, monkeypatch, n=60, truth=False) as project:
+        project.add_annotator("a")
+        first = project.annotate_automatically(override="a trial", sample=40)
+        assert sampled(first) == sampled(project.annotate_automatically(override="a trial", sample=40))
+        drawn, among = sampled(first), first.masks.select(first.sample[10::20])
+        for image, mask in zip(among.image_id.tolist(), among.mask_id.tolist(), strict=True):
+            project.record(event("verdict", image, mask, verdict="reject"))
+        second = project.annotate_automatically(override="a trial", sample=40)
+        assert len(second.masks) == len(first.masks) - 2
+        assert len(sampled(second) & drawn) <= 20  # 8 by chance
+
+
+def sampled(found):
+    masks = found.masks.select(found.sample)
+    return set(zip(masks.image_id.tolist(), masks.mask_id.tolist(), strict=True))

@@ -48,6 +48,26 @@ def test_draw_audit__again_hands_out_only_what_nobody_audited_and_keeps_the_prob
     assert reviewed.audits()["answered"].tolist() == [4, 6]
 
 
+def test_draw_audit__of_other_masks_draws_another_sample(tmp_path, monkeypatch):
+    """By the seed alone it would be the last one but for what was corrected, and speak of the rest as if drawn afresh."""
+    desk.install(monkeypatch)
+    with desk.make(tmp_path, n=60) as project:
+        project.review_config = project.review_config.replace(audit_least=0)
+        project.add_annotator("t", "senior")
+        for image in project.images()["image_id"]:
+            project.record(event("complete", image))
+        pairs = [set(zip(*drawn(project)[["image_id", "mask_id"]].to_numpy().T, strict=True)) for _ in range(2)]
+        assert pairs[0] == pairs[1]
+        image, mask = sorted(pairs[0])[0]
+        project.record(event("verdict", image, mask, verdict="reject"))
+        after = set(zip(*drawn(project)[["image_id", "mask_id"]].to_numpy().T, strict=True))
+        assert len(after & pairs[0]) == pytest.approx(0.25 * len(after), abs=0.25 * len(after))
+
+
+def drawn(project):
+    return project.audit_results(project.draw_audit(seed=1, share=0.25).audit_id)
+
+
 def test_draw_audit__of_what_is_all_audited_is_answered_at_once(reviewed):
     reviewed.draw_audit()
     assert answer(reviewed, verdict="reject") == 8

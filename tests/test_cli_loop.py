@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from disc_project import SIZE_HW, disc_project
 from typer.testing import CliRunner
 
 from workbench.cli import app
 from workbench.cli.loop import Strategy
 from workbench.loop.batches import STRATEGIES
+from workbench.project import Project
+from workbench.sam import load
 
 SMALL = [
     "--batch", "1", "--calibration", "0", "--set", "train.steps=1", "--set", "train.views=1", "--set", "train.prompts=4",
@@ -40,6 +43,33 @@ def test_cycle__runs_with_an_oracle_and_report_shows_it(tmp_path):
     words = " ".join(CliRunner().invoke(app, ["report", str(folder)]).output.split())
     assert "auto-accepted 45, 52, 58, 63, 67 %" in words
     assert "runs from 36 to 71 %" in words
+
+
+@pytest.mark.slow
+def test_cycle__what_cannot_be_meant_begins_no_campaign(tmp_path, monkeypatch):
+    with disc_project(tmp_path, images=6, roles=(1.0, 0.0, 0.0)) as project:
+        folder = project.path
+        for given, words in ((2.5, "whole number of 1 or more, got 2.5"), (0, "got 0")):
+            with pytest.raises(ValueError, match=words):
+                project.run_cycles(given, model=None)
+        with pytest.raises(ValueError, match="an object with a method annotate"):
+            project.run_cycles(1, annotator=object(), model=None)
+    result = run(folder, "--cycles", 1, *SMALL, "--set", "oracle.error_rate=0.5")
+    assert result.exit_code == 2
+    assert "--set oracle.error_rate=0.5: expected --annotator oracle with it" in result.output
+    monkeypatch.setattr(load, "load_sam", out_of_memory)
+    result = run(folder, "--cycles", 1, *SMALL)
+    assert (result.exit_code, "the memory of the device ran out" in result.output) == (1, True)
+    with Project.open(folder) as project:
+        assert len(project.cycles()) == 0
+        assert project.model_id is None
+    for words in (["annotate", "--propose", "--override", "x"], ["calibrate", "--embedding"]):
+        told = CliRunner().invoke(app, [words[0], str(folder), *words[1:]])
+        assert (told.exit_code, "expected proposals, there are none yet" in told.output) == (1, True)
+
+
+def out_of_memory(*_, **__):
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 
 @pytest.mark.slow

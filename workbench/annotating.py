@@ -16,7 +16,7 @@ from workbench.config import ProposeConfig, TriageConfig
 from workbench.store import calibrations, runs
 from workbench.store.calibrations import Record
 from workbench.store.errors import StoreError
-from workbench.tables.proposals import Proposals
+from workbench.tables.proposals import Proposals, digest_of_masks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +52,8 @@ class Annotating(Calibrating):
         gate : bounds that the gate is held to, as `gate` takes them; the conservative ones when not given
         override : a reason to go on while the gate is shut, or has not measured what is accepted; it is kept in the record
         sam : the model of the run that the gate judged: it proposes, as that run did, on images that have no proposals yet
-        sample : masks drawn with equal probability for verification; delta : of the bound that they give
+        sample : masks drawn with equal probability for verification, other ones whenever other masks are accepted; delta : of
+            the bound that they give, of each annotation for itself
 
         Raises
         ------
@@ -85,7 +86,9 @@ class Annotating(Calibrating):
         masks = stage3.accept(self, names, accepted, config)
         masks = masks.select(~np.isin(masks.mask_id.astype(str), self._rejected(names)))
         rule = by.of(len(masks))
-        rng = np.random.default_rng(abs(self.seed))
+        # of other masks another sample: by the seed alone it would be the last one without those found wrong
+        which = digest_of_masks(zip(masks.image_id.tolist(), masks.mask_id.tolist(), strict=True))
+        rng = np.random.default_rng([abs(self.seed), int(which, 16)])
         rows = np.sort(rng.choice(len(masks), min(sample, len(masks)), replace=False))
         verdicts = self._labels_of(stage3.sample_rows(masks, rows), accepted, config)
         verified = stage3.verify_by(verdicts, len(masks), delta)

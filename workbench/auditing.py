@@ -22,7 +22,7 @@ from workbench.store.errors import StoreError
 from workbench.tables.events import ReviewEvent
 from workbench.tables.figures import Interval
 from workbench.tables.outcomes import Outcome, Triage
-from workbench.tables.proposals import Proposals
+from workbench.tables.proposals import Proposals, digest_of_masks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,7 +101,9 @@ def draw(
         what = "complete images first" if reviewed_only else "run propose and triage first"
         raise StoreError(f"audit: expected final masks to draw from, there are none; {what}")
     sources, models = [m.source for m in masks], [m.model_id for m in masks]
-    sample = audit.draw(sources, models, np.random.default_rng(seed), share, config.audit_least)
+    # of other masks another sample: by the seed alone it would be the last one without what was corrected since
+    rng = np.random.default_rng([seed, int(digest_of_masks((m.image_id, m.mask_id) for m in masks), 16)])
+    sample = audit.draw(sources, models, rng, share, config.audit_least)
     chosen = [
         dataclasses.replace(masks[row], stratum=str(name), probability=float(p))
         for row, name, p in zip(sample.rows, sample.stratum, sample.probability, strict=True)

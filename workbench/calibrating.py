@@ -46,7 +46,11 @@ def _kept_for(fitted: int, kept: int, share: float) -> str:
     )
 
 
-def _without_labels(rows: Labelled, images: int) -> str:
+def _source(exhaustive: bool) -> Source:
+    return "final" if exhaustive else "people"
+
+
+def _without_labels(rows: Labelled, images: int, exhaustive: bool) -> str:
     """Say why none of so many images gives a label: how many are known, and have masks that nobody looked at."""
     from workbench.calibrate.reliability import undefined
 
@@ -55,9 +59,10 @@ def _without_labels(rows: Labelled, images: int) -> str:
         f", and {blind:,} of these have masks without a verdict of their own ({rows.unseen:,} masks), which are no labels: "
         "accept or reject each"
     )
+    known = "complete or have truth" if exhaustive else "complete by people's review, and truth leaves things out"
     return (
         f"{undefined(rows.right[rows.usable])}; of the {images:,} calibration images to fit on {len(rows.images):,} are "
-        f"complete or have truth{unseen if blind else ''}"
+        f"{known}{unseen if blind else ''}"
     )
 
 
@@ -70,7 +75,7 @@ class Calibrating(Reviewing):
     """
 
     def calibrate(
-        self, *, share: float = 0.5, draws: int = 500, sam: Segmenter | None = None, exhaustive: bool = True
+        self, *, share: float = 0.5, draws: int = 500, sam: Segmenter | None = None, exhaustive: bool | None = None
     ) -> Calibration:
         """Judge and recalibrate the confidence of the latest run on labelled calibration images.
 
@@ -82,7 +87,8 @@ class Calibrating(Reviewing):
             again where its cache does not have them. None: the verifier looks at scores, geometry and the other masks of
             an image
         exhaustive : whether imported truth holds every object of its images. If not, it says of no mask that it is wrong:
-            labels then come from the final masks of complete images only, for `certify` and Stage 3 too
+            labels then come from the final masks of images that people completed, for `certify`, `gate` and Stage 3 too. None:
+            as the last calibration of the run was told, else the last campaign, else that it does
 
         Returns
         -------
@@ -99,16 +105,17 @@ class Calibrating(Reviewing):
         if draws < 1:
             raise ValueError(f"draws: expected 1 or more, got {draws}")
         run_id, model_id = self._measured_run("calibrate")
+        exhaustive = self._exhaustive() if exhaustive is None else exhaustive
         unseen = self.unseen_images("calibration")
         images = [i for i in unseen if calibration.is_for_fitting(i, self.seed, share)]
         base = self._base_now()
-        rows = labelling.label(self, images, source="final" if exhaustive else "final only", base=base)
+        rows = labelling.label(self, images, source=_source(exhaustive), base=base)
         embedded = embedding.of_labelled(self, sam, rows) if sam is not None else None
         found = calibration.calibrate(rows, run_id, model_id, base, abs(self.seed), draws, embedded)
         if not images:
             found = calibration.without_images(found, len(unseen), share)
         elif not rows.usable.any():
-            found = dataclasses.replace(found, note=_without_labels(rows, len(images)))
+            found = dataclasses.replace(found, note=_without_labels(rows, len(images), exhaustive))
         settings = {"share": share, "draws": draws, "exhaustive": exhaustive, "base": base.to_dict()}
         return dataclasses.replace(found, id=self._keep("calibration", settings, found.images, found.to_dict()))
 
@@ -221,8 +228,8 @@ class Calibrating(Reviewing):
         check_names(every)
         words = {name: reason for name, reason in every.items() if reason is not None}
         config = config or GateConfig()
-        images = self.unseen_images("test")
-        report = readiness.gate(self, self.calibration(), images, config, words, self.label_source())
+        images, of_role = self.unseen_images("test"), len(self._role_images("test"))
+        report = readiness.gate(self, self.calibration(), images, config, words, self.label_source(), of_role)
         excused: list[str] = []  # a declaration is of the domains that there were when it was made
         if "domains" in (declared or {}):
             excused = sorted(set(self.images()["domain"].astype(str)))
@@ -250,23 +257,32 @@ class Calibrating(Reviewing):
 
         The role is that of the last campaign, else that of the project's split.
         """
+        frame, learned = self.images(), versions.learned_by(self.catalog, self.model_id or "")
+        done = set(frame["image_id"][frame["status"] == "done"])
+        return [image for image in self._role_images(role) if image in done and image not in learned]
+
+    def label_source(self) -> Source:
+        """Return where labels come from, as the last calibration of the run was told, else the last campaign."""
+        return _source(self._exhaustive())
+
+    # ---- what the above share -------------------------------------------------------------------------------------
+
+    def _exhaustive(self) -> bool:
+        """Whether truth holds every object, as far as anything on record says."""
+        from workbench.loop.plan import Plan
+
+        kept, last = calibrations.latest(self.catalog, "calibration", self._run_id()), campaigns.find(self.catalog)
+        if kept is not None:
+            return bool(kept.settings.get("exhaustive", True))
+        return last is None or bool(Plan.from_dict(dict(last.settings)).cycle.exhaustive)
+
+    def _role_images(self, role: str) -> list[str]:
+        """Return the images of a role: that of the last campaign, else that of the project's split."""
         frame, last = self.images(), campaigns.find(self.catalog)
         pools: Mapping[str, list[str]] = last.settings["pools"] if last else {}
         given = {image: name for name, ids in pools.items() for image in ids}
-        learned = versions.learned_by(self.catalog, self.model_id or "")
-        done = frame[frame["status"] == "done"]
-        return [
-            str(image)
-            for image, own in zip(done["image_id"], done["role"], strict=True)
-            if given.get(image, own) == role and image not in learned
-        ]
-
-    def label_source(self) -> Source:
-        """Return where labels come from, as the latest calibration was told."""
-        kept = calibrations.latest(self.catalog, "calibration", self._run_id())
-        return "final" if kept is None or kept.settings.get("exhaustive", True) else "final only"
-
-    # ---- what the above share -------------------------------------------------------------------------------------
+        own = zip(frame["image_id"], frame["role"], strict=True)
+        return [str(image) for image, of_split in own if given.get(image, of_split) == role]
 
     def _measured_run(self, what: str) -> tuple[int, str]:
         run = self._find_run(None)

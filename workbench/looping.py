@@ -85,11 +85,13 @@ class Looping(Adopting):
         PoolError : for thresholds below the floors, or with another NMS than proposals are stored after
         """
         from workbench.loop.cycle import Campaigning
+        from workbench.loop.oracle import annotator_of
         from workbench.loop.plan import CycleConfig, first_triage, fitting_floors
         from workbench.train.fit import resolved
 
-        if cycles < 1:
-            raise ValueError(f"cycles: expected 1 or more, got {cycles}")
+        if not isinstance(cycles, int) or cycles < 1:
+            raise ValueError(f"cycles: expected a whole number of 1 or more, got {cycles!r}")
+        by = annotator_of(annotator)
         first = self._first_model(model)
         chosen = config or CycleConfig()
         grid = propose_config(floors) if floors is not None else fitting_floors(first.model_id)
@@ -123,7 +125,7 @@ class Looping(Adopting):
             _expect_enough(campaign.settings, cycles)
         campaigns.take_up(self.catalog, campaign.id)
         working = Campaigning(self, campaign, first, progress, training.least_proposed)
-        return working.run(cycles, _annotator(annotator))
+        return working.run(cycles, by)
 
     def cycles(self, *, changes: bool = True) -> CycleTable:
         """Return the rows of the campaign that was worked on last, and the images it waits for; none before the first.
@@ -385,15 +387,3 @@ def _expect_enough(plan: Mapping[str, Any], cycles: int) -> None:
             f"cycles: expected at most {enough}, which {images} train images allow at {batch} a cycle, got {cycles}; ask for "
             f"{enough} (--cycles {enough}){fewer}, or add images (workbench add, project.add_images)"
         )
-
-
-def _annotator(given: Annotator | OracleConfig | str) -> Annotator:
-    from workbench.loop.oracle import Oracle, OracleConfig, People
-
-    if isinstance(given, OracleConfig):
-        return Oracle(given)
-    if isinstance(given, str):
-        if given not in ("people", "oracle"):
-            raise ValueError(f'annotator: expected "people", "oracle", OracleConfig or an object, got {given!r}')
-        return Oracle() if given == "oracle" else People()
-    return given

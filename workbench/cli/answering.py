@@ -113,6 +113,11 @@ def answering(as_json: bool) -> Iterator[None]:
         _fail(str(error), as_json, status=2)
     except (ImageError, StoreError, ValueError, OSError, ImportError, MemoryError) as error:
         _fail(_told(error), as_json, status=1)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, of a GPU; torch itself may not be imported yet
+            raise
+        words = "lower points_per_batch (floors), or views and prompts (train), or take --device cpu; what was finished is kept"
+        _fail(f"the memory of the device ran out: {words}", as_json, status=1)
     except KeyboardInterrupt:
         _fail("interrupted; what was finished is kept, the same command goes on", as_json, status=1)
 

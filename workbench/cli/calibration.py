@@ -43,9 +43,13 @@ def calibrate(
         bool,
         typer.Option("--certify-only", help="keep the last calibration, and the masks drawn by it, and certify again"),
     ] = False,
-    only_recall: Annotated[
-        bool, typer.Option("--only-recall", help="imported truth is not exhaustive: labels come from final masks only")
-    ] = False,
+    exhaustive: Annotated[
+        bool | None,
+        typer.Option(
+            "--exhaustive/--only-recall",
+            help="truth holds every object, or labels come from what people completed only (as the campaign was told)",
+        ),
+    ] = None,
     adopt: Annotated[Adopt | None, typer.Option(help="what triage is to use from now on, as a new version")] = None,
     anyway: Annotated[bool, typer.Option("--anyway", help="adopt a verifier that does not beat predicted IoU")] = False,
     embedding: Annotated[
@@ -66,15 +70,17 @@ def calibrate(
         _refuse_unused("--embedding", embedding, {"checkpoint": checkpoint, "embedding-cache": embedding_cache})
         _refuse_unused("--adopt verifier", adopt is Adopt.verifier, {"anyway": anyway or None})
         _refuse_unused("--adopt", adopt is not None, {"author": author or None, "note": note or None})
-        if certify_only and (share is not None or only_recall or (embedding and adopt is not Adopt.verifier)):
+        if certify_only and (
+            share is not None or exhaustive is not None or (embedding and adopt is not Adopt.verifier)
+        ):
             raise UsageError(
-                "--certify-only: expected no --share, --only-recall or --embedding with it; the last calibration is kept as it was made"
+                "--certify-only: expected no --share, --exhaustive, --only-recall or --embedding with it; the last calibration is kept as it was made"
             )
         sam = _model_of(project, checkpoint, embedding_cache) if embedding else None
         found = project.calibration() if certify_only else None
         if found is None and certify_only:
             raise UsageError("--certify-only: expected a calibration of the latest run; run it without first")
-        found = found or project.calibrate(share=fitted, sam=sam, exhaustive=not only_recall)
+        found = found or project.calibrate(share=fitted, sam=sam, exhaustive=exhaustive)
         values = _calibrated(found, as_json)
         if found.recalibration is not None:
             values |= _certified(project, project.certify(alpha, delta, labels=labels), as_json)
@@ -242,8 +248,11 @@ def _model_of(project: Project, checkpoint: Path | None, embedding_cache: Path |
     """Load the model of the latest run: one that was trained here, or by its name."""
     from workbench.sam.cache import EmbeddingCache
     from workbench.sam.load import load_sam
+    from workbench.store.errors import StoreError
 
-    model_id = project.model_id or ""
+    model_id = project.model_id
+    if model_id is None:
+        raise StoreError("expected proposals, there are none yet; run `workbench propose` (project.propose) first")
     cache = EmbeddingCache(embedding_cache) if embedding_cache is not None else None
     if model_id in project.models()["model_id"].tolist():
         return project.load_model(model_id, cache=cache)

@@ -73,6 +73,10 @@ def cycle(
 
     with answering(as_json):
         parts = _by_part(changes)
+        if parts["oracle"] and annotator is not Who.oracle:
+            raise UsageError(
+                f"--set oracle.{parts['oracle'][0]}: expected --annotator oracle with it; it says nothing without"
+            )
     with answering(as_json), Project.open(folder) as project:
         from workbench.loop.oracle import OracleConfig
         from workbench.loop.plan import CycleConfig, first_triage, fitting_floors

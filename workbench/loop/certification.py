@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -20,6 +18,7 @@ from workbench.loop.comparison import WRONG_IOU
 from workbench.loop.labelling import Candidates, Labelled, Source, candidates, label
 from workbench.masks import rle
 from workbench.plotted import Plotted
+from workbench.tables.proposals import digest_of_masks
 
 if TYPE_CHECKING:
     from workbench.review.state import ImageReview
@@ -100,17 +99,13 @@ class Pool:
     @functools.cached_property
     def digest(self) -> str:
         """16 hex digits of which masks these are: a certificate of a pool holds for these masks only."""
-        return _digest(zip(self.image.tolist(), self.mask_id.tolist(), strict=True))
+        return digest_of_masks(zip(self.image.tolist(), self.mask_id.tolist(), strict=True))
 
 
 def digest_of(project: Reviewing, base: TriageConfig, images: Sequence[str] | None = None) -> str:
     """Return the digest of the pool of the latest run as it is now, without its confidence."""
     found = each_candidate(project, images, config=base)
-    return _digest((own.image_id, mask) for own in found for mask in own.rows.mask_id[own.within].tolist())
-
-
-def _digest(keys: Iterable[tuple[str, str]]) -> str:
-    return hashlib.sha256(json.dumps(sorted(keys)).encode()).hexdigest()[:16]
+    return digest_of_masks((own.image_id, mask) for own in found for mask in own.rows.mask_id[own.within].tolist())
 
 
 def pool_of(

@@ -20,7 +20,7 @@ from workbench.loop.comparison import WRONG_IOU, ComparedImage, Comparison, True
 from workbench.loop.context import NAMES, context
 from workbench.masks import rle
 from workbench.review.state import NONE, ImageReview
-from workbench.store import runs
+from workbench.store import journal, runs
 from workbench.tables.outcomes import CONFIDENCE, DOUBTS, Outcome, Reason, Triage
 from workbench.tables.proposals import SCORES, Proposals
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from workbench.reviewing import Reviewing
 
 _TOO = Reason.too_small | Reason.too_large
-Source = Literal["truth", "final", "final only"]
+Source = Literal["truth", "final", "final only", "people"]
 
 
 class Truths(dict[str, TrueImage]):
@@ -50,12 +50,15 @@ def truths(project: Reviewing, images: Sequence[str], source: Source = "truth") 
     Parameters
     ----------
     source : "truth" prefers imported truth, as for test images; "final" the final masks of complete images, as for
-        calibration images; "final only" takes nothing else, as where imported truth leaves things out
+        calibration images; "final only" takes nothing else; "people" takes those that people reviewed, as where imported truth
+        leaves things out: an oracle that answered from it knows no more
     """
     found, frame = Truths(), project.images().set_index("image_id")
     known = frame["truth"].notna()
     imported = [name for name in images if known[name]]
     complete = set(project.reviewed_images("complete"))
+    if source == "people":
+        complete -= set(journal.simulated_images(project.catalog))
     if source == "truth":
         complete -= set(imported)
     else:
@@ -204,6 +207,17 @@ def without_confidence(config: TriageConfig) -> TriageConfig:
     return config.replace(confidence=None, confidence_rule="doubts", confidence_model=None)
 
 
+def _distinct(rows: Proposals, triage: Triage) -> NDArray[np.bool_]:
+    """Return which rows survive NMS whatever their scores are, and with pool="exact" what is accepted or flagged beside them.
+
+    There what fails a threshold is not compared, so that the outcomes do not tell its duplicates.
+    """
+    if triage.config.pool == "distinct":
+        return triage.distinct
+    whole = workbench.triage(rows, triage.config.replace(pool="distinct", overlap=None))
+    return np.asarray(whole.distinct | triage.auto_accepted | triage.flagged)
+
+
 def candidates(image_id: str, rows: Proposals, config: TriageConfig, base: TriageConfig | None = None) -> Candidates:
     """Return the distinct proposals of an image.
 
@@ -214,7 +228,7 @@ def candidates(image_id: str, rows: Proposals, config: TriageConfig, base: Triag
     """
     base = base or without_confidence(config)
     triage = workbench.triage(rows, config)
-    distinct = triage.distinct
+    distinct = _distinct(rows, triage)
     within = (triage.reasons & np.uint32(_TOO)) == 0
     features = features_of(rows, triage if base == config else workbench.triage(rows, base)).select(distinct)
     return Candidates(image_id, rows.select(distinct), features, triage.outcome[distinct], within[distinct])

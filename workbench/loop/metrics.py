@@ -275,6 +275,7 @@ def measure(
     *,
     config: TriageConfig | None = None,
     wrong_iou: float = WRONG_IOU,
+    distinct: Flags | None = None,
 ) -> dict[str, Interval]:
     """Return figures of one setting, with intervals from drawing the images anew.
 
@@ -283,12 +284,13 @@ def measure(
     outcome : (N,) of `Outcome`, beside the rows of the comparison
     names : some of `METRICS`; None for all, which takes the truth as exhaustive
     config : the thresholds, for the area limits of the ceiling
+    distinct : (N,) as for `Point`
 
     Raises
     ------
     ValueError : for an unknown name, or an outcome of another length
     """
-    point = Point(comparison, np.asarray(outcome), config, wrong_iou)
+    point = Point(comparison, np.asarray(outcome), config, wrong_iou, distinct)
     found = {}
     for name in known_metrics(names):
         values, per = METRICS[name].counts(point)

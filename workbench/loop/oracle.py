@@ -88,6 +88,19 @@ class People:
         return [image for image in images if image not in left]
 
 
+def annotator_of(given: Annotator | OracleConfig | str) -> Annotator:
+    """Return who reviews, from "people", "oracle", settings of an oracle, or an object of one's own. Raises ValueError."""
+    if isinstance(given, OracleConfig):
+        return Oracle(given)
+    if isinstance(given, str):
+        if given not in ("people", "oracle"):
+            raise ValueError(f'annotator: expected "people", "oracle", OracleConfig or an object, got {given!r}')
+        return Oracle() if given == "oracle" else People()
+    if not callable(getattr(given, "annotate", None)):
+        raise ValueError(f"annotator: expected an object with a method annotate(project, images, cycle), got {given!r}")
+    return given
+
+
 class Oracle:
     """Answers from the ground truth of a project, through its journal, as an annotator would.
 

@@ -33,10 +33,12 @@ def gate(
     config: GateConfig,
     declared: Mapping[str, str],
     source: Source = "final",
+    of_role: int = 0,
 ) -> GateReport:
     """Measure every figure of the gate on test images, and hold it against its bound.
 
-    source : of labels, as the calibration was told: "final only" where imported truth leaves things out
+    source : of labels, as the calibration or the campaign was told: "people" where imported truth leaves things out
+    of_role : images with the role test, those that `test` lacks among them
     """
     figures: dict[str, Interval] = {}
     notes: dict[str, str] = {}
@@ -49,18 +51,27 @@ def gate(
         domain_of = _domain_of(project)
         measured["domains"] = sorted({domain_of[image] for image in rows.images})
     if len(rows.images) < config.least_images:
-        said = (
-            "no image has the role test: add images (workbench add), some of which get it, or make the project with other roles"
-            if not test
-            else f"{len(rows.images)} test images with proposals and truth, at least {config.least_images} are needed: "
-            "complete their review, or import truth"
-        )
+        said = _too_few(project.model_id, of_role, len(test), len(rows.images), config.least_images)
         notes |= dict.fromkeys(("auto_accept_rate", "fp_rate", "recall", "small_object_recall"), said)
         notes |= dict.fromkeys(("category_diversity", "improvement", "domains"), said)
     else:
         _of_test_images(project, rows, source, config, figures, notes, doubtful)
     _consistency(project, figures, notes)
     return evaluate(figures, config, declared, notes, measured, undecided, doubtful)
+
+
+def _too_few(model_id: str | None, of_role: int, measurable: int, known: int, needed: int) -> str:
+    """Say what is missing where fewer test images are known than are needed."""
+    if not of_role:
+        return "no image has the role test: add images (workbench add), some of which get it, or make the project with other roles"
+    if model_id is None:
+        return f"no proposals are there on the {of_role:,} test images: run `workbench propose` (project.propose) first"
+    if not measurable:
+        return (
+            f"none of the {of_role:,} test images has proposals of a model that was not trained on it: propose on them (workbench propose), "
+            "or add images (workbench add)"
+        )
+    return f"{known} test images with proposals and truth, at least {needed} are needed: complete their review, or import truth"
 
 
 def _calibration_error(
@@ -115,7 +126,8 @@ def _of_test_images(
         "recall": "recall_auto",
         "small_object_recall": "recall_auto_small",
     }
-    found = measure(rows.comparison, rows.outcome, list(names.values()), rng)
+    every = np.ones(len(rows.outcome), bool)
+    found = measure(rows.comparison, rows.outcome, list(names.values()), rng, distinct=every)
     figures |= {check: found[name] for check, name in names.items()}
     _fp_rate(project, rows, source, config, rng, figures, notes)
     c = rows.comparison
@@ -141,12 +153,12 @@ def _fp_rate(
     notes: dict[str, str],
 ) -> None:
     """Share of auto-accepted masks that are wrong; where imported truth leaves things out, by final masks alone."""
-    if source == "final only":
+    if source == "people":
         rows = label(project, rows.images, source=source)
         if len(rows.images) < config.least_images:
             notes["fp_rate"] = (
-                f"imported truth leaves things out (the latest calibration was told so), and {len(rows.images)} test images are "
-                f"complete, at least {config.least_images} are needed: complete their review"
+                f"imported truth leaves things out (the calibration or the campaign was told so), and {len(rows.images)} test images are "
+                f"complete by people's review, at least {config.least_images} are needed: complete their review"
             )
             return
     right, wrong = rows.comparison.verdicts(rows.auto)

@@ -270,6 +270,14 @@ def reviewed_images(catalog: Catalog, status: str | None = None) -> list[str]:
         return [str(found) for found in connection.execute(query.where(chosen).order_by(images.c.key)).scalars()]
 
 
+def simulated_images(catalog: Catalog) -> list[str]:
+    """Return the ids of images that an oracle reviewed, by itself or beside people."""
+    query = sa.select(images.c.image_id).join(review_events, review_events.c.image_key == images.c.key)
+    query = query.where(review_events.c.seconds_source == "simulated").distinct()
+    with catalog.read() as connection:
+        return [str(found) for found in connection.execute(query).scalars()]
+
+
 def journal_frame(catalog: Catalog, keys: Sequence[int] | None = None) -> pd.DataFrame:
     """Return a row for each event in order: what, on which mask, by whom, active time, whether it came late."""
     import pandas as pd

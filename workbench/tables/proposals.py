@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -76,6 +77,11 @@ SCORES = (  # how good a mask may be; recalibrations and pools keep this order
 )
 NOT_STORED = ("confidence",)  # it follows from the other columns and a record
 _NAMED_BY = ("image_id", "rles", "sizes_hw")  # what a mask_id is the hash of
+
+
+def digest_of_masks(keys: Iterable[tuple[str, str]]) -> str:
+    """Return 16 hex digits of which masks these are, by image and mask id, in whatever order."""
+    return hashlib.sha256(json.dumps(sorted(keys)).encode()).hexdigest()[:16]
 
 
 def mask_id(image_id: str, counts: bytes, size_hw: tuple[int, int]) -> str:
