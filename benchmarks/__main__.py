@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 TAKES_DATA = {
@@ -35,7 +36,8 @@ def main() -> None:
     if given.rows is not None:
         (name,) = given.names
         parts = [json.loads(file.read_text("utf-8")) for file in given.rows]
-        found = {**parts[0], "rows": [row for part in parts for row in part["rows"]]}
+        rows = [row for part in parts for row in part["rows"]]
+        found = {**parts[0], "rows": rows, **{what: _all_of(parts, what) for what in ("commit", "device")}}
         keep(HERE / "RESULTS.md", name, section(found, name, given.options))
         return
     for name in given.names or TAKES_DATA:
@@ -47,13 +49,18 @@ def main() -> None:
             keep(HERE / "RESULTS.md", name, section(json.loads(file.read_text("utf-8")), name, given.options))
 
 
+def _all_of(parts: list[dict[str, Any]], what: str) -> str:
+    """Return what runs say of themselves, each once."""
+    return " and ".join(dict.fromkeys(str(part[what]) for part in parts))
+
+
 def section(found: dict[str, object], name: str, options: str) -> str:
     """Return the figures of one benchmark as Markdown."""
     shown = f"python -m benchmarks.{name} {options} --json F".replace("  ", " ")
     lines = [
         f"## {name}",
         "",
-        f"{datetime.date.today().isoformat()}, commit {str(found['commit'])[:12]}, {found['device']}, `{shown}`",
+        f"{datetime.date.today().isoformat()}, commit {found['commit']}, {found['device']}, `{shown}`",
         "",
         "| figure | value | 95 % interval | n | aim | met |",
         "|---|---|---|---|---|---|",

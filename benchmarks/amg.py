@@ -200,6 +200,8 @@ def main() -> None:
     parser.add_argument("--vit", choices=("vit_b", "vit_l", "vit_h"), default="vit_h", help="the model of tier C")
     parser.add_argument("--images", type=int, default=32, help="of tier C")
     options = parser.parse_args()
+    if "C" in options.tier and len(options.tier) > 1:
+        parser.error("--tier C: expected alone: its figures are of another device than those of A and B")
     sizes = [(int(h), int(w)) for h, _, w in (size.partition("x") for size in options.sizes)]
     tiers = {
         "A": lambda: tier_a(options.rounds),

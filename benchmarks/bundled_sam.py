@@ -316,7 +316,8 @@ SETS: dict[str, tuple[bool, dict[str, float]]] = {
 def set_rows(name: str, samples: Iterator[Sample], segmenter: Any, keep: Path | None = None) -> list[Row]:
     """Return all rows of one set; what each image showed is kept in a folder by weights and settings, or read there."""
     exhaustive, aims = SETS[name]
-    home = keep and keep / f"{segmenter.model_id}-{preset('bundled').propose.digest}" / name
+    fits = preset("bundled")
+    home = keep and keep / f"{segmenter.model_id}-{fits.propose.digest}-{fits.triage.digest}-{commit()[:12]}" / name
     found = []
     for i, sample in enumerate(samples):
         work = partial(measure, sample, segmenter, name, np.random.default_rng([0, i]))

@@ -23,7 +23,8 @@ from workbench.sam.bundled import load_bundled
 from workbench.sam.cache import EmbeddingCache
 from workbench.sam.lessons import make_batch
 from workbench.sam.load import resolve_device
-from workbench.sam.pretrain import TOY, Run, export
+from workbench.sam.pretrain import Run, export
+from workbench.sam.recipe import TOY
 from workbench.sam.scenes import draw_scene
 from workbench.sam.segmenter import Embedding
 from workbench.sam.vit import LoweredViT

@@ -8,7 +8,11 @@ import torch
 from flat_segmenter import FlatSegmenter
 from twice_bilinear import LOW_PX, SQUARE_PX, TwiceBilinear, embedding
 
-from workbench.propose import interpolate
+import workbench as wb
+from workbench.propose import interpolate, score
+from workbench.propose.grid import Crop
+from workbench.propose.score import score_masks
+from workbench.sam.segmenter import Embedding
 
 # smaller and larger than the input, odd, flat and upright, one pixel wide or high
 SIZES_HW = [(150, 150), (128, 128), (301, 222), (97, 350), (333, 61), (60, 79), (1, 300), (251, 1)]
@@ -99,9 +103,41 @@ def test_enlargement__checked_once_for_the_same_sizes():
     assert segmenter.calls == 2 * tried
 
 
-def test_enlargement__tiny_images_are_left_to_torch_or_equal():
-    # below 128 px in height and width together torch has another kernel
-    place = embedding((20, 30))
-    if known(place) is not None:
-        found, expected = as_torch((20, 30))
-        assert (found.view(np.int32) == expected.view(np.int32)).all()
+@pytest.mark.parametrize("size_hw", [(1, 1), (2, 1), (20, 30), (64, 64)])
+def test_enlargement__tiny_images_are_left_to_torch(size_hw):
+    # torch has another kernel there, and a mask of a pixel agrees by luck
+    assert known(embedding(size_hw)) is None
+
+
+@pytest.mark.usefixtures("no_answers")
+@pytest.mark.parametrize("size_hw", [(1, 1), (2, 1), (1, 300)])
+def test_score_masks__of_images_of_a_pixel_and_logits_near_the_cut(monkeypatch, size_hw):
+    class Larger(TwiceBilinear):
+        square_px = 512
+
+    logits = torch.as_tensor(np.random.default_rng(0).normal(0, 5, (1000, 128, 128)).astype(np.float32))
+    longest = max(size_hw)
+    place = Embedding(None, size_hw, tuple(max(1, round(512 * side / longest)) for side in size_hw))
+    logits -= Larger().upscale(logits[:, None], place)[
+        ..., 0, :1
+    ]  # the first pixel comes to lie where rounding decides
+    crop, config = Crop((0, 0, size_hw[1], size_hw[0]), 0), wb.ProposeConfig()
+    fast = score_masks(Larger(), place, logits, crop, size_hw, config)
+    monkeypatch.setattr(score, "measure_low", lambda *_: None)
+    slow = score_masks(Larger(), place, logits, crop, size_hw, config)
+    assert len(slow.index) > 0
+    assert np.array_equal(fast.index, slow.index)
+    assert fast.rles == slow.rles
+
+
+@pytest.mark.usefixtures("no_answers")
+def test_enlargement__every_column_of_a_large_image_is_compared(monkeypatch):
+    class OneColumnOff(TwiceBilinear):
+        def upscale(self, logits, embedding):
+            found = super().upscale(logits, embedding)
+            found[..., 170] += 1
+            return found
+
+    monkeypatch.setattr(interpolate, "BAND_PX", 5_000)  # bands of 33 columns, one mask
+    assert known(embedding((150, 200)), OneColumnOff()) is None
+    assert (known(embedding((150, 200))) is None) == (known(embedding((150, 150))) is None)

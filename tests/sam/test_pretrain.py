@@ -16,8 +16,9 @@ from workbench.sam.asking import answer
 from workbench.sam.bundled import build_bundled, load_bundled
 from workbench.sam.dense import dense_loss, direction_to_middle
 from workbench.sam.lessons import Lessons, collate, drawn_ahead, make_batch
-from workbench.sam.pretrain import TOY, Recipe, Run, main, train
+from workbench.sam.pretrain import Run, export, main, train
 from workbench.sam.questions import Questions, boxes_of, draw_questions, object_at, pixels_of
+from workbench.sam.recipe import TOY, Recipe
 from workbench.sam.scenes import VALIDATION_SEEDS, Scene, draw_scene, family_table
 from workbench.sam.teaching import (
     answer_batch,
@@ -113,12 +114,58 @@ def test_resume__nothing_to_resume_is_said(tmp_path):
         train(TOY, tmp_path, resume=True)
 
 
+def test_train__a_folder_that_holds_a_run_is_gone_on_with_or_left(tmp_path):
+    recipe = replace(TOY, steps=2, check_every=100)
+    train(recipe, tmp_path)
+    with pytest.raises(FileExistsError, match="go on with --resume, or take another"):
+        train(replace(recipe, seed=7), tmp_path)
+    with pytest.raises(ValueError, match=r"was begun with learning_rate=0.001, asked to go on with learning_rate=0.1"):
+        train(replace(recipe, steps=3, learning_rate=0.1), tmp_path, resume=True)
+    assert train(replace(recipe, steps=3), tmp_path, resume=True).step == 3
+
+
+def test_export__says_only_what_is_of_its_run(tmp_path):
+    recipe = replace(TOY, steps=2, check_every=100)
+    train(recipe, tmp_path)
+    mine = (tmp_path / "curve.jsonl").read_text(encoding="utf-8")
+    other = [
+        {"recipe": {"seed": 9, "checks": 1}, "step": 0, "init_from": None},
+        {"step": 8, "spent_s": 1, "score": 2.0},
+    ]
+    (tmp_path / "curve.jsonl").write_text("".join(json.dumps(row) + "\n" for row in other) + mine, encoding="utf-8")
+    export(tmp_path, tmp_path / "made.safetensors")
+    card = json.loads((tmp_path / "made.json").read_text(encoding="utf-8"))
+    assert (card["seed"], card["steps"], len(card["starts"])) == (recipe.seed, 2, 1)
+    assert card["figures"]["held_out_scenes"]["score"] == curve(tmp_path)[-1]["score"] < 2
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--minutes", "0"], "minutes above 0"),
+        (["--windows", "0"], "windows: expected 1 or more, got 0"),
+        (["--device", "cuda:99"], "device"),
+        (["--init-from", "no.safetensors"], "no.safetensors: expected weights to start from, found no such file"),
+        (["--first-scene", "1000000000"], "kept for measuring"),
+        (["--first-scene", "220000000", "--processes", "9"], "kept for measuring"),
+        (["--export", "made.safetensors"], "found no best.pt"),
+        (["--resume"], "start without --resume"),
+    ],
+)
+def test_main__says_in_a_line_what_is_wrong(tmp_path, capsys, words, told):
+    with pytest.raises(SystemExit) as ended:
+        main(["--out", str(tmp_path / "run"), "--processes", "1", "--workers", "0", *words])
+    assert ended.value.code == 2
+    assert told in capsys.readouterr().err
+
+
 def test_lessons__are_the_same_every_time_and_none_is_for_validation():
     lessons = Lessons(size_px=64, scenes=3, new=1, prompts=8, kept=4, first_seed=7)
     one, two = drawn_ahead(lessons, 0), drawn_ahead(lessons, 0)
     for _ in range(4):
         assert all(torch.equal(x, y) for x, y in zip(next(one), next(two), strict=True))
-    assert Recipe().first_scene < VALIDATION_SEEDS
+    with pytest.raises(ValueError, match="kept for measuring"):
+        Recipe(first_scene=VALIDATION_SEEDS - 150_000_000, processes=2)
 
 
 def test_lessons__workers_draw_seeds_of_their_own():

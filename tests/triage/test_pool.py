@@ -375,9 +375,12 @@ def test_distinct__what_cannot_be_built():
         PoolError, match=r"between crops at 0.6, asked for NMS \(box\) at 0.7.*and crop_nms_iou=0.7, or pool"
     ):
         DistinctPool.build(equal_boxes(2), crops, DISTINCT)
-    with pytest.raises(PoolError, match=r"triage has one NMS: set crop_nms_iou=0.7"):
-        refuse_unanswerable(crops)
-    for answerable in (stored, crops.replace(pool="exact"), crops.replace(crop_nms_iou=0.7)):
+    for unanswerable in (crops, crops.replace(pool="exact")):
+        with pytest.raises(PoolError, match=r"triage has one NMS, .*: propose with crop_nms_iou=0.7"):
+            refuse_unanswerable(unanswerable)
+    with pytest.raises(PoolError, match="triage has one NMS"):  # as such a run was stored
+        ExactPool.build(equal_boxes(2), crops.replace(pool="exact"), EXACT)
+    for answerable in (stored, crops.replace(crop_nms_iou=0.7), crops.replace(crop_n_layers=0)):
         refuse_unanswerable(answerable)
 
 

@@ -15,7 +15,7 @@ import math
 import multiprocessing as mp
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,9 @@ from torch import Tensor
 from workbench.sam.bundled import WIDTH, blocks_of, build_bundled, fill, write_bundled
 from workbench.sam.checking import check_on_scenes
 from workbench.sam.dense import DenseHead, dense_loss
-from workbench.sam.lessons import Batch, Lessons, drawn_ahead
+from workbench.sam.lessons import Batch, drawn_ahead
+from workbench.sam.load import resolve_device
+from workbench.sam.recipe import MAY_CHANGE, SEEDS_EACH, TOY, Recipe
 from workbench.sam.teaching import answer_batch, normalised, prompt_losses
 from workbench.sam.team import Team, end_with_parent, form
 
@@ -50,68 +52,6 @@ RISE_STEPS = 250
 LOSSES = ("dense", "mask", "iou", "best_iou")
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What a training run is made of; written into its log.
-
-    seed, steps (0: by time), minutes
-    device : "cpu" or a device of CUDA, where encoder and decoder run in bfloat16
-    windows, window_px : scenes a step, their side; a quarter of them (`new`) were not used before
-    frame_px : side of whole frames, of which a step takes a quarter as many (`frames`)
-    prompts : of each scene
-    dense_share : share of the run without prompts
-    learning_rate, decay, average : peak rate of AdamW, its weight decay, the moving average's decay
-    check_every : steps between checks on held-out scenes; checks : how many scenes
-    processes : how many train together, each on scenes of its own; the numbers above are for one of them
-    workers : processes that draw ahead for each; kept : scenes each keeps to use again
-    first_scene : the first seed trained on
-    """
-
-    seed: int = 0
-    steps: int = 0
-    minutes: float = 120.0
-    device: str = "cpu"
-    windows: int = 2
-    window_px: int = 256
-    frame_px: int = 512
-    prompts: int = 32
-    dense_share: float = 0.12
-    learning_rate: float = 1.0e-3
-    decay: float = 0.02
-    average: float = 0.998
-    check_every: int = 400
-    checks: int = 24
-    processes: int = 2
-    workers: int = 1
-    kept: int = 1000
-    first_scene: int = 0
-
-    @property
-    def frames(self) -> int:
-        """Whole frames of a step."""
-        return math.ceil(self.windows / 4)
-
-    @property
-    def new(self) -> int:
-        """Windows of a step that were not used before."""
-        return math.ceil(self.windows / 4)
-
-    def on_windows(self, first_seed: int) -> Lessons:
-        """Return what is asked on windows."""
-        return Lessons(self.window_px, self.windows, self.new, self.prompts, self.kept, first_seed)
-
-    def on_frames(self, first_seed: int) -> Lessons:
-        """Return what is asked on whole frames."""
-        new = math.ceil(self.frames / 4)
-        return Lessons(self.frame_px, self.frames, new, self.prompts, max(1, self.kept // 4), first_seed)
-
-
-TOY = Recipe(
-    steps=30, windows=2, window_px=64, frame_px=64, prompts=8, check_every=15, checks=2, processes=1, workers=0, kept=8,
-    average=0.9,
-)  # fmt: skip
-
-
 class Run:
     """A training run: model, its average, optimiser, log; can be saved and taken up again."""
 
@@ -121,9 +61,7 @@ class Run:
         self.device = torch.device(recipe.device)
         self.sam = build_bundled()
         if init_from is not None:
-            from safetensors.torch import load_file
-
-            fill(self.sam, grown(load_file(init_from), self.sam), str(init_from))
+            fill(self.sam, grown(_weights(init_from), self.sam), str(init_from))
         self.head = DenseHead(self.sam.mask_decoder.transformer.embedding_dim // 8)
         self.sam.to(self.device)
         self.head.to(self.device)
@@ -163,7 +101,7 @@ class Run:
         if self.team.rank:
             return
         state = {
-            "step": self.step, "spent_s": self.spent_s, "best": self.best, "sam": self.sam.state_dict(),
+            "step": self.step, "spent_s": self.spent_s, "best": self.best, "sam": self.sam.state_dict(), "recipe": asdict(self.recipe),
             "head": self.head.state_dict(), "mean": self.mean, "optimiser": self.optimiser.state_dict(),
         }  # fmt: skip
         torch.save(state, self.out / "state.tmp")
@@ -175,12 +113,19 @@ class Run:
         Raises
         ------
         FileNotFoundError : there is none
-        ValueError : it is of another depth; its weights, exported, are a start (--init-from)
+        ValueError : it is of another depth, or recipe; its weights, exported, are a start (--init-from)
         """
         path = self.out / "state.pt"
         if not path.is_file():
             raise FileNotFoundError(f"{path}: expected a saved run to resume, found none; start without --resume")
         state = torch.load(path, weights_only=True, map_location=self.device)
+        now = asdict(self.recipe)
+        for name, value in state.get("recipe", {}).items():
+            if name not in MAY_CHANGE and now.get(name) != value:
+                raise ValueError(
+                    f"{path}: the run was begun with {name}={value}, asked to go on with {name}={now.get(name)}: give the same, or export "
+                    "it (--export) and start another from its weights (--init-from)"
+                )
         self.step, self.spent_s, self.best = state["step"], state["spent_s"], state["best"]
         fill(self.sam, state["sam"], str(path))
         self.head.load_state_dict(state["head"])
@@ -236,6 +181,18 @@ class Run:
         return figures
 
 
+def _weights(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: expected weights to start from, found no such file") from None
+    except SafetensorError as error:
+        raise ValueError(f"{path}: expected weights as safetensors, got {error}") from None
+
+
 def grown(tensors: dict[str, Tensor], sam: Sam) -> dict[str, Tensor]:
     """Return weights in float32 with the encoder's blocks that they lack, which pass on what they get until trained.
 
@@ -252,7 +209,16 @@ def grown(tensors: dict[str, Tensor], sam: Sam) -> dict[str, Tensor]:
 
 
 def train(recipe: Recipe, out: Path, resume: bool = False, init_from: Path | None = None) -> Run:
-    """Run a recipe to its end, and return the run; `out` holds curve.jsonl, state.pt and best.pt."""
+    """Run a recipe to its end, and return the run; `out` holds curve.jsonl, state.pt and best.pt.
+
+    Raises
+    ------
+    FileExistsError : `out` holds a run, and it is not to be resumed
+    """
+    if not resume and (out / "curve.jsonl").exists():
+        raise FileExistsError(
+            f"{out}: expected a folder without a run, found {out / 'curve.jsonl'}; go on with --resume, or take another"
+        )
     numbers = sum(p.numel() for p in [*build_bundled().parameters(), *DenseHead(WIDTH // 8).parameters()])
     first, *others = form(recipe.processes, numbers)
     context = mp.get_context("spawn")
@@ -283,9 +249,9 @@ def train_share(recipe: Recipe, out: Path, resume: bool, init_from: Path | None,
     if resume:
         run.resume()
     run.log({"recipe": asdict(recipe), "step": run.step, "init_from": init_from.name if init_from else None})
-    first = recipe.first_scene + 100_000_000 * team.rank + run.step * recipe.new
+    first = recipe.first_scene + SEEDS_EACH * team.rank + run.step * recipe.new
     windows = drawn_ahead(recipe.on_windows(first), recipe.workers)
-    frames = drawn_ahead(recipe.on_frames(50_000_000 + first), recipe.workers)
+    frames = drawn_ahead(recipe.on_frames(SEEDS_EACH // 2 + first), recipe.workers)
     loop(run, windows, frames)
     return run
 
@@ -335,9 +301,19 @@ def export(out: Path, target: Path) -> None:
     ----------
     out : folder of the run, with best.pt, state.pt and curve.jsonl
     target : the safetensors file to write; its card goes beside it
+
+    Raises
+    ------
+    FileNotFoundError : the folder holds no checkpoint
     """
+    if not (out / "best.pt").is_file():
+        raise FileNotFoundError(
+            f"{out}: expected a run with a checkpoint, found no best.pt; train first, to a check on held-out scenes"
+        )
     tensors = torch.load(out / "best.pt", weights_only=True, map_location="cpu")
     rows = [json.loads(line) for line in (out / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
+    began = max(k for k, row in enumerate(rows) if "recipe" in row and row["step"] == 0)
+    rows = rows[began:]  # before that it was another run's folder
     best = max((row for row in rows if "score" in row), key=lambda row: row["score"])
     recipes = [row for row in rows if "recipe" in row]
     card = {
@@ -383,15 +359,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--export", type=Path, help="write the best weights of --out here, with their card, and stop")
     parser.add_argument("--toy", action="store_true", help="a run of seconds that shows the recipe works")
     a = parser.parse_args(arguments)
-    if a.export is not None:
-        export(a.out, a.export)
-        return
-    chosen = Recipe(
-        seed=a.seed, steps=a.steps, minutes=a.minutes, learning_rate=a.learning_rate, dense_share=a.dense_share,
-        processes=a.processes, workers=a.workers, first_scene=a.first_scene, device=a.device, windows=a.windows,
-        prompts=a.prompts, checks=a.checks, check_every=a.check_every,
-    )  # fmt: skip
-    train(TOY if a.toy else chosen, a.out, a.resume, a.init_from)
+    try:
+        if a.export is not None:
+            export(a.out, a.export)
+            return
+        chosen = Recipe(
+            seed=a.seed, steps=a.steps, minutes=a.minutes, learning_rate=a.learning_rate, dense_share=a.dense_share,
+            processes=a.processes, workers=a.workers, first_scene=a.first_scene, device=str(resolve_device(a.device)),
+            windows=a.windows, prompts=a.prompts, checks=a.checks, check_every=a.check_every,
+        )  # fmt: skip
+        train(TOY if a.toy else chosen, a.out, a.resume, a.init_from)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

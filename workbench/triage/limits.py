@@ -126,6 +126,7 @@ def refuse_below(asked: TriageConfig, floors: ProposeConfig) -> None:
 
 def refuse_no_replay(floors: ProposeConfig) -> None:
     """Raise PoolError where a run stored too little to replay NMS after other thresholds, as pool="exact" asks for."""
+    refuse_unanswerable(floors)
     if changed := [words.format(value) for name, words in _AFTER_NMS.items() if (value := getattr(floors, name))]:
         raise PoolError(
             f"masks were {' and '.join(changed)}, which cannot be replayed from before NMS: take pool='distinct'"
@@ -193,10 +194,10 @@ def unmeasured(asked: TriageConfig, floors: ProposeConfig) -> str:
 
 def refuse_unanswerable(floors: ProposeConfig) -> None:
     """Raise PoolError where no triage could replay the NMS of a run: before it takes hours."""
-    if floors.pool == "distinct" and floors.crop_n_layers and floors.crop_nms_iou != floors.nms_iou:
+    if floors.crop_n_layers and floors.crop_nms_iou != floors.nms_iou:
         raise PoolError(
-            f"rows would be stored after NMS at {floors.nms_iou:g} within crops and {floors.crop_nms_iou:g} between them, and"
-            f" triage has one NMS: set crop_nms_iou={floors.nms_iou:g}, or pool='exact'"
+            f"NMS runs at {floors.nms_iou:g} within crops and at {floors.crop_nms_iou:g} between them, and triage has one NMS,"
+            f" which cannot replay it: propose with crop_nms_iou={floors.nms_iou:g}"
         )
 
 

@@ -46,6 +46,8 @@ class Grid:
             raise SettingError(
                 f"grid: expected at least one threshold with its values, as {{'predicted_iou': [0.8, 0.9]}}, got {values!r}"
             )
+        if unknown := [name for name in values if not isinstance(name, str)]:
+            raise SettingError(f"grid: expected names of thresholds, got {unknown[0]!r}")
         checked = {name: _checked(name, some, base) for name, some in values.items()}
         points = math.prod(map(len, checked.values()))
         if points > MOST_POINTS:
