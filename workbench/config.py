@@ -261,12 +261,14 @@ def _official() -> Preset:
 def _bundled() -> Preset:
     """Grid, floors, NMS and margins read off scenes drawn by `workbench.sam.scenes`, by the rules of `benchmarks/fit_preset.py`.
 
-    By hand: the floor, 0.4, where the rule reads off a little less or more for each set of weights; how far moved prompts of what is
-    asked again may differ; the least area, as small as scenes have true masks; the largest; the jitter's 2 px, small things being 5 wide. Above 0.86 one in twenty is wrong on scenes, at most; what a quarter of is right is flagged for review. Four crops
+    Above 0.86 one in twenty is wrong on scenes, at most; what a quarter of is right is flagged for review. Four crops
     show small things larger: in less time than 48 × 48 points on the whole image they find more, and more exactly.
     What is asked a second time, as cycles do, is accepted where one in forty is wrong on scenes: nobody has looked at a
     mask of the user's yet, and what the first cycle accepts the model learns from. What moved prompts find otherwise is
     flagged, hardly ever discarded, once or twice: how far they move and how large masks are differs from run to run.
+    Set by hand: the floor of 0.4, beside which the rule reads off a little less or more for each set of weights; the second
+    margin of jitter; the area limits, as small as true masks of scenes are; how far prompts move, the smallest things
+    being 5 px wide.
     """
     propose = ProposeConfig(
         points_per_side=20,
