@@ -37,6 +37,16 @@ def test_audit__draws_and_shows(folder):
     assert run(app, ["audit", folder]).exit_code == 0
 
 
+def test_audit__options_of_drawing_say_nothing_without_it(folder):
+    for words in (["--share", "0.5"], ["--again"], ["--seed", "3"], ["--unreviewed"]):
+        told = run(app, ["audit", folder, *words])
+        assert (told.exit_code, f"{words[0]}: expected --draw with it" in told.output) == (2, True)
+    told = run(app, ["doctor", "--mend"])
+    assert (told.exit_code, "--mend: expected a project (DIR) with it" in told.output) == (2, True)
+    told = run(app, ["cycle", folder, "--model", "nope"])
+    assert (told.exit_code, "--model: load_sam: expected one of" in told.output) == (2, True)
+
+
 def test_audit__drawn_again_counts_what_was_answered_unless_asked(folder):
     run(app, ["audit", folder, "--draw", "--json"])
     with Project.open(folder) as project:

@@ -482,6 +482,14 @@ def test_sweep__scores_that_a_confidence_overrules_are_told_and_the_confidence_m
     assert swept["auto_accepted"].nunique() == 1
     assert "so that predicted_iou only sorts the rest" in caplog.text
     caplog.clear()
+    project.triage(base)
+    project.triage(base.replace(confidence=0.7, predicted_iou=0.95, min_area_px=7))
+    assert "triage: a confidence decides" in caplog.text
+    assert "so that predicted_iou only sorts the rest" in caplog.text
+    caplog.clear()
+    project.triage(base.replace(confidence=0.8, predicted_iou=0.95, min_area_px=8))
+    project.triage(base.replace(confidence_rule="doubts"))
+    assert "sorts the rest" not in caplog.text
     swept = project.sweep({"confidence": [0.25, 0.5, 0.9], "predicted_iou": [0.8]}, base=base, progress=False)
     assert swept["auto_accepted"].is_monotonic_decreasing
     assert swept["auto_accepted"].nunique() == 3

@@ -67,20 +67,29 @@ def import_truth(
     by_id, rows_of = found.by_id(), dict(masks.by_image())
     unmatched: list[str] = []
     gaps: list[str] = []
+    elsewhere: list[str] = []
     told = list(problems)
     columns = TrueMasks(masks, _labels(labels, len(masks)), _flags(crowd, len(masks)))
 
     def matched() -> Iterator[tuple[int, TrueMasks]]:
-        seen: set[int] = set()
-        for name in dict.fromkeys((*names, *rows_of)):
-            image = by_id.get(name) or found.find(name)
+        meant = {name: by_id.get(name) or found.find(name) for name in dict.fromkeys((*names, *rows_of))}
+        taken, seen = found.taken(meant), set[int]()
+        for name, image in meant.items():
             if image is None:
                 unmatched.append(name)
                 continue
             rows = rows_of.get(name, np.zeros(0, np.int64))
             problem = _misfit(project, image, masks.select(rows)) if len(rows) else ""
-            if image.key in seen:
-                problem = "it means an image that an earlier name means too (the same content)"
+            if taken.get(image.key) != name:
+                which = taken.get(image.key)
+                other = (
+                    f"{which} means too"
+                    if which
+                    else "other names mean too, none of which lies in its folder: none is taken"
+                )
+                problem = f"it means an image that {other}"
+            elif not problem and not found.lies_there(image, name):
+                elsewhere.append(f"{name} for {image.path}")
             if problem:
                 told.append(f"{name}: {problem}")
                 continue
@@ -91,7 +100,7 @@ def import_truth(
 
     counted: list[int] = []
     total, replaced = truth.store(project.catalog, project.path, matched(), origin)
-    return TruthSummary(counted[0], total, replaced, tuple(unmatched), (*_gaps(gaps), *told))
+    return TruthSummary(counted[0], total, replaced, tuple(unmatched), (*_gaps(gaps), *_elsewhere(elsewhere), *told))
 
 
 def _gaps(names: Sequence[str]) -> list[str]:
@@ -102,6 +111,16 @@ def _gaps(names: Sequence[str]) -> list[str]:
     return [
         f"{which} truth with gaps, since some masks were refused: figures of wrong masks count what is missing there as "
         "wrong; mend the file and import it again, or leave such images out of what is measured"
+    ]
+
+
+def _elsewhere(pairs: Sequence[str]) -> list[str]:
+    """Return a line on names that say another folder than the images lie in, which only their last parts tell."""
+    if not pairs:
+        return []
+    which = f"{pairs[0]} was" if len(pairs) == 1 else f"{len(pairs)} names (first {pairs[0]}) were"
+    return [
+        f"{which} taken by the last part, in another folder than the project's images: see that these are the images meant"
     ]
 
 

@@ -240,7 +240,7 @@ class ProjectFolder(Catalogued):
         StoreError : when there are no proposals yet
         PoolError : a ValueError, for thresholds below the floors of the run, or another NMS than its rows are stored after
         """
-        from workbench.triage.limits import refuse_below, unmeasured
+        from workbench.triage.limits import idle, refuse_below, unmeasured
 
         run = self._find_run(None)
         if run is None:
@@ -248,8 +248,12 @@ class ProjectFolder(Catalogued):
                 "triage: expected proposals, there are none yet; run `workbench propose` (project.propose) first"
             )
         floors = ProposeConfig.from_dict(run.settings)
-        config = triage_config(config, floors) if config is not None else self.triage_config(run.id)
+        before = self.triage_config(run.id)
+        config = triage_config(config, floors) if config is not None else before
         refuse_below(config, floors)
+        moved = [name for name, value in config.to_dict().items() if value != getattr(before, name)]
+        if before.confidence_rule == "decides" and (told := idle(config, moved)):
+            LOG.warning("triage: %s", told)
         if told := unmeasured(config, floors):
             LOG.warning("triage: %s", told)
         whole = exchange.sorted_out(self, config)

@@ -217,16 +217,16 @@ class Looping(Adopting):
         return orders.compare(self.catalog, other.catalog)
 
     def _tell_another(self, plan: Mapping[str, Any]) -> None:
-        """Say so where a campaign begins while another is not finished: a slip in the words would leave it lying."""
+        """Say so where a campaign begins after another: a slip in the words would leave it lying."""
         from workbench.loop.plan import Plan
 
         last = campaigns.find(self.catalog)
         begun = campaigns.of_campaign(self.catalog, last.id) if last else []
-        if last is not None and begun and begun[-1].step != "done":
+        if last is not None and begun:
             before = Plan.from_dict(dict(last.settings)).to_dict()
             log.warning(
-                "run_cycles: other settings are another campaign, which begins now; the one before stands in cycle %d (%s) "
-                "and goes on when it is called in its own words. They differ in %s",
+                "run_cycles: other settings are another campaign, which begins now; the one before stands in cycle %d (%s), "
+                "and is shown and goes on when it is called in its own words. They differ in %s",
                 begun[-1].number, begun[-1].step, "; ".join(differences(before, plan)),
             )  # fmt: skip
 

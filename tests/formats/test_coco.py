@@ -239,9 +239,11 @@ def test_read__an_unknown_category_costs_the_label_not_the_mask(tmp_path, number
 
 def test_read__bad_categories(tmp_path):
     categories = [{"id": 1, "name": "cell"}, {"id": 1, "name": "x"}, {"id": 2}, {"id": "3", "name": "y"}, None]
+    categories += [{"id": 5 + k, "name": name} for k, name in enumerate(("\ud800", "a\x1b[2J", "a" * 201))]
     file = read(tmp_path, document(categories=categories))
     assert file.categories == {1: "cell"}
-    assert len(file.problems) == 4
+    assert len(file.problems) == 7
+    assert sum("none a control character or surrogate" in problem for problem in file.problems) == 3
     assert any("at place 4: expected an object, got None" in problem for problem in file.problems)
     assert any(problem.startswith("category '3': id: expected a whole number") for problem in file.problems)
 
@@ -276,9 +278,11 @@ def test_read__not_text(tmp_path):
         coco.read(path)
 
 
-def test_read__too_large_is_not_opened(tmp_path):
+def test_read__too_large_is_not_parsed(tmp_path):
     with pytest.raises(FormatError, match="expected at most 10 bytes, got"):
         coco.read(saved(tmp_path, document()), max_bytes=10)
+    with pytest.raises(coco.FormatError, match="at most 10 bytes, got more"):
+        coco.read("/dev/zero", max_bytes=10)  # says that it has none
 
 
 def test_read__missing_file(tmp_path):

@@ -120,7 +120,20 @@ def test_import_truth__two_names_for_one_image(project):
     names = ["a/image0.png", "images/a/image0.png"]
     summary = project.import_truth(truth_of(names, [1, 2]))
     assert (summary.images, summary.masks) == (1, 1)
-    assert "an earlier name means too" in summary.problems[0]
+    assert summary.problems == ("images/a/image0.png: it means an image that a/image0.png means too",)
+
+
+def test_import_truth__of_another_folder_never_comes_before_that_of_the_image_itself(project):
+    names = ["other/a/image0.png", "images/a/image0.png"]
+    summary = project.import_truth(truth_of(names, [1, 2]))
+    assert summary.problems == ("other/a/image0.png: it means an image that images/a/image0.png means too",)
+    assert np.array_equal(project.truth("a/image0.png").rles, truth_of(names, [1, 2]).rles[1:])
+    summary = project.import_truth(truth_of(["other/a/image0.png", "more/a/image0.png"], [1, 2]))
+    assert summary.images == 0
+    assert all("none of which lies in its folder: none is taken" in told for told in summary.problems)
+    summary = project.import_truth(truth_of(["other/a/image0.png"], [3]))
+    assert summary.images == 1
+    assert "other/a/image0.png for a/image0.png was taken by the last part" in summary.problems[0]
 
 
 def test_import_truth__columns_of_another_length(project):

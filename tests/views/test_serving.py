@@ -60,6 +60,12 @@ def test_arguments__login_brings_our_page_and_a_kept_secret(tmp_path, monkeypatc
     users = tmp_path / "users.json"
     with pytest.raises(StoreError, match="there is no such file"):
         arguments(Served(tmp_path, port=1, login=str(users)), APPS)
+    for text, told in (("{bad", "does not parse"), ('["ann"]', "got other JSON"), ('{"ann": 3}', "got other JSON")):
+        users.write_text(text, "utf-8")
+        with pytest.raises(StoreError, match=told):
+            arguments(Served(tmp_path, port=1, login=str(users)), APPS)
+    with pytest.raises(ValueError, match="expected HOST or HOST:PORT, without http://, got 'http://x'"):
+        arguments(Served(tmp_path, port=1, origins=("http://x",)), APPS)
     users.write_text('{"ann": "secret"}', "utf-8")
     given = arguments(Served(tmp_path, port=1, login=str(users), prefix="/wb"), APPS)
     assert Served(tmp_path, port=1, prefix="wb/").url == "http://127.0.0.1:1/wb/cycles"

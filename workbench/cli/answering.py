@@ -122,6 +122,13 @@ def answering(as_json: bool) -> Iterator[None]:
         _fail("interrupted; what was finished is kept, the same command goes on", as_json, status=1)
 
 
+def refuse_unused(option: str, given: bool, options: Mapping[str, object]) -> None:
+    """Refuse options, None where they were not given, that say nothing without another one."""
+    for name, value in options.items():
+        if value is not None and not given:
+            raise UsageError(f"--{name}: expected {option} with it; it says nothing without")
+
+
 def _told(error: Exception) -> str:
     """Return the words of an error; of one of the system the file comes first, and not its number."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:

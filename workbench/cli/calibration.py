@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.cli.answering import AsJson, Changes, Folder, UsageError, answering, app, changed, given_as, show
+from workbench.cli.answering import (
+    AsJson,
+    Changes,
+    Folder,
+    UsageError,
+    answering,
+    app,
+    changed,
+    given_as,
+    refuse_unused,
+    show,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +42,7 @@ class Adopt(StrEnum):
 def calibrate(
     folder: Folder,
     alpha: Annotated[float, typer.Option(help="the largest share wrong that is certified")] = 0.05,
-    delta: Annotated[float, typer.Option(help="1 − the confidence of the certificates")] = 0.05,
+    delta: Annotated[float, typer.Option(help="1 - the confidence of the certificates")] = 0.05,
     share: Annotated[
         float | None, typer.Option(help="calibration images to fit on (0.5); the rest is for certificates")
     ] = None,
@@ -67,9 +77,9 @@ def calibrate(
     with answering(as_json), Project.open(folder) as project:
         fitted = 0.5 if share is None else share
         _refuse_no_share(alpha=alpha, delta=delta, share=fitted)
-        _refuse_unused("--embedding", embedding, {"checkpoint": checkpoint, "embedding-cache": embedding_cache})
-        _refuse_unused("--adopt verifier", adopt is Adopt.verifier, {"anyway": anyway or None})
-        _refuse_unused("--adopt", adopt is not None, {"author": author or None, "note": note or None})
+        refuse_unused("--embedding", embedding, {"checkpoint": checkpoint, "embedding-cache": embedding_cache})
+        refuse_unused("--adopt verifier", adopt is Adopt.verifier, {"anyway": anyway or None})
+        refuse_unused("--adopt", adopt is not None, {"author": author or None, "note": note or None})
         if certify_only and (
             share is not None or exhaustive is not None or (embedding and adopt is not Adopt.verifier)
         ):
@@ -194,7 +204,7 @@ def annotate(
     with answering(as_json), Project.open(folder) as project:
         if override is not None and not override.strip():
             raise UsageError("--override: expected a reason for the record, got an empty text")
-        _refuse_unused("--propose", propose, {"checkpoint": checkpoint, "embedding-cache": embedding_cache})
+        refuse_unused("--propose", propose, {"checkpoint": checkpoint, "embedding-cache": embedding_cache})
         if verify:
             if changes or propose or override is not None or sample is not None:
                 raise UsageError(
@@ -257,13 +267,6 @@ def _model_of(project: Project, checkpoint: Path | None, embedding_cache: Path |
     if model_id in project.models()["model_id"].tolist():
         return project.load_model(model_id, cache=cache)
     return load_sam(model_id.rpartition("-")[0], checkpoint=checkpoint, cache=cache)
-
-
-def _refuse_unused(option: str, given: bool, options: Mapping[str, object]) -> None:
-    """Refuse options, None where they were not given, that say nothing without another one."""
-    for name, value in options.items():
-        if value is not None and not given:
-            raise UsageError(f"--{name}: expected {option} with it; it says nothing without")
 
 
 def _refuse_no_share(**given: float) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.answering import AsJson, answering, app, show
+from workbench.cli.answering import AsJson, answering, app, refuse_unused, show
 
 
 @app.command()
@@ -22,6 +22,7 @@ def doctor(
     from workbench.doctor import examine
 
     with answering(as_json):
+        refuse_unused("a project (DIR)", folder is not None, {"mend": mend or None})
         findings = examine(folder, mend)
         show(findings.to_dict(), as_json, "workbench doctor")
         if findings.problems:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.cli.answering import AsJson, Folder, UsageError, answering, app, changed, show
+from workbench.cli.answering import AsJson, Folder, UsageError, answering, app, changed, given_as, show
 from workbench.settings import Settings
 
 if TYPE_CHECKING:
@@ -80,10 +80,12 @@ def cycle(
     with answering(as_json), Project.open(folder) as project:
         from workbench.loop.oracle import OracleConfig
         from workbench.loop.plan import CycleConfig, first_triage, fitting_floors
-        from workbench.sam.load import load_sam
+        from workbench.sam.load import known_name, load_sam
         from workbench.train.settings import TrainConfig
 
         train, oracle = _with(TrainConfig(), parts["train"]), _with(OracleConfig(), parts["oracle"])
+        with given_as("--model"):
+            known_name(model)
         fits = f"{model}-"  # what its id will begin with: a slip is told before the model is loaded
         floors = _with(fitting_floors(fits), parts["floors"])
         triage = _with(first_triage(None, floors, fits), parts["triage"])

@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.answering import AsJson, Folder, answering, app, given_as, show
+from workbench.cli.answering import AsJson, Folder, answering, app, given_as, refuse_unused, show
 
 
 @app.command()
 def audit(
     folder: Folder,
     draw: Annotated[bool, typer.Option("--draw", help="draw a new audit from the final masks")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="fixes which masks are drawn")] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="fixes which masks are drawn (0)")] = None,
     share: Annotated[
         float | None,
         typer.Option(
@@ -34,10 +34,12 @@ def audit(
     from workbench.project import Project
 
     with answering(as_json), Project.open(folder) as project:
+        given = {"seed": seed, "share": share, "again": again or None, "unreviewed": unreviewed or None}
+        refuse_unused("--draw", draw, given)
         for name in senior or []:
             project.add_annotator(name, "senior")
         if draw:
-            drawn = project.draw_audit(seed, share=share, reviewed_only=not unreviewed, again=again)
+            drawn = project.draw_audit(seed or 0, share=share, reviewed_only=not unreviewed, again=again)
             show(drawn.to_dict(), as_json, f"audit drawn in {folder}")
             return
         wrong = project.disagreements()[["image_id", "mask_id", "audit_id", "source", "decided_by", "auditor"]]

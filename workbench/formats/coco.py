@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.formats.coco_writing import write
-from workbench.formats.entry import FormatError, ImageEntry, check_file_name, short
+from workbench.formats.entry import FormatError, ImageEntry, check_file_name, has_controls, short
 from workbench.masks import polygons, rle
 from workbench.tables.proposals import Proposals
 
@@ -116,11 +116,12 @@ class _Refusal:
 
 
 def _document(path: Path, max_bytes: int) -> dict[str, Any]:
-    size = path.stat().st_size
-    if size > max_bytes:
-        raise FormatError(f"{path}: expected at most {max_bytes} bytes, got {size}; split it, or raise max_bytes")
+    with path.open("rb") as file:  # a pipe or a device says 0 bytes of itself
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise FormatError(f"{path}: expected at most {max_bytes} bytes, got more; split it, or raise max_bytes")
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(data)
     except RecursionError:
         raise FormatError(f"{path}: expected COCO JSON, got lists within lists without end") from None
     except ValueError as error:  # of JSON, of Unicode, of numbers with thousands of digits
@@ -184,6 +185,10 @@ def _category_name(entry: Mapping[str, Any]) -> str:
     name = entry.get("name")
     if not isinstance(name, str) or not name:
         raise ValueError(f"name: expected text, got {short(name)}")
+    if len(name) > 200 or has_controls(name):
+        raise ValueError(
+            f"name: expected at most 200 characters, none a control character or surrogate, got {short(name)}"
+        )
     _whole(entry.get("id"), "id")
     return name
 

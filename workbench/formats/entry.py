@@ -39,8 +39,13 @@ def check_file_name(name: Any) -> None:
         raise ValueError(f"file_name: expected forward slashes, got backslashes in {short(name)}")
     if ".." in PurePosixPath(name).parts:
         raise ValueError(f"file_name: expected a path inside the folder of images, got {short(name)}")
-    if any(unicodedata.category(sign) in ("Cc", "Cs") for sign in name):
+    if has_controls(name):
         raise ValueError(f"file_name: expected no control characters or surrogates, got {short(name)}")
+
+
+def has_controls(text: str) -> bool:
+    """Whether a text has control characters, or surrogates, which no file can be written with."""
+    return any(unicodedata.category(sign) in ("Cc", "Cs") for sign in text)
 
 
 def short(value: object) -> str:

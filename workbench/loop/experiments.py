@@ -19,9 +19,8 @@ from workbench.loop.metrics import METRICS, Point, known_metrics
 from workbench.tables.experiments import ENDINGS, Counted
 from workbench.tables.intervals import Intervals, bootstrap_many
 from workbench.tables.outcomes import Outcome
-from workbench.tables.proposals import SCORES, Proposals
-from workbench.triage.limits import unmeasured
-from workbench.triage.rules import decides
+from workbench.tables.proposals import Proposals
+from workbench.triage.limits import idle, unmeasured
 from workbench.triage.sweep import Grid, outcomes
 
 if TYPE_CHECKING:
@@ -88,13 +87,8 @@ def expect_answerable(grid: Grid, floors: ProposeConfig) -> TriageConfig:
             "grid: confidence needs the model that cycles or an adoption have put into the thresholds; adopt a certificate or a verifier "
             "first (project.adopt_certificate, project.adopt_verifier), or give base= with its thresholds"
         )
-    idle = [name for name in grid.values if name.removesuffix("_margin") in SCORES]
-    if idle and decides(grid.base) and not {"confidence", "confidence_rule"} & set(grid.values):
-        LOG.warning(
-            "sweep: a confidence decides what is accepted (confidence_rule), so that %s only sorts the rest: move confidence, "
-            "or give base= with confidence_rule='doubts'",
-            " and ".join(idle),
-        )
+    if not {"confidence", "confidence_rule"} & set(grid.values) and (told := idle(grid.base, grid.values)):
+        LOG.warning("sweep: %s", told)
     for told in dict.fromkeys(unmeasured(config, floors) for config in grid.configs()):
         if told:
             LOG.warning("sweep: %s", told)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -62,6 +62,27 @@ class Names:
     def by_file(self) -> dict[str, str]:
         """Return the ids of the images by the absolute paths of their files."""
         return {f"{recorded.root}/{recorded.path}": recorded.image_id for recorded in self._all}
+
+    def taken(self, meant: Mapping[str, Recorded | None]) -> dict[int, str]:
+        """Return of the images that names of a file mean, by key, the one name that is believed of each.
+
+        Of several, the first that is an id or lies where the image does; where none does, none is believed.
+        """
+        names_of: dict[int, list[str]] = {}
+        for name, image in meant.items():
+            if image is not None:
+                names_of.setdefault(image.key, []).append(name)
+        sure = {
+            image.key: name
+            for name, image in reversed(list(meant.items()))
+            if image is not None and self.lies_there(image, name)
+        }
+        return {key: sure.get(key, names[0]) for key, names in names_of.items() if key in sure or len(names) == 1}
+
+    def lies_there(self, image: Recorded, name: str) -> bool:
+        """Whether a name is the id of an image, or of a path of it no folder that its root lacks is said."""
+        files = [r for r in self._by_last.get(name.rpartition("/")[2], []) if r.key == image.key]
+        return name == image.image_id or any(f"{r.root}/{r.path}".endswith(f"/{name}") for r in files)
 
     def find(self, name: str) -> Recorded | None:
         """Return the image whose path is `name`, or the only one where one of the two ends like the other.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ _AFTER_NMS = {"min_region_area_px": "cleaned of regions below {} px", "refine": 
 HOW = ("points_per_batch", "images_per_batch", "decoder")  # of a run: how masks are computed, not which there are
 _OF_TRIAGE = ("nms", "nms_iou", "pool")
 _BESIDE = ("crop_nms_iou", "jitter_prompts", "jitter_sigma_px", "features", "seed")  # say nothing of which are distinct
+_DECIDE = ("confidence", "confidence_rule", "confidence_model", "min_area_px", "max_area_share", *_OF_TRIAGE)
 THRESHOLDS = (
     "confidence",
     "predicted_iou",
@@ -190,6 +192,20 @@ def unmeasured(asked: TriageConfig, floors: ProposeConfig) -> str:
         f" NMS ({asked.nms}) at {asked.nms_iou:g} with pool={asked.pool!r} is flagged (jitter_missing), where a fresh run would"
         " measure it: propose again with these settings as floors to know"
     )
+
+
+def idle(config: TriageConfig, names: Iterable[str]) -> str:
+    """Return, in words, which of some thresholds accept neither more nor less since a confidence decides; "" for none."""
+    if config.confidence_rule != "decides":
+        return ""
+    still = [name for name in names if name not in _DECIDE]
+    return (
+        still
+        and (
+            f"a confidence decides what is accepted (confidence_rule), so that {' and '.join(still)} only sorts the rest: move confidence,"
+            " or go by scores, with confidence_rule='doubts' (--set confidence_rule=doubts)"
+        )
+    ) or ""
 
 
 def refuse_unanswerable(floors: ProposeConfig) -> None:

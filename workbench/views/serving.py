@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import ipaddress
+import json
 import os
+import re
 import secrets
 import socket
 import sys
@@ -109,6 +111,20 @@ def cookie_secret(folder: Path | None = None) -> str:
     return made
 
 
+def _check_login(path: Path) -> None:
+    """Raise StoreError for a file with which nobody could log in: Panel would tell nobody but who tries."""
+    if not path.is_file():
+        raise StoreError(f"{path}: expected a JSON file of names and passwords, there is no such file")
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise StoreError(
+            f"{path}: expected a JSON file of names and passwords, got text that does not parse: {error}"
+        ) from None
+    if not isinstance(found, dict) or not found or not all(isinstance(word, str) for word in found.values()):
+        raise StoreError(f'{path}: expected names and passwords as {{"ann": "secret"}}, got other JSON')
+
+
 def arguments(served: Served, apps: Sequence[Path]) -> list[str]:
     """Return the arguments of `panel serve`; `served.port` is one that is free."""
     hosts = {f"{host}:{served.port}" for host in _hosts(served.address)} | set(served.origins)
@@ -116,8 +132,11 @@ def arguments(served: Served, apps: Sequence[Path]) -> list[str]:
     given += [part for host in sorted(hosts) for part in ("--allow-websocket-origin", host)]
     if served.prefix:
         given += ["--prefix", served.prefix]
-    if served.login.endswith(".json") and not Path(served.login).is_file():
-        raise StoreError(f"{served.login}: expected a JSON file of names and passwords, there is no such file")
+    if served.login.endswith(".json"):
+        _check_login(Path(served.login))
+    for origin in served.origins:
+        if not re.fullmatch(r"([^/:\s]+|\[[0-9a-fA-F:]+\])(:(\d+|\*))?", origin):
+            raise ValueError(f"--allow-origin: expected HOST or HOST:PORT, without http://, got {origin!r}")
     if served.login:
         given += ["--basic-auth", served.login, "--basic-login-template", str(_LOGIN_PAGE)]
     if served.oauth:
