@@ -241,13 +241,16 @@ def test_run_cycles__another_campaign_while_one_waits_is_told(tmp_path, sam, cap
         assert "They differ in cycle.train: 2, now 3" in caplog.text
 
 
-def test_run_cycles__more_cycles_later_take_other_images(tmp_path, sam):
+def test_run_cycles__more_cycles_later_take_other_images(tmp_path, sam, caplog):
     with made(tmp_path) as project:
         once = run(project, sam, 1)
         twice = run(project, sam, 2)
         assert [row.closing for row in twice.rows] == [False, False, True]
         assert twice.rows[0].to_dict() == once.rows[0].to_dict()
         assert run(project, sam, 3).rows[2].train == 1  # what is left
+        assert "another campaign" not in caplog.text
+        run(project, sam, 1, annotator="people", config=CycleConfig(train=3, calibration=1, reserve=0))
+        assert "(done), and is shown and goes on when it is called in its own words" in caplog.text
         with pytest.raises(StoreError, match="at most 3, which 5 train images allow at 2 a cycle"):
             run(project, sam, 4)
 
