@@ -9,6 +9,7 @@ import stub_sam
 from desk import event
 
 import workbench as wb
+from workbench.config import SettingError
 from workbench.loop.gate import GateConfig
 from workbench.loop.labelling import truths
 from workbench.loop.oracle import Oracle
@@ -105,3 +106,18 @@ def test_gate__says_whether_images_or_proposals_are_missing(tmp_path, monkeypatc
     with wb.Project.create(tmp_path / "r.wb", images=str(images), roles=(1, 0, 0)) as project:
         assert "no image has the role test" in str(project.gate()["recall"])
     assert folder.exists()
+
+
+def test_arguments__of_another_kind_are_told_before_anything_is_done(tmp_path, monkeypatch):
+    with judged.make(tmp_path, monkeypatch, n=4) as project:
+        with pytest.raises(SettingError, match=r"gate: expected GateConfig\(...\) or None, got {'recall': 0.5}"):
+            project.gate({"recall": 0.5})
+        with pytest.raises(SettingError, match=r"config: expected CycleConfig"):
+            project.run_cycles(1, config={"train": 3})
+        with pytest.raises(ValueError, match="override: expected a reason for the record, in words, got 3"):
+            project.annotate_automatically(override=3)
+        with pytest.raises(TypeError, match="got the text 'abc'; put it in a list"):
+            project.annotate_automatically(images="abc", override="a trial")
+        with pytest.raises(TypeError, match="got the text 'abc'; put it in a list"):
+            wb.Annotator(project, "a", images="abc")
+        assert len(project.cycles()) == 0

@@ -16,6 +16,7 @@ from workbench.config import ProposeConfig, TriageConfig
 from workbench.store import calibrations, runs
 from workbench.store.calibrations import Record
 from workbench.store.errors import StoreError
+from workbench.store.truth import listed
 from workbench.tables.proposals import Proposals, digest_of_masks
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Annotating(Calibrating):
         judged = calibrations.latest(self.catalog, "gate", self._run_id())
         gate_id = judged.id if judged else 0
         excused = judged.settings.get("domains", []) if judged else []
-        chosen = None if images is None else [str(name) for name in images]
+        chosen = None if images is None else listed(images)
         if sam is not None:
             self._propose_alike(sam, chosen)
         run_id, _ = self._measured_run("annotate")

@@ -227,7 +227,7 @@ class Calibrating(Reviewing):
         every = {**(last.settings["declared"] if last else {}), **(declared or {})}
         check_names(every)
         words = {name: reason for name, reason in every.items() if reason is not None}
-        config = config or GateConfig()
+        config = GateConfig.given(config, "gate")
         images, of_role = self.unseen_images("test"), len(self._role_images("test"))
         report = readiness.gate(self, self.calibration(), images, config, words, self.label_source(), of_role)
         excused: list[str] = []  # a declaration is of the domains that there were when it was made

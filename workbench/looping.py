@@ -93,10 +93,10 @@ class Looping(Adopting):
             raise ValueError(f"cycles: expected a whole number of 1 or more, got {cycles!r}")
         by = annotator_of(annotator)
         first = self._first_model(model)
-        chosen = config or CycleConfig()
+        chosen = CycleConfig.given(config, "config")
         grid = propose_config(floors) if floors is not None else fitting_floors(first.model_id)
         given = triage_config(triage, grid) if triage is not None else None
-        training = resolved(train or TrainConfig(), first.model, chosen.exhaustive)
+        training = resolved(TrainConfig.given(train, "train"), first.model, chosen.exhaustive)
         parts = {
             "cycle": chosen,
             "floors": grid,

@@ -149,6 +149,15 @@ class Settings:
         return hashlib.sha256(json.dumps(self.naming(), sort_keys=True).encode()).hexdigest()[:12]
 
     @classmethod
+    def given(cls: type[S], value: S | None, name: str) -> S:
+        """Return settings as an argument gives them, the defaults for None. Raises SettingError for anything else."""
+        if value is None:
+            return cls()
+        if not isinstance(value, cls):
+            raise SettingError(f"{name}: expected {cls.__name__}(...) or None, got {value!r}")
+        return value
+
+    @classmethod
     def describe(cls) -> str:
         """Return one line a setting: name, default, range and meaning."""
         return "\n".join(

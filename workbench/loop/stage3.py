@@ -32,8 +32,8 @@ class GateShutError(ValueError):
 
 def check_override(override: str | None) -> None:
     """Refuse an override without a reason. Raises ValueError."""
-    if override is not None and not override.strip():
-        raise ValueError("override: expected a reason for the record, got an empty text")
+    if override is not None and not (isinstance(override, str) and override.strip()):
+        raise ValueError(f"override: expected a reason for the record, in words, got {override!r}")
 
 
 def refuse_shut(report: GateReport) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from workbench.images import ImageError
 from workbench.proposing import ChangedError
+from workbench.store.truth import listed
 from workbench.tables.events import Claim, Left
 from workbench.widgets import asking
 from workbench.widgets.board import Board
@@ -100,7 +101,7 @@ def desk_of(project: Project, annotator: str, queue: Any, images: Any) -> Desk:
                 "images: a queue has its own; give them as project.queue(..., images=...), or a strategy here"
             )
         return Desk(project, annotator, queue)
-    return Desk(project, annotator, project.queue(queue, images=None if images is None else list(images)))
+    return Desk(project, annotator, project.queue(queue, images=None if images is None else listed(images)))
 
 
 class Desk:
