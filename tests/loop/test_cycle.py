@@ -505,7 +505,7 @@ def test_run_cycles__a_failed_training_stops_the_campaign_loudly(tmp_path, sam, 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"cycles": 0}, "expected 1 or more"),
+        ({"cycles": 0}, "whole number of 1 or more"),
         ({"triage": "stage2", "floors": "official"}, "stored above"),
         ({"triage": preset("bundled").triage}, "NMS"),
         ({"annotator": "robot"}, 'expected "people"'),
