@@ -58,8 +58,7 @@ def tier_c(device: str, vit: str, images: int, points: int, rounds: int) -> Iter
     dtype = "bfloat16" if device.startswith("cuda") else "float32"
     name = f"C {vit} {SIDE_PX}×{SIDE_PX}, {points}² points, {dtype}"
     case = Case(name, model, pictures[0], VIT_FLOOR, points, None, nms_iou=1.0)
-    ours_s, theirs_s, stored = np.zeros(rounds), np.zeros(rounds), 0
-    held = 0
+    ours_s, theirs_s, stored, held = np.zeros(rounds), np.zeros(rounds), 0, 0
     since = time.perf_counter()
     official(case)
     _wait(device)

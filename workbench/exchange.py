@@ -79,20 +79,14 @@ def import_truth(
                 unmatched.append(name)
                 continue
             rows = rows_of.get(name, np.zeros(0, np.int64))
-            problem = _misfit(project, image, masks.select(rows)) if len(rows) else ""
-            if taken.get(image.key) != name:
-                which = taken.get(image.key)
-                other = (
-                    f"{which} means too"
-                    if which
-                    else "other names mean too, none of which lies in its folder: none is taken"
-                )
-                problem = f"it means an image that {other}"
-            elif not problem and not found.lies_there(image, name):
-                elsewhere.append(f"{name} for {image.path}")
+            problem = _taken_by(taken.get(image.key), name)
+            if not problem and len(rows):
+                problem = _misfit(project, image, masks.select(rows))
             if problem:
                 told.append(f"{name}: {problem}")
                 continue
+            if not found.lies_there(image, name):
+                elsewhere.append(f"{name} for {image.path}")
             seen.add(image.key)
             gaps.extend([name] if name in incomplete else [])
             yield image.key, _of_image(columns, rows, image.image_id)
@@ -122,6 +116,14 @@ def _elsewhere(pairs: Sequence[str]) -> list[str]:
     return [
         f"{which} taken by the last part, in another folder than the project's images: see that these are the images meant"
     ]
+
+
+def _taken_by(taken: str | None, name: str) -> str:
+    """Return why a name is not believed of its image, "" where it is; `taken` is, None for no name."""
+    if taken == name:
+        return ""
+    other = f"{taken} means too" if taken else "other names mean too, none of which lies in its folder: none is taken"
+    return f"it means an image that {other}"
 
 
 def _misfit(project: ProjectFolder, image: Recorded, masks: Proposals) -> str:

@@ -62,7 +62,7 @@ def gate(
 
 def _too_few(model_id: str | None, of_role: int, measurable: int, known: int, needed: int) -> str:
     """Say what is missing where fewer test images are known than are needed."""
-    if not of_role:
+    if not measurable and not of_role:
         return "no image has the role test: add images (workbench add), some of which get it, or make the project with other roles"
     if model_id is None:
         return f"no proposals are there on the {of_role:,} test images: run `workbench propose` (project.propose) first"

@@ -9,16 +9,8 @@ from workbench.sam.lessons import Lessons
 from workbench.sam.scenes import VALIDATION_SEEDS
 
 SEEDS_EACH = 100_000_000  # of scenes for each process, the second half for whole frames
-MAY_CHANGE = (
-    "steps",
-    "minutes",
-    "device",
-    "check_every",
-    "checks",
-    "processes",
-    "workers",
-    "kept",
-)  # when a run goes on
+# when a run goes on
+MAY_CHANGE = ("steps", "minutes", "device", "check_every", "checks", "processes", "workers", "kept")
 
 
 @dataclass(frozen=True)

@@ -196,16 +196,13 @@ def unmeasured(asked: TriageConfig, floors: ProposeConfig) -> str:
 
 def idle(config: TriageConfig, names: Iterable[str]) -> str:
     """Return, in words, which of some thresholds accept neither more nor less since a confidence decides; "" for none."""
-    if config.confidence_rule != "decides":
-        return ""
     still = [name for name in names if name not in _DECIDE]
+    if config.confidence_rule != "decides" or not still:
+        return ""
     return (
-        still
-        and (
-            f"a confidence decides what is accepted (confidence_rule), so that {' and '.join(still)} only sorts the rest: move confidence,"
-            " or go by scores, with confidence_rule='doubts' (--set confidence_rule=doubts)"
-        )
-    ) or ""
+        f"a confidence decides what is accepted (confidence_rule), so that {' and '.join(still)} only sorts the rest: move confidence,"
+        " or go by scores, with confidence_rule='doubts' (--set confidence_rule=doubts)"
+    )
 
 
 def refuse_unanswerable(floors: ProposeConfig) -> None:
