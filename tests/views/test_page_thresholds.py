@@ -214,6 +214,8 @@ def test_sliders__of_confidence_is_there_where_triage_asks_for_one():
     state.take(wb.TriageConfig(confidence=0.9, confidence_rule="decides", confidence_model=1))
     assert (confidence.visible, note.visible, confidence.value) == (True, True, 0.9)
     assert "It decides" in note.object
+    about_nms = next(part for part in controls(state) if "Duplicates are settled" in str(getattr(part, "object", "")))
+    assert "choose the exact pool" not in about_nms.object  # it is off
     assert next(widget for widget in controls(state) if getattr(widget, "label", "") == "pool").disabled
     state.take(wb.TriageConfig(confidence=0.9, confidence_rule="doubts", confidence_model=1))
     assert "is flagged" in note.object

@@ -41,7 +41,11 @@ def controls(state: Thresholds) -> list[Any]:
         slider("stability_score_margin", "flagged within, below it", 0, 0.5, 0.005),
     )
     nms = slider("nms_iou", "NMS: overlap of boxes that makes a duplicate", 0.4, 1, 0.01)
-    nms_note = layout.note("Duplicates are settled in the distinct pool; choose the exact pool to move NMS.")
+    nms_note = layout.note("")
+    settled, choose = "Duplicates are settled in the distinct pool", "; choose the exact pool to move NMS"
+    _follow(
+        state, "rule", nms_note, "object", lambda rule: layout.small(f"{settled}{'' if rule == 'decides' else choose}.")
+    )
     _follow(state, "pool", nms, "disabled", lambda pool: pool != "exact")
     _follow(state, "pool", nms_note, "visible", lambda pool: pool != "exact")
     confidence = slider("confidence", "confidence, accepted above", 0, 1, 0.005)
