@@ -2,16 +2,18 @@
 
 The whole takes hours on two cores: with `--keep DIR` what each image showed is kept there, and the same command goes on.
 
-Preset `bundled`; distinct proposals are those after NMS at the floors, at most 300 an image. Truth is never left out of
-a denominator. Sets: scenes (unseen seeds), nuclei, facades (recall only: their truth is not exhaustive).
+Preset `bundled`; distinct proposals are those after NMS at the floors, at most 300 an image; what is accepted is what its
+triage accepts. Truth is never left out of a denominator. Sets: scenes (unseen seeds), nuclei, facades (recall only: their
+truth is not exhaustive); and the official generator on one scene.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,18 +21,19 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.bundled_rows import Found, recall_rows, score_rows
 from benchmarks.figures import Row, row, write_rows
 from benchmarks.measuring import commit, processor
 from benchmarks.watershed import otsu_watershed
 from workbench import images
-from workbench.calibrate.reliability import auroc
 from workbench.config import ProposeConfig, TriageConfig, preset
 from workbench.formats import coco
 from workbench.masks import matching, rle
 from workbench.propose.grid import crops, points
 from workbench.propose.run import propose
-from workbench.sam.bundled import WEIGHTS, load_bundled
+from workbench.sam.bundled import IMG_SIZE_PX, WEIGHTS, load_bundled
 from workbench.sam.load import load_sam
+from workbench.sam.questions import REACH_PX
 from workbench.sam.scenes import draw_scene
 from workbench.tables.proposals import Proposals
 from workbench.triage.rules import triage
@@ -40,6 +43,7 @@ WRONG_IOU = 0.75
 FIRST_SCENE = 1_500_000_000
 SCENES = 200
 CENTRES = 24
+GENERATOR = "generator"  # the official one, on the bundled SAM
 
 
 @dataclass(frozen=True)
@@ -56,40 +60,12 @@ class Sample:
         return int(self.image.shape[0]), int(self.image.shape[1])
 
 
-@dataclass
-class Found:
-    """What one image showed; arrays are over its truth, its hypotheses or its distinct proposals.
-
-    matched_50, matched_75 : (T,) bool, true masks that a distinct proposal meets, one to one
-    average_recall : mean share matched over IoU 0.5, 0.55 ... 0.95
-    possible : (T,) bool, what grid and area limits allow
-    hypothesis_right : best IoU with any true mask at least 0.75; distinct_right : matched one to one at 0.75
-    """
-
-    truth_area: np.ndarray
-    matched_50: np.ndarray
-    matched_75: np.ndarray
-    average_recall: float
-    possible: np.ndarray
-    centre_iou: np.ndarray
-    hypothesis_score: np.ndarray
-    hypothesis_right: np.ndarray
-    distinct_score: np.ndarray
-    distinct_right: np.ndarray
-    distinct_right_50: np.ndarray
-    seconds: float
-    plain_50: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
-    plain_75: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
-    plain_wrong: tuple[int, int] = (0, 0)
-
-
 def kept(path: Path | None, made: Callable[[], Found]) -> Found:
     """Return what an image showed from a file, or measure it and keep that there."""
     if path is not None and path.is_file():
         with np.load(path, allow_pickle=False) as file:
             values = {name: file[name] for name in file.files}
-        plain = {name: value.item() if value.ndim == 0 else value for name, value in values.items()}
-        return Found(**{**plain, "plain_wrong": tuple(values["plain_wrong"].tolist())})
+        return Found(**{name: value.item() if value.ndim == 0 else value for name, value in values.items()})
     found = made()
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,22 +113,25 @@ def covered(truth: list[bytes], found: list[bytes], size: tuple[int, int], iou: 
     return hit
 
 
-def measure(sample: Sample, segmenter: Any, name: str, rng: np.random.Generator) -> Found:
-    """Propose on one image of a set and compare with its truth."""
+def measure(sample: Sample, segmenter: Any, name: str) -> Found:
+    """Propose on one image of a set, by the preset and with all hypotheses, and compare with its truth."""
     exhaustive, _ = SETS[name]
     chosen = preset("bundled")
+    size, truth = sample.size_hw, sample.truth
+    began = time.perf_counter()
+    by_preset = propose(sample.image, segmenter, chosen.propose)
+    seconds = time.perf_counter() - began
+    triaged = triage(by_preset, chosen.triage)
+    accepted = by_preset.select(triaged.auto_accepted).rles.tolist()
     everything = chosen.propose.replace(
-        # figures of hypotheses are of all; recall is of what lies above the floor
+        # figures of hypotheses are of all that are no crop's edge; recall is of what lies above the floor
         predicted_iou_floor=-10.0 if exhaustive else chosen.propose.predicted_iou_floor,
         stability_floor=None,
         pool="exact",
         jitter_prompts=0,
         features=False,
     )
-    size, truth = sample.size_hw, sample.truth
-    began = time.perf_counter()
     rows = propose(sample.image, segmenter, everything)
-    seconds = time.perf_counter() - began
     best = distinct(rows, chosen.propose, chosen.triage)
     found = best.rles.tolist()
     hits = {t: covered(truth, found, size, t) for t in np.round(np.arange(0.5, 1.0, 0.05), 2)}
@@ -162,37 +141,56 @@ def measure(sample: Sample, segmenter: Any, name: str, rng: np.random.Generator)
         overlap = rle.iou_matrix(rows.rles.tolist(), truth, size)
     made = Found(
         truth_area=rle.area(truth, size), matched_50=hits[0.5], matched_75=hits[0.75],
-        average_recall=float(np.mean([h.mean() for h in hits.values()])) if truth else float("nan"),
-        possible=within_reach(sample, everything, chosen.triage),
-        centre_iou=centre_iou(sample, segmenter, rng),
+        matched_share=np.mean(list(hits.values()), axis=0),
+        reachable=within_reach(sample, everything, chosen.triage, REACH_PX),
+        pointed_at=within_reach(sample, everything, chosen.triage, 0),
+        centre_iou=centre_iou(sample, segmenter),
         hypothesis_score=rows.predicted_iou, hypothesis_right=overlap.max(axis=1, initial=0) >= WRONG_IOU,
-        distinct_score=best.predicted_iou, distinct_right=right[WRONG_IOU], distinct_right_50=right[0.5], seconds=seconds,
+        distinct_score=best.predicted_iou, distinct_right=right[WRONG_IOU], distinct_right_50=right[0.5],
+        accepted=triaged.auto_accepted[triaged.distinct],
+        accepted_right=covered(accepted, truth, size, WRONG_IOU), accepted_right_50=covered(accepted, truth, size, 0.5),
+        seconds=seconds,
     )  # fmt: skip
     if name == "nuclei":
         plain = rle.encode(otsu_watershed(sample.image))
         made.plain_50, made.plain_75 = covered(truth, plain, size, 0.5), covered(truth, plain, size, 0.75)
-        made.plain_wrong = int((~covered(plain, truth, size, 0.5)).sum()), len(plain)
+        made.plain_right_50 = covered(plain, truth, size, 0.5)
     return made
 
 
-def within_reach(sample: Sample, config: ProposeConfig, limits: TriageConfig) -> np.ndarray:
-    """Return (T,) bool: true masks within the area limits that at least one point of the grid falls on."""
+def within_reach(sample: Sample, config: ProposeConfig, limits: TriageConfig, reach_px: float) -> np.ndarray:
+    """Return (T,) bool: true masks within the area limits that a point of the grid lies on or within reach of.
+
+    Of an image with more than `MOST_PROPOSALS` of them as many, the largest: no more could be found.
+
+    Parameters
+    ----------
+    reach_px : how far beside, px of the model's frame, into which each crop is scaled; 0: a point falls on the mask
+    """
+    from scipy.ndimage import distance_transform_edt
+
     h, w = sample.size_hw
-    grid = np.concatenate([points(crop, config) + np.array(crop.box_xyxy[:2]) for crop in crops((h, w), config)])
-    x = np.clip(grid[:, 0].astype(int), 0, w - 1)
-    y = np.clip(grid[:, 1].astype(int), 0, h - 1)
+    near = np.zeros((h, w), bool)
+    for crop in crops((h, w), config):
+        (x0, y0, x1, y1), own = crop.box_xyxy, np.ones(crop.size_hw, bool)
+        x, y = points(crop, config).astype(int).T
+        own[np.clip(y, 0, y1 - y0 - 1), np.clip(x, 0, x1 - x0 - 1)] = False
+        near[y0:y1, x0:x1] |= distance_transform_edt(own) <= reach_px * max(crop.size_hw) / IMG_SIZE_PX
     area = rle.area(sample.truth, (h, w))
-    hit = np.array([rle.decode([m], (h, w))[0][y, x].any() for m in sample.truth], bool)
-    return hit & (area >= limits.min_area_px) & (area <= limits.max_area_share * h * w)
+    hit = np.array([rle.decode([m], (h, w))[0][near].any() for m in sample.truth], bool)
+    hit &= (area >= limits.min_area_px) & (area <= limits.max_area_share * h * w)
+    hit[np.argsort(-np.where(hit, area, -1), kind="stable")[MOST_PROPOSALS:]] = False
+    return hit
 
 
-def centre_iou(sample: Sample, segmenter: Any, rng: np.random.Generator) -> np.ndarray:
+def centre_iou(sample: Sample, segmenter: Any) -> np.ndarray:
     """Return the best IoU of three of a point at the innermost pixel of up to 24 true masks."""
     from scipy.ndimage import distance_transform_edt
 
     n = len(sample.truth)
     if n == 0:
         return np.zeros(0)
+    rng = np.random.default_rng(zlib.crc32(sample.name.encode()))  # the same ones in whatever choice of images
     chosen = rng.choice(n, min(n, CENTRES), replace=False)
     masks = rle.decode([sample.truth[i] for i in chosen], sample.size_hw)
     at = [np.unravel_index(int(np.argmax(distance_transform_edt(np.pad(m, 1))[1:-1, 1:-1])), m.shape) for m in masks]
@@ -204,58 +202,6 @@ def centre_iou(sample: Sample, segmenter: Any, rng: np.random.Generator) -> np.n
     inter = (answers & masks[:, None]).sum(axis=(2, 3))
     union = (answers | masks[:, None]).sum(axis=(2, 3))
     return np.asarray((inter / np.maximum(union, 1)).max(axis=1))
-
-
-def recall_rows(name: str, found: list[Found], aims: dict[str, float]) -> list[Row]:
-    """Return rows of recall, by size too, of what is possible at most, and of the point at the centre."""
-    rows = [
-        row(f"{name}.recall_50", [f.matched_50 for f in found], aims.get("recall_50")),
-        row(f"{name}.recall_75", [f.matched_75 for f in found], aims.get("recall_75")),
-        row(f"{name}.ar_300", [np.array([f.average_recall]) for f in found if len(f.truth_area)]),
-        row(f"{name}.ceiling", [f.possible for f in found]),
-        row(f"{name}.centre_point_best_iou", [f.centre_iou for f in found]),
-    ]
-    areas = np.concatenate([f.truth_area for f in found])
-    edges = np.quantile(areas, [0, 0.25, 0.5, 0.75, 1]) if len(areas) else np.zeros(5)
-    for q in range(4):
-        last = q == 3
-        parts = [
-            f.matched_50[
-                (f.truth_area >= edges[q]) & ((f.truth_area <= edges[4]) if last else (f.truth_area < edges[q + 1]))
-            ]
-            for f in found
-        ]
-        rows.append(row(f"{name}.recall_50.size_{q + 1}_of_4_from_{int(edges[q])}_px", parts))
-    return rows
-
-
-def score_rows(name: str, found: list[Found], aims: dict[str, float]) -> list[Row]:
-    """Return rows of predicted IoU: how it ranks, how far from the truth it is, how many it lifts over 0.88."""
-    rows = []
-    for kind in ("hypothesis", "distinct"):
-        score = np.concatenate([getattr(f, f"{kind}_score") for f in found])
-        right = np.concatenate([getattr(f, f"{kind}_right") for f in found])
-        rows.append(
-            Row(f"{name}.auroc.{kind}", auroc(score, right), "1", None, len(score), aims.get(f"auroc_{kind}"), ">=")
-        )
-        rows.append(Row(f"{name}.ece.{kind}", ece(score, right), "1", None, len(score), None, "<="))
-    high = [f.distinct_right[f.distinct_score > 0.88] for f in found]
-    rows.append(
-        row(f"{name}.right_above_0.88", [f.distinct_score[f.distinct_right] > 0.88 for f in found], aims.get("high"))
-    )
-    rows.append(row(f"{name}.wrong_among_above_0.88", [~h for h in high], aims.get("high_wrong"), "<="))
-    rows.append(row(f"{name}.fp_rate", [~f.distinct_right for f in found], None, "<="))
-    rows.append(row(f"{name}.fp_rate_50", [~f.distinct_right_50 for f in found], None, "<="))
-    return rows
-
-
-def ece(score: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
-    """Return the expected calibration error over equal-mass bins, the score clipped to [0, 1] as a probability."""
-    if len(score) == 0:
-        return float("nan")
-    order = np.argsort(score, kind="stable")
-    parts = np.array_split(order, min(bins, len(order)))
-    return float(sum(len(p) * abs(np.clip(score[p], 0, 1).mean() - right[p].mean()) for p in parts) / len(score))
 
 
 def official_seconds(repeats: int = 2) -> float:
@@ -319,8 +265,8 @@ def set_rows(name: str, samples: Iterator[Sample], segmenter: Any, keep: Path | 
     fits = preset("bundled")
     home = keep and keep / f"{segmenter.model_id}-{fits.propose.digest}-{fits.triage.digest}-{commit()[:12]}" / name
     found = []
-    for i, sample in enumerate(samples):
-        work = partial(measure, sample, segmenter, name, np.random.default_rng([0, i]))
+    for sample in samples:
+        work = partial(measure, sample, segmenter, name)
         found.append(kept(home and home / f"{sample.name}.npz", work))
     rows = recall_rows(name, found, aims)
     if exhaustive:
@@ -335,10 +281,8 @@ def set_rows(name: str, samples: Iterator[Sample], segmenter: Any, keep: Path | 
     if name == "nuclei":
         rows.append(row("nuclei.otsu_watershed.recall_50", [f.plain_50 for f in found]))
         rows.append(row("nuclei.otsu_watershed.recall_75", [f.plain_75 for f in found]))
-        wrong, made = np.sum([f.plain_wrong for f in found], axis=0)
-        rows.append(
-            Row("nuclei.otsu_watershed.fp_rate_50", float(wrong / max(made, 1)), "1", None, int(made), None, "<=")
-        )
+        plain = [~f.plain_right_50 for f in found]
+        rows.append(row("nuclei.otsu_watershed.wrong_among_all_50", plain, None, "<="))
     return rows
 
 
@@ -350,24 +294,42 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, help="file to write")
     parser.add_argument("--limit", type=int, help="images a set, drawn by a seed; all when not given")
-    parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
+    parser.add_argument("--sets", nargs="+", choices=[*SETS, GENERATOR], default=[*SETS, GENERATOR])
     parser.add_argument("--keep", type=Path, help="folder for what each image showed; the same command goes on with it")
     parser.add_argument("--look", type=Path, help="folder for scikit-image's photographs with proposals drawn on them")
     a = parser.parse_args()
+    if a.limit is not None and a.limit < 1:
+        parser.error(f"--limit: expected at least 1 image, got {a.limit}")
+    if a.keep is not None and commit().endswith("-dirty"):
+        parser.error(
+            "--keep: expected code as it was committed: what is kept is found again by the commit; commit first"
+        )
     segmenter = load_sam("bundled", device="cpu")
     rows: list[Row] = []
     for name in a.sets:
-        if name == "scenes":
+        if name == GENERATOR:
+            seconds = official_seconds()
+            rows.append(Row("official_generator.seconds_512px_1024_prompts", seconds, "s", None, 1, 4.0, "<="))
+            rows.append(Row("weights.megabytes", WEIGHTS.stat().st_size / 1e6, "MB", None, 1, 16.0, "<="))
+        elif name == "scenes":
             rows += set_rows(name, scenes(min(SCENES, a.limit or SCENES)), segmenter, a.keep)
         elif a.data is None or not (a.data / name).is_dir():
             print(f"{name}: left out, --data has no folder of that name")
         else:
             rows += set_rows(name, folder(a.data / name, a.limit), segmenter, a.keep)
-    rows.append(Row("official_generator.seconds_512px_1024_prompts", official_seconds(), "s", None, 1, 4.0, "<="))
-    rows.append(Row("weights.megabytes", WEIGHTS.stat().st_size / 1e6, "MB", None, 1, 16.0, "<="))
     if a.look is not None:
         look(a.look, segmenter)
-    write_rows("bundled_sam", commit(), processor(), rows, a.json)
+    write_rows("bundled_sam", commit(), f"{processor()}; {told(segmenter.model_id)}", rows, a.json)
+
+
+def told(model_id: str) -> str:
+    """Return which weights, floors, grid and thresholds the figures are of."""
+    p, t = preset("bundled").propose, preset("bundled").triage
+    grid = f"{p.points_per_side}² points on the image and on each crop of {p.crop_n_layers} layer"
+    floors = f"predicted IoU from {p.predicted_iou_floor:g}, NMS {p.nms_iou:g}, {t.min_area_px} px"
+    return (
+        f"{model_id}; {grid}, {floors}; accepted above {t.predicted_iou:g} with jitter stability {t.jitter_stability:g}"
+    )
 
 
 if __name__ == "__main__":

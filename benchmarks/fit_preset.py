@@ -22,6 +22,7 @@ from workbench.loop.plan import fitting_floors
 from workbench.masks import rle
 from workbench.propose.run import propose
 from workbench.sam.load import load_sam
+from workbench.sam.questions import REACH_PX
 from workbench.sam.scenes import draw_scene
 
 FIRST_SCENE = 1_200_000_000
@@ -122,7 +123,7 @@ def grids(scenes: int) -> dict[str, dict[str, float]]:
             took_s[name] += time.process_time() - since
             best = distinct(rows, at, chosen.triage).rles.tolist()
             hits = [covered(sample.truth, best, sample.size_hw, iou) for iou in (0.5, WRONG_IOU)]
-            found[name].append(np.stack([*hits, within_reach(sample, at, chosen.triage)]))
+            found[name].append(np.stack([*hits, within_reach(sample, at, chosen.triage, REACH_PX)]))
         print(f"grids: {i + 1} of {scenes}", flush=True)
     means = {name: np.concatenate(parts, axis=1).mean(axis=1).round(4).tolist() for name, parts in found.items()}
     return {

@@ -133,15 +133,20 @@ class Calibrating(Reviewing):
         """Return the chance that the auto-accepted masks of an image are all there are, by the calibration's verifier.
 
         None before a calibration of the latest run, where the verifier does not beat coverage, or without proposals.
+
+        Raises
+        ------
+        StoreError : for what is not one image that can be read
         """
         from workbench.loop import calibration
         from workbench.shown import Version
 
+        image_id = self._image_id(image)
         kept, found = calibrations.latest(self.catalog, "calibration", self._run_id()), self.calibration()
         if kept is None or found is None:
             return None
         as_then = self._shown.latest() if kept.triage_id is None else Version(kept.run_id, kept.triage_id)
-        rows, triaged = self._shown.triaged(as_then, self._chosen([image], None)[0].image_id or "")
+        rows, triaged = self._shown.triaged(as_then, image_id)
         return calibration.completeness(found, rows, triaged) if len(rows) else None
 
     def certify(self, alpha: float = 0.05, delta: float = 0.05, *, labels: int | None = None) -> Certificates:

@@ -285,7 +285,8 @@ def _export_final(project: ProjectFolder, path: str | Path, shown: Shown, run: R
     """Write the final masks of all images but the skipped ones, their labels as categories."""
     from workbench.formats import coco
 
-    parts, columns, decided, made_by = [], [], list[dict[str, str]](), {run.id}
+    parts, decided, made_by = [], list[dict[str, str]](), {run.id}
+    columns: list[tuple[np.ndarray, ...]] = [(np.zeros(0, np.uint8), np.zeros(0, np.uint32), np.zeros(0, object))]
     for review in recording.everything(shown):
         kept = review.final
         parts.append(review.masks.select(kept))

@@ -1,13 +1,15 @@
-"""Files that people name: written whole, and never over a project's own files, its images or a device."""
+"""Files written whole or not at all; those that people name never over a project's own files, its images or a device."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import secrets
 import shutil
 import stat
 import tomllib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 MARK = "project.toml"  # of a project's folder
@@ -19,6 +21,37 @@ _DESCRIPTOR = re.compile(r"/dev/(stdin|stdout|stderr)|/(?:dev|proc/self)/fd/(\d+
 
 class OutputError(ValueError):
     """A place where no file must be written; the message says which was expected, why this is none, and what to do."""
+
+
+@contextlib.contextmanager
+def whole(path: Path, durable: bool = True) -> Iterator[Path]:
+    """Give a draft beside a file to write; it takes the file's place at the end, and where anything fails it is deleted.
+
+    Parameters
+    ----------
+    durable : wait until the disk has it; not where it can be made anew
+    """
+    # a name may be as long as names can be; two threads may write one file
+    draft = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.tmp")
+    try:
+        yield draft
+        if durable:
+            with draft.open("rb+") as file:
+                os.fsync(file.fileno())
+        draft.replace(path)
+        if durable:
+            sync_folder(path.parent)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable, which syncing the files alone does not."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_whole(path: Path, pieces: Iterable[bytes], originals: Collection[str] = ()) -> None:
@@ -41,17 +74,11 @@ def write_whole(path: Path, pieces: Iterable[bytes], originals: Collection[str] 
         with open(target if number is None else os.dup(number), "wb") as file:  # noqa: PTH123 - a number is no path
             file.writelines(pieces)
         return
-    unfinished = target.with_name(f".{target.name[:40]}.{os.getpid()}.tmp")  # a name may be as long as names can be
-    try:
-        with unfinished.open("wb") as file:
+    with whole(target) as draft:
+        with draft.open("wb") as file:
             file.writelines(pieces)
-            file.flush()
-            os.fsync(file.fileno())
         if target.exists():
-            shutil.copymode(target, unfinished)
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+            shutil.copymode(target, draft)
 
 
 def expect_target(path: Path, originals: Collection[str] = ()) -> Path:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 import sqlite3
 import threading
@@ -12,7 +13,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from workbench.store import catalog, files, schema
+from workbench.store import campaigns, catalog, files, schema, versions
 from workbench.store.errors import StoreError
 
 
@@ -68,6 +69,61 @@ def test_migrate__a_claim_of_the_version_before_windows_stays(tmp_path):
         table = schema.review.review_images
         assert connection.execute(sa.select(table.c.token, table.c.held_in)).all() == [(7, None)]
     made.close()
+
+
+def test_migrate__campaigns_and_versions_take_the_turns_that_clocks_gave_them(tmp_path):
+    config = Config()
+    config.set_main_option("script_location", "workbench/store/migrations")
+    config.set_main_option("path_separator", "os")
+    made = catalog.connect(tmp_path)
+    model = (
+        "INSERT INTO model_versions (model_id, parent_id, architecture, status, message, file, digest, settings, curve, checks, "
+        "images, masks, steps, best_step, stopped, seconds, made_by, made_at) "
+        "VALUES ('{0}', 'p', 'sam', 'ready', '', '', '{0}', '{{}}', '[]', '{{}}', 1, 1, 1, 1, 'steps', 1, '', '2026-01-0{1}')"
+    )
+    campaign = "INSERT INTO campaigns (id, digest, settings, model_id, held_out, made_at) VALUES ({0}, '{0}', '{{}}', 'p', '[]', '2026-01-0{1}')"
+    cycle = (
+        "INSERT INTO cycles (campaign_id, number, step, model_id, trained_id, train, calibration, state, begun_at, changed_at) "
+        "VALUES (1, 1, 'done', 'p', '', '[]', '[]', '{}', '', '2026-01-09')"
+    )
+    with made.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0006")
+        for name in ("b", "a"):
+            connection.execute(sa.insert(schema.models).values(model_id=name, added_at=""))
+        for row in (model.format("b", 1), model.format("a", 2), campaign.format(1, 1), campaign.format(2, 2), cycle):
+            connection.execute(sa.text(row))
+    catalog.migrate(made)
+    assert campaigns.find(made).id == 1  # a later cycle counts for more than a later beginning
+    assert versions.frame(made)["model_id"].tolist() == ["b", "a"]
+    assert versions.latest(made).model_id == "a"
+    made.close()
+
+
+def test_campaign__the_last_is_the_one_that_was_taken_up_last_whatever_clocks_say(opened, monkeypatch):
+    first = campaigns.begin(opened, "first", {}, "m", [])
+    monkeypatch.setattr(campaigns, "now", lambda: "1999-01-01T00:00:00")
+    second = campaigns.begin(opened, "second", {}, "m", [])
+    assert campaigns.find(opened).id == second.id
+    campaigns.take_up(opened, first.id)
+    assert campaigns.find(opened).id == first.id  # it has no cycle yet
+    campaigns.add(opened, second.id, 1, "m", [], [], {})
+    campaigns.take_up(opened, second.id)
+    assert campaigns.find(opened).id == second.id
+
+
+def test_version__one_that_is_judged_again_keeps_its_time_and_its_place(opened, monkeypatch):
+    def version(name: str) -> versions.ModelVersion:
+        return versions.ModelVersion(name, "p", "sam", "ready", "", "", name, {}, [], {}, 1, 1, 1, 1, "steps", 1.0)
+
+    first = versions.keep(opened, version("z"), [])
+    monkeypatch.setattr(versions, "now", lambda: "1999-01-01T00:00:00")
+    versions.keep(opened, version("a"), [])
+    assert versions.latest(opened).model_id == "a"
+    again = versions.keep(opened, dataclasses.replace(first, message="judged anew"), [])
+    assert (again.made_at, again.message) == (first.made_at, "judged anew")
+    assert versions.latest(opened).model_id == "a"
+    assert versions.frame(opened)["model_id"].tolist() == ["z", "a"]
 
 
 def test_migrate__newer_version_is_refused(opened):

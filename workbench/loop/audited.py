@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.tables.intervals import FEW_EVENTS, Intervals, bootstrap_many, difference_many, exact_binomial
 
 FEWEST = 20  # audited masks; below it a sweep gives no rate
-SUMS = 9  # what is added up of each image: the fields of `Sums`
 
 Numbers = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -57,6 +56,9 @@ class Sums(NamedTuple):
     def rate(self) -> tuple[Numbers, Numbers]:
         """Numerator and denominator of the rate: wrong masks, and all masks, that these stand for."""
         return self.seen_wrong + self.weight_wrong, self.seen + self.weight
+
+
+SUMS = len(Sums._fields)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

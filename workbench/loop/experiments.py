@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,6 @@ from workbench.tables.outcomes import Outcome
 from workbench.tables.proposals import Proposals
 from workbench.triage.limits import idle, unmeasured
 from workbench.triage.sweep import Grid, outcomes
-
-if TYPE_CHECKING:
-    pass
 
 LOG = logging.getLogger(__name__)
 AUDITED = "fp_rate"  # the figure that audits can give
@@ -182,7 +180,8 @@ def count(
     ValueError : for more numbers than can be held
     """
     by_audits = audits_of is not None and AUDITED in names
-    _expect_bounded(len(grid), images, len(names) + (SUMS // 2 if by_audits else 0))
+    # a figure takes two numbers, so the sums of audits count as half as many figures
+    _expect_bounded(len(grid), images, len(names) + (math.ceil(SUMS / 2) if by_audits else 0))
     compared: dict[str, ComparedImage] = {}
     digests: dict[str, list[str]] = {what: [] for what in KNOWN}
     audited: list[tuple[AuditedImage | None, Sequence[str]]] = []
@@ -201,25 +200,25 @@ def count(
 
     values = np.full((len(names), len(grid), images), np.nan, np.float32)
     per, counts = values.copy(), np.zeros((len(grid), 4), np.int64)
-    sums = np.full((SUMS, len(grid), images), np.nan, np.float32)
+    sums = np.full((SUMS, len(grid), images), np.nan, np.float32) if by_audits else None
     comparison: Comparison | None = None
     for k, config, outcome, distinct in outcomes(parts, grid, floors):
         if comparison is None:
             comparison, judged = Comparison.of(compared.values()), Audited.of(audited)
         point = Point(comparison, outcome, config, wrong_iou, distinct)
-        if by_audits:
+        if sums is not None:
             sums[:, k] = judged.sums(point.auto)
         for m, name in enumerate(names):
-            of_audits = by_audits and name == AUDITED
-            values[m, k], per[m, k] = Sums(*sums[:, k]).rate if of_audits else METRICS[name].counts(point)
+            if sums is not None and name == AUDITED:
+                values[m, k], per[m, k] = Sums(*sums[:, k]).rate
+            else:
+                values[m, k], per[m, k] = METRICS[name].counts(point)
         of = np.bincount(outcome, minlength=4)
         counts[k] = distinct.sum(), of[Outcome.auto_accepted], of[Outcome.flagged], of[Outcome.discarded]
         told()
     by, points, some = grid.base.to_dict(), tuple(grid.changes()), (tuple(compared), counts, tuple(names), values, per)
     small_px = comparison.small_px if comparison is not None else None
-    return Counted(
-        by, points, *some, sums if by_audits else None, {what: tuple(of) for what, of in digests.items()}, small_px
-    )
+    return Counted(by, points, *some, sums, {what: tuple(of) for what, of in digests.items()}, small_px)
 
 
 def _digest(found: Any) -> str:

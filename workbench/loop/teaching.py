@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench import proposing
 from workbench.config import ProposeConfig, preset_for
+from workbench.outputs import whole
 from workbench.store import files, versions
 from workbench.store.catalog import Catalog
 from workbench.store.errors import StoreError
@@ -252,17 +252,14 @@ def _version(
 
 def _write(path: Path, fitted: Fitted) -> None:
     """Write weights as safetensors in float32, whole or not at all."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     files.make_folder(path.parent)
-    draft = path.with_name(f".{path.name}.tmp")
     try:
-        save_file({name: t.detach().cpu().contiguous() for name, t in fitted.sam.state_dict().items()}, draft)
-        with draft.open("rb+") as file:
-            os.fsync(file.fileno())
-        draft.replace(path)
-        files.sync_folder(path.parent)
-    except OSError as error:
+        with whole(path) as draft:
+            save_file({name: t.detach().cpu().contiguous() for name, t in fitted.sam.state_dict().items()}, draft)
+    except (OSError, SafetensorError) as error:
         raise StoreError(f"{path}: the weights cannot be written ({error}); free some space and train again") from error
 
 

@@ -12,16 +12,15 @@ _LONG = ("draw", "edit", "complete", "skip")  # one gesture that may well take m
 def active_s(events: Iterable[ReviewEvent], idle_s: float = 60.0, drawing_s: float = 300.0) -> dict[str, float]:
     """Return active seconds by phase; the gesture decides the phase.
 
-    A client cuts its pauses where it can see them. A verdict or an answer that comes more than `idle_s` after the
-    gesture before it is a pause whatever the client says, and counts for nothing. A drawing is one gesture of many
-    strokes, which may well take longer; when its strokes fell is known to the client alone, so it counts as the client
-    measured it, up to `drawing_s`; so does looking over the whole image before it is completed or skipped: what a client that cuts no pauses adds is bounded, and long work is kept in part.
+    A client cuts its pauses where it can see them. Drawing, editing, completing and skipping may well take minutes: they
+    count as the client measured them, up to the larger of `drawing_s` and `idle_s`, so that a client that cuts no pauses
+    adds little. Any other gesture that took longer than `idle_s` is a pause, and counts for nothing.
 
     Parameters
     ----------
     events : of any images and people; stale ones count too, since the time was spent
     idle_s : the longest time between two gestures that is still active
-    drawing_s : the most that one gesture of drawing, editing or leaving the image counts for
+    drawing_s : the most that one gesture of drawing, editing or leaving the image counts for, at least `idle_s`
     """
     seconds = dict.fromkeys(PHASES, 0.0)
     for event in events:

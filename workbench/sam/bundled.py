@@ -23,6 +23,7 @@ from segment_anything.modeling import PromptEncoder, Sam, TwoWayTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from workbench.outputs import whole
 from workbench.sam.sharing import SharingMaskDecoder
 
 IMG_SIZE_PX = 512
@@ -287,6 +288,5 @@ def write_bundled(tensors: dict[str, Tensor], card: dict[str, Any], path: Path) 
         (path, data),
         (path.with_suffix(".json"), (json.dumps(described, indent=2, ensure_ascii=False) + "\n").encode()),
     ):
-        part = target.with_name(target.name + ".part")
-        part.write_bytes(content)
-        part.replace(target)
+        with whole(target) as draft:
+            draft.write_bytes(content)

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import re
-import secrets
 import zlib
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from workbench.outputs import whole
 from workbench.sam.segmenter import Embedding
 
 log = logging.getLogger(__name__)
@@ -79,14 +79,10 @@ class EmbeddingCache:
         if len(data) > self.max_bytes:
             return
         path = self.path(image_id, model_id)
-        temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            try:
-                temporary.write_bytes(data)
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
+            with whole(path, durable=False) as draft:  # what is damaged is found by its checksum
+                draft.write_bytes(data)
             self._evict(path)
         except OSError as error:
             log.warning("the embedding was not kept on disk in %s: %s", self.folder, error)

@@ -23,6 +23,7 @@ import torch
 from segment_anything.modeling import Sam
 from torch import Tensor
 
+from workbench.outputs import whole
 from workbench.sam.bundled import WIDTH, blocks_of, build_bundled, fill, write_bundled
 from workbench.sam.checking import check_on_scenes
 from workbench.sam.dense import DenseHead, dense_loss
@@ -104,8 +105,8 @@ class Run:
             "step": self.step, "spent_s": self.spent_s, "best": self.best, "sam": self.sam.state_dict(), "recipe": asdict(self.recipe),
             "head": self.head.state_dict(), "mean": self.mean, "optimiser": self.optimiser.state_dict(),
         }  # fmt: skip
-        torch.save(state, self.out / "state.tmp")
-        (self.out / "state.tmp").replace(self.out / "state.pt")
+        with whole(self.out / "state.pt") as draft:
+            torch.save(state, draft)
 
     def resume(self) -> None:
         """Take up the run saved in the folder.
@@ -176,8 +177,8 @@ class Run:
         figures = check_on_scenes(averaged, self.recipe.checks, self.recipe.window_px)
         if figures["score"] > self.best:
             self.best = figures["score"]
-            torch.save(self.mean, self.out / "best.tmp")
-            (self.out / "best.tmp").replace(self.out / "best.pt")
+            with whole(self.out / "best.pt") as draft:
+                torch.save(self.mean, draft)
         return figures
 
 

@@ -55,11 +55,12 @@ class Cycle:
 def begin(
     catalog: Catalog, digest: str, settings: Mapping[str, Any], model_id: str, held_out: Sequence[str]
 ) -> Campaign:
-    """Return the campaign of a digest, made when it is the first."""
+    """Return the campaign of a digest, made when it is the first; from now on it is the last one."""
     with catalog.write() as connection:
-        if connection.execute(sa.select(campaigns.c.id).where(campaigns.c.digest == digest)).first() is None:
+        turn = _next_turn(connection)
+        if not connection.execute(sa.update(campaigns).where(campaigns.c.digest == digest).values(turn=turn)).rowcount:
             values = {"digest": digest, "settings": dict(settings), "model_id": model_id, "held_out": list(held_out)}
-            connection.execute(sa.insert(campaigns).values(**values, made_at=now()))
+            connection.execute(sa.insert(campaigns).values(**values, made_at=now(), turn=turn))
     found = find(catalog, digest)
     assert found is not None
     return found
@@ -68,9 +69,7 @@ def begin(
 def find(catalog: Catalog, digest: str | None = None) -> Campaign | None:
     """Return the campaign of a digest, or the one that was worked on last; None when there is none."""
     columns = [campaigns.c[name] for name in ("id", "digest", "settings", "model_id", "held_out")]
-    changed = sa.select(sa.func.max(cycles.c.changed_at)).where(cycles.c.campaign_id == campaigns.c.id)
-    last = sa.func.coalesce(changed.scalar_subquery(), campaigns.c.made_at)
-    query = sa.select(*columns).order_by(last.desc(), campaigns.c.id.desc()).limit(1)
+    query = sa.select(*columns).order_by(campaigns.c.turn.desc()).limit(1)
     with catalog.read() as connection:
         row = connection.execute(query if digest is None else query.where(campaigns.c.digest == digest)).first()
     return None if row is None else Campaign(row[0], row[1], row[2], row[3], tuple(row[4]))
@@ -78,9 +77,13 @@ def find(catalog: Catalog, digest: str | None = None) -> Campaign | None:
 
 def take_up(catalog: Catalog, campaign_id: int) -> None:
     """Write down that a campaign is worked on, so that it is the last one."""
-    newest = sa.select(sa.func.max(cycles.c.id)).where(cycles.c.campaign_id == campaign_id).scalar_subquery()
     with catalog.write() as connection:
-        connection.execute(sa.update(cycles).where(cycles.c.id == newest).values(changed_at=now()))
+        turn = _next_turn(connection)
+        connection.execute(sa.update(campaigns).where(campaigns.c.id == campaign_id).values(turn=turn))
+
+
+def _next_turn(connection: sa.Connection) -> int:
+    return 1 + (connection.execute(sa.select(sa.func.max(campaigns.c.turn))).scalar() or 0)
 
 
 def of_campaign(catalog: Catalog, campaign_id: int) -> list[Cycle]:

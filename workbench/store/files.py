@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from workbench.outputs import sync_folder, whole
 from workbench.store.errors import StoreError
 
 NETWORK_FILE_SYSTEMS = frozenset(
@@ -58,15 +59,6 @@ def locked(path: Path, busy: str) -> Iterator[None]:
         os.close(held)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable, which syncing the files alone does not."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def make_folder(folder: Path) -> None:
     """Make a folder and those above it, durably. Raises StoreError where the disk refuses."""
     missing = [f for f in (folder, *folder.parents) if not f.exists()]
@@ -80,13 +72,8 @@ def make_folder(folder: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file whole or not at all, durably."""
-    draft = path.with_name(f".{path.name}.tmp")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    sync_folder(path.parent)
+    with whole(path) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def require_writable(folder: Path) -> None:

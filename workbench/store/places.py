@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from workbench import outputs
+from workbench.outputs import sync_folder
 from workbench.store import catalog, files
 from workbench.store.catalog import Catalog
 from workbench.store.errors import StoreError
@@ -51,7 +52,7 @@ def making(path: Path, database: str | None, name: str, made_by: str) -> Iterato
         except OSError:
             refuse_taken(path)
             raise
-        files.sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         opened.engine.dispose()
         shutil.rmtree(draft, ignore_errors=True)

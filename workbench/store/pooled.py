@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.outputs import whole
 from workbench.store import files
 from workbench.store.errors import StoreError
 
@@ -24,15 +23,10 @@ def keep(project: Path, number: int, image_id: str, values: NDArray[np.float32])
     """Write (N, k) values, a row for each proposal of the image. Raises StoreError when the disk refuses."""
     path = path_of(project, number, image_id)
     files.make_folder(path.parent)
-    draft = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp")
     try:
-        with draft.open("xb") as file:
+        with whole(path) as draft, draft.open("xb") as file:
             np.save(file, values.astype(np.float32), allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise StoreError(f"{path.parent}: the disk refused ({error}); what was written before is kept") from error
 
 

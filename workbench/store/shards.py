@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from workbench.outputs import sync_folder
 from workbench.store import files
 from workbench.store.errors import StoreError
 from workbench.tables.proposals import COLUMNS, NOT_STORED, TEXT, Column, Proposals
@@ -108,7 +109,7 @@ class ShardWriter:
             size = self._draft.stat().st_size
             self._draft.rename(self._final)
             files.reached("shard_renamed")
-            files.sync_folder(self._final.parent)
+            sync_folder(self._final.parent)
             files.reached("folder_synced")
         except OSError as error:
             raise self._failed(error) from error

@@ -70,7 +70,7 @@ _SELECT = sa.select(*[model_versions.c[field.name] for field in dataclasses.fiel
 
 def keep(catalog: Catalog, version: ModelVersion, data: Sequence[LearnedFrom]) -> ModelVersion:
     """Write a version with its data, in place of one with the same weights; return it as it is kept."""
-    values = dataclasses.asdict(version) | {"made_by": workbench.__version__, "made_at": now()}
+    values = dataclasses.asdict(version) | {"made_by": workbench.__version__, "made_at": version.made_at or now()}
     rows = [
         {"model_id": version.model_id, "image_id": d.image_id, "held_out": int(d.held_out), "masks": list(d.masks)}
         for d in data
@@ -79,7 +79,10 @@ def keep(catalog: Catalog, version: ModelVersion, data: Sequence[LearnedFrom]) -
         if not connection.execute(sa.select(models).where(models.c.model_id == version.model_id)).first():
             connection.execute(sa.insert(models).values(model_id=version.model_id, added_at=now()))
         connection.execute(sa.delete(model_images).where(model_images.c.model_id == version.model_id))
-        connection.execute(sa.delete(model_versions).where(model_versions.c.model_id == version.model_id))
+        same, turn = model_versions.c.model_id == version.model_id, model_versions.c.turn
+        kept = connection.execute(sa.select(turn).where(same)).scalar()  # one that is judged again stays where it was
+        values["turn"] = kept or 1 + (connection.execute(sa.select(sa.func.max(turn))).scalar() or 0)
+        connection.execute(sa.delete(model_versions).where(same))
         connection.execute(sa.insert(model_versions).values(values))
         if rows:
             connection.execute(sa.insert(model_images), rows)
@@ -100,7 +103,7 @@ def find(catalog: Catalog, model_id: str) -> ModelVersion:
 
 def latest(catalog: Catalog) -> ModelVersion | None:
     """Return the version that is ready and was made last, or None."""
-    query = _SELECT.where(model_versions.c.status == "ready").order_by(model_versions.c.made_at.desc()).limit(1)
+    query = _SELECT.where(model_versions.c.status == "ready").order_by(model_versions.c.turn.desc()).limit(1)
     with catalog.read() as connection:
         row = connection.execute(query).first()
     return None if row is None else ModelVersion(*row)
@@ -140,6 +143,6 @@ def frame(catalog: Catalog) -> pd.DataFrame:
     import pandas as pd
 
     with catalog.read() as connection:
-        rows = connection.execute(_SELECT.order_by(model_versions.c.made_at)).all()
+        rows = connection.execute(_SELECT.order_by(model_versions.c.turn)).all()
     made = pd.DataFrame([tuple(row) for row in rows], columns=[f.name for f in dataclasses.fields(ModelVersion)])
     return made.drop(columns=["settings", "curve"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from safetensors.torch import save_file
 from segment_anything.modeling import Sam
 from torch import Tensor, nn
 
+from workbench.outputs import whole
 from workbench.sam.asking import nan_mean
 from workbench.sam.bundled import BundledEncoder
 from workbench.train.lesson import Job, Lesson, on_all
@@ -269,7 +269,7 @@ class Fit:
     # ---- going on after a kill ------------------------------------------------------------------------------------
 
     def save(self, path: Path) -> None:
-        """Write everything needed to go on into one safetensors file, whole or not at all."""
+        """Write everything needed to go on into one safetensors file, whole or not at all. Raises OSError."""
         tensors = {f"trained {name}": p.detach() for name, p in self.parameters.items()}
         tensors |= {f"mean {name}": value for name, value in self.mean.items()}
         tensors |= {f"best {name}": value for name, value in self.best.items()}
@@ -280,12 +280,13 @@ class Fit:
             "lowest": self.lowest, "curve": self.curve,
             "sums": self.sums, "images": self._image_ids(),
         }  # fmt: skip
-        draft = path.with_suffix(".part")
         apart = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-        save_file(apart, draft, {"fit": json.dumps(told)})
-        with draft.open("rb+") as file:
-            os.fsync(file.fileno())
-        draft.replace(path)
+        try:
+            with whole(path) as draft:
+                save_file(apart, draft, {"fit": json.dumps(told)})
+        except (OSError, SafetensorError) as error:
+            words = "free some space, and train again: it goes on from the last check that was kept"
+            raise OSError(f"{path}: the training cannot be kept ({error}); {words}") from error
 
     def resume(self, path: Path) -> bool:
         """Take up what `save` wrote; return False, and change nothing, when there is none for these data and settings."""

@@ -29,6 +29,8 @@ REASON_WORDS = {
     "low_jitter_stability": "low jitter stability",
     "too_small": "too small",
     "too_large": "too large",
+    "low_confidence": "low confidence",
+    "confidence_missing": "confidence not known",
 }
 _COMPARED = ("verdict", "bulk", "label", "by", "suggested")
 

@@ -21,7 +21,7 @@ from workbench.store.schema.core import (
     truth_images,
 )
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")  # every version of the schema, oldest first
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")  # every version of the schema, oldest first
 HEAD = REVISIONS[-1]
 
 __all__ = [

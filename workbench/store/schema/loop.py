@@ -27,6 +27,7 @@ model_versions = Table(  # models that were trained here
     Column("seconds", Float, nullable=False),
     Column("made_by", Text, nullable=False),
     Column("made_at", Text, nullable=False),
+    Column("turn", Integer, nullable=False),  # the version made last has the highest; clocks are not asked
 )
 
 model_images = Table(  # what a version was trained on
@@ -47,6 +48,7 @@ campaigns = Table(  # cycles that belong together: the same settings, floors and
     Column("model_id", Text, nullable=False),  # the first model
     Column("held_out", JSON, nullable=False),  # ids of the test images
     Column("made_at", Text, nullable=False),
+    Column("turn", Integer, nullable=False),  # the campaign worked on last has the highest
 )
 
 cycles = Table(
