@@ -2,7 +2,7 @@
 
 Scenes of seeds that were neither trained, nor chosen, nor measured on are proposed with the lowest floors; settings are
 then read off by the rules in `choose`, which are written down here before any scene is seen. Prints what
-`workbench.config` should say.
+`workbench.config` should say, which tells what was set by hand: the area limits among them, by what true masks of scenes are.
 """
 
 from __future__ import annotations
@@ -194,6 +194,8 @@ def main() -> None:
     parser.add_argument("--grid-scenes", type=int, default=20, help="scenes that grids are compared on")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
+    if given.scenes < 1 or given.grid_scenes < 1:
+        parser.error(f"expected at least 1 scene of each, got {given.scenes} and {given.grid_scenes}")
     told = {
         "scenes": given.scenes, "commit": commit(), "device": processor(), "grids": (compared := grids(given.grid_scenes)),
         "grid": choose_grid(compared), **choose(gather(given.scenes)), "refined": refined(given.scenes),

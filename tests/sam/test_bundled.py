@@ -13,6 +13,8 @@ from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 from segment_anything.modeling import Sam
 from segment_anything.utils.transforms import ResizeLongestSide
 
+from workbench.config import preset
+from workbench.propose.run import propose
 from workbench.sam.bundled import (
     BLOCKS,
     EARLIER_BLOCKS,
@@ -23,6 +25,8 @@ from workbench.sam.bundled import (
     standardise,
     write_bundled,
 )
+from workbench.sam.checkpoints import CheckpointError
+from workbench.sam.load import load_sam
 from workbench.sam.scenes import draw_scene
 
 
@@ -111,6 +115,45 @@ def test_write_bundled__round_trip_in_half_precision(tmp_path):
     assert [p.name for p in sorted(path.parent.iterdir())] == ["mine.json", "mine.safetensors"]
 
 
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"sha256": "00"}', "\udcff"])
+def test_load_bundled__a_card_that_is_none_is_named(copied, text):
+    copied.with_suffix(".json").write_text(text, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(ValueError, match=r"bundled\.json: expected the card of bundled\.safetensors"):
+        load_bundled(copied)
+
+
+def test_load_sam__weights_beside_their_card_are_those_of_the_card(copied):
+    assert load_sam("bundled", checkpoint=copied).model_id == load_sam("bundled").model_id
+    card = json.loads(copied.with_suffix(".json").read_text(encoding="utf-8"))
+    copied.with_suffix(".json").write_text(json.dumps({**card, "sha256": "00"}), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"expected sha256 00"):
+        load_sam("bundled", checkpoint=copied)
+    copied.with_suffix(".json").unlink()  # versions of a project have none
+    assert load_sam("bundled", checkpoint=copied).model_id == load_sam("bundled").model_id
+
+
+def test_load_bundled__draws_nothing_from_the_generator_of_the_user():
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    load_bundled()
+    assert torch.equal(torch.rand(2), expected)
+
+
+@pytest.mark.parametrize("name", ["w.json", "w.pt", "w"])
+def test_write_bundled__refuses_a_name_beside_which_no_card_can_lie(tmp_path, sam, name):
+    with pytest.raises(ValueError, match=r"expected a name that ends in \.safetensors"):
+        write_bundled(sam.state_dict(), {}, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1e9])  # the second is none in half precision
+def test_write_bundled__refuses_what_is_no_finite_number(tmp_path, sam, value):
+    tensors = {**sam.state_dict(), "mask_decoder.iou_token.weight": torch.full((1, 96), value)}
+    with pytest.raises(ValueError, match=r"expected finite numbers, found others in mask_decoder\.iou_token\.weight"):
+        write_bundled(tensors, {}, tmp_path / "w.safetensors")
+
+
 def test_write_bundled__refuses_other_tensors(tmp_path):
     with pytest.raises(ValueError, match="expected the tensors of the bundled architecture"):
         write_bundled({"weight": torch.zeros(2)}, {}, tmp_path / "x.safetensors")
@@ -157,6 +200,13 @@ def test_generator__same_image_same_proposals(sam):
     ]
     assert runs[0] == runs[1]
     assert len(runs[0]) > 0
+
+
+def test_propose__same_image_same_proposals_whoever_loads_the_weights():
+    image, config = draw_scene(9, 192, "fluorescence").image, preset("bundled").propose.replace(points_per_side=6)
+    first, second = (propose(image, load_sam("bundled"), config) for _ in range(2))
+    assert len(first) > 0
+    assert first.to_frame().equals(second.to_frame())
 
 
 @pytest.mark.parametrize("size", [(512, 512), (384, 512), (512, 100), (300, 200)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +15,7 @@ from workbench.sam.asking import answer
 from workbench.sam.bundled import build_bundled, load_bundled
 from workbench.sam.dense import dense_loss, direction_to_middle
 from workbench.sam.lessons import Lessons, collate, drawn_ahead, make_batch
-from workbench.sam.pretrain import Run, export, main, train
+from workbench.sam.pretrain import Run
 from workbench.sam.questions import Questions, boxes_of, draw_questions, object_at, pixels_of
 from workbench.sam.recipe import TOY, Recipe
 from workbench.sam.scenes import VALIDATION_SEEDS, Scene, draw_scene, family_table
@@ -30,7 +29,6 @@ from workbench.sam.teaching import (
     truth_cells,
     twice,
 )
-from workbench.sam.team import form
 
 
 def square_scene() -> Scene:
@@ -40,22 +38,6 @@ def square_scene() -> Scene:
     owner[36:60, 36:60] = 2
     owner[40:48, 40:48] = 3
     return Scene(np.full((64, 64, 3), 90, np.uint8), owner, np.array([0, 0, 0, 2], np.int16), "plain")
-
-
-def curve(folder) -> list[dict]:
-    return [json.loads(line) for line in (folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
-
-
-def test_train__toy_run_learns_and_is_exported(tmp_path):
-    recipe = replace(TOY, steps=24, dense_share=0.5, check_every=100)
-    run = train(recipe, tmp_path)
-    assert run.step == 24
-    rows = curve(tmp_path)
-    assert rows[0]["recipe"]["steps"] == 24
-    assert {"recall_50", "recall_75", "auroc", "score"} <= set(rows[-1])
-    main(["--out", str(tmp_path), "--export", str(tmp_path / "made.safetensors")])
-    sam = load_bundled(tmp_path / "made.safetensors")
-    assert all(torch.isfinite(p).all() for p in sam.parameters())
 
 
 @pytest.mark.parametrize("prompted", [False, True])
@@ -69,24 +51,6 @@ def test_train_step__lowers_the_loss_on_a_scene_it_sees_again_and_again(tmp_path
         dense, mask, _, _ = run.train_step(make_batch(scenes, 8, rng), prompted, rng).tolist()
         losses.append(dense + mask)
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:3])
-
-
-def test_resume__goes_on_where_it_stopped(tmp_path):
-    recipe = replace(TOY, steps=4, dense_share=0.5, check_every=100)
-    whole = train(recipe, tmp_path / "whole")
-    half = Run(recipe, tmp_path / "half")
-    batch = make_batch([draw_scene(1, 64)], 4, np.random.default_rng(0))
-    half.train_step(batch, True, np.random.default_rng(0))
-    half.step = 1
-    half.save()
-    again = Run(recipe, tmp_path / "half")
-    again.resume()
-    assert again.step == 1
-    for run in (half, again):
-        run.train_step(batch, True, np.random.default_rng(1))
-    ours, theirs = half.sam.state_dict(), again.sam.state_dict()
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    assert train(recipe, tmp_path / "half", resume=True).step == whole.step
 
 
 def test_grown__weights_with_fewer_blocks_say_the_same_until_they_are_trained(tmp_path):
@@ -107,56 +71,6 @@ def test_grown__weights_of_another_model_are_refused(tmp_path):
     save_file({"image_encoder.stem.0.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match=r"other\.safetensors: expected the tensors of the bundled architecture"):
         Run(TOY, tmp_path / "run", init_from=tmp_path / "other.safetensors")
-
-
-def test_resume__nothing_to_resume_is_said(tmp_path):
-    with pytest.raises(FileNotFoundError, match="start without --resume"):
-        train(TOY, tmp_path, resume=True)
-
-
-def test_train__a_folder_that_holds_a_run_is_gone_on_with_or_left(tmp_path):
-    recipe = replace(TOY, steps=2, check_every=100)
-    train(recipe, tmp_path)
-    with pytest.raises(FileExistsError, match="go on with --resume, or take another"):
-        train(replace(recipe, seed=7), tmp_path)
-    with pytest.raises(ValueError, match=r"was begun with learning_rate=0.001, asked to go on with learning_rate=0.1"):
-        train(replace(recipe, steps=3, learning_rate=0.1), tmp_path, resume=True)
-    assert train(replace(recipe, steps=3), tmp_path, resume=True).step == 3
-
-
-def test_export__says_only_what_is_of_its_run(tmp_path):
-    recipe = replace(TOY, steps=2, check_every=100)
-    train(recipe, tmp_path)
-    mine = (tmp_path / "curve.jsonl").read_text(encoding="utf-8")
-    other = [
-        {"recipe": {"seed": 9, "checks": 1}, "step": 0, "init_from": None},
-        {"step": 8, "spent_s": 1, "score": 2.0},
-    ]
-    (tmp_path / "curve.jsonl").write_text("".join(json.dumps(row) + "\n" for row in other) + mine, encoding="utf-8")
-    export(tmp_path, tmp_path / "made.safetensors")
-    card = json.loads((tmp_path / "made.json").read_text(encoding="utf-8"))
-    assert (card["seed"], card["steps"], len(card["starts"])) == (recipe.seed, 2, 1)
-    assert card["figures"]["held_out_scenes"]["score"] == curve(tmp_path)[-1]["score"] < 2
-
-
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        (["--minutes", "0"], "minutes above 0"),
-        (["--windows", "0"], "windows: expected 1 or more, got 0"),
-        (["--device", "cuda:99"], "device"),
-        (["--init-from", "no.safetensors"], "no.safetensors: expected weights to start from, found no such file"),
-        (["--first-scene", "1000000000"], "kept for measuring"),
-        (["--first-scene", "220000000", "--processes", "9"], "kept for measuring"),
-        (["--export", "made.safetensors"], "found no best.pt"),
-        (["--resume"], "start without --resume"),
-    ],
-)
-def test_main__says_in_a_line_what_is_wrong(tmp_path, capsys, words, told):
-    with pytest.raises(SystemExit) as ended:
-        main(["--out", str(tmp_path / "run"), "--processes", "1", "--workers", "0", *words])
-    assert ended.value.code == 2
-    assert told in capsys.readouterr().err
 
 
 def test_lessons__are_the_same_every_time_and_none_is_for_validation():
@@ -414,8 +328,3 @@ def test_dense_loss__falls_when_the_answer_is_right():
     right = wrong.clone()
     right[:, 0] = (owner[:, 1::4, 1::4] > 0).float() * 16 - 8
     assert dense_loss(right, owner, np.random.default_rng(0)) < dense_loss(wrong, owner, np.random.default_rng(0))
-
-
-def test_team__alone_returns_its_own_clock():
-    (alone,) = form(1, 4)
-    assert alone.average(list(build_bundled().mask_decoder.iou_prediction_head.parameters()), 2.5) == 2.5

@@ -26,6 +26,16 @@ def test_draw_scene__same_seed_same_scene():
     assert not np.array_equal(first.image, other.image)
 
 
+@pytest.mark.parametrize(
+    ("seed", "kind", "objects", "covered_px"),
+    [(1, "fluorescence", 2, 942), (2, "cluttered", 9, 3155), (4, "thin", 23, 8745), (5, "facade", 30, 12952)],
+)
+def test_draw_scene__a_seed_says_what_it_said_when_the_weights_were_trained(seed, kind, objects, covered_px):
+    scene = draw_scene(seed, 128)
+    assert (scene.kind, len(scene)) == (kind, objects)
+    assert int((scene.owner > 0).sum()) == pytest.approx(covered_px, abs=3)  # another processor may round another way
+
+
 def test_draw_scene__kinds_follow_their_shares():
     drawn = {draw_scene(seed, 64).kind for seed in range(80)}
     assert drawn == set(KINDS)

@@ -216,11 +216,22 @@ def look_where_asked(transformer: TwoWayTransformer) -> None:
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """Return the card that lies beside the weights at `path` (the same name, ending in .json)."""
+    """Return the card that lies beside the weights at `path` (the same name, ending in .json).
+
+    Raises
+    ------
+    FileNotFoundError : there is none
+    ValueError : the file is no card, which has at least the weights' sha256 and bytes
+    """
     card_path = path.with_suffix(".json")
     if not card_path.is_file():
         raise FileNotFoundError(f"{card_path}: expected the card of {path.name} (with its sha256), found no such file")
-    card: dict[str, Any] = json.loads(card_path.read_text(encoding="utf-8"))
+    try:
+        card = json.loads(card_path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{card_path}: expected the card of {path.name} as JSON, found none ({error})") from None
+    if not isinstance(card, dict) or not {"sha256", "bytes"} <= card.keys():
+        raise ValueError(f"{card_path}: expected the card of {path.name} with its sha256 and bytes, found another text")
     return card
 
 
@@ -241,32 +252,53 @@ def load_bundled(path: Path | None = None) -> Sam:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected the bundled weights, found no such file; reinstall the package")
     data = path.read_bytes()
+    expect_described(data, path, card)
+    try:
+        tensors = load_tensors(data)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: expected a safetensors file, found something else ({error})") from error
+    with torch.device("meta"):  # nothing is drawn from the generator that is the user's
+        sam = build_bundled(blocks_of(tensors))
+    fill(sam, {name: tensor.float() for name, tensor in tensors.items()}, str(path))
+    return sam
+
+
+def expect_described(data: bytes, path: Path, card: Mapping[str, Any]) -> None:
+    """Refuse the bytes of a file that are not those its card describes. Raises ValueError."""
     found = hashlib.sha256(data).hexdigest()
     if found != card["sha256"]:
         raise ValueError(
             f"{path}: expected sha256 {card['sha256']} ({card['bytes']} bytes), found {found} ({len(data)} bytes): "
             "the file is truncated or changed; reinstall the package or copy both files again"
         )
-    try:
-        tensors = load_tensors(data)
-    except SafetensorError as error:
-        raise ValueError(f"{path}: expected a safetensors file, found something else ({error})") from error
-    sam = build_bundled(blocks_of(tensors))
-    fill(sam, {name: tensor.float() for name, tensor in tensors.items()}, str(path))
-    return sam
 
 
 def fill(sam: Sam, tensors: dict[str, Tensor], source: str) -> None:
-    """Put named tensors into `sam`, and say which are missing, too many or of another shape.
+    """Put named tensors in the place of those of `sam`, and say which are missing, too many or of another shape.
 
     Raises
     ------
-    ValueError : names or shapes differ from the architecture's
+    ValueError : names or shapes differ from the architecture's, or a value is no finite number
     """
+    empty = any(p.is_meta for p in sam.parameters())  # nothing to copy into
     try:
-        sam.load_state_dict(tensors, strict=True)
+        sam.load_state_dict(tensors, strict=True, assign=empty)
     except RuntimeError as error:
         raise ValueError(f"{source}: expected the tensors of the bundled architecture; {error}") from error
+    _expect_finite(tensors, source)
+
+
+def _expect_finite(tensors: Mapping[str, Tensor], source: str) -> None:
+    if wrong := [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
+        raise ValueError(
+            f"{source}: expected finite numbers, found others in {wrong[0]} and {len(wrong) - 1} more tensors"
+        )
+
+
+def expect_weights_name(path: Path) -> None:
+    """Refuse a name that is none of weights, beside which a card can lie. Raises ValueError."""
+    if path.suffix != ".safetensors":
+        raise ValueError(f"{path}: expected a name that ends in .safetensors; the card goes beside it, ending in .json")
 
 
 def write_bundled(tensors: dict[str, Tensor], card: dict[str, Any], path: Path) -> None:
@@ -279,9 +311,17 @@ def write_bundled(tensors: dict[str, Tensor], card: dict[str, Any], path: Path) 
     tensors : state dict of the architecture of `build_bundled`
     card : what is known of the weights: recipe, seed, steps, hours, figures, what they are bad at
     path : where the safetensors file goes
+
+    Raises
+    ------
+    ValueError : for another ending of the name, or tensors that are not of this architecture or not finite
     """
-    fill(build_bundled(blocks_of(tensors)), tensors, "the weights to write")
-    data = save_tensors({name: tensor.detach().half().contiguous() for name, tensor in tensors.items()})
+    expect_weights_name(path)
+    halves = {name: tensor.detach().half().contiguous() for name, tensor in tensors.items()}
+    with torch.device("meta"):
+        empty = build_bundled(blocks_of(tensors))
+    fill(empty, halves, "the weights to write")
+    data = save_tensors(halves)
     described = {**card, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     path.parent.mkdir(parents=True, exist_ok=True)
     for target, content in (

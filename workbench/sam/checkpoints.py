@@ -13,7 +13,7 @@ from segment_anything import build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
 from segment_anything.modeling import Sam
 from torch import Tensor
 
-from workbench.sam.bundled import blocks_of, build_bundled
+from workbench.sam.bundled import blocks_of, build_bundled, expect_described, read_card
 from workbench.sam.tinyvit import build_mobile_sam
 
 _OFFICIAL = "the README of facebookresearch/segment-anything on GitHub, section Model Checkpoints"
@@ -58,11 +58,20 @@ def load_checkpoint(name: str, path: str | Path) -> Sam:
     """
     path = Path(path)
     tensors = read_tensors(path, name)
+    if name == "bundled" and path.with_suffix(".json").is_file():
+        _expect_as_on_card(path)
     with torch.device("meta"):  # nothing is drawn or allocated for weights that are replaced at once
         sam = ARCHITECTURES[name].build(tensors)
     _check_layout(name, path, sam.state_dict(), tensors)
     sam.load_state_dict(tensors, assign=True)
     return sam.float().eval()
+
+
+def _expect_as_on_card(path: Path) -> None:
+    try:
+        expect_described(path.read_bytes(), path, read_card(path))
+    except ValueError as error:
+        raise CheckpointError(str(error)) from None
 
 
 def read_tensors(path: Path, name: str) -> dict[str, Tensor]:

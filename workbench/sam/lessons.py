@@ -99,10 +99,10 @@ def make_batch(scenes: list[Scene], prompts: int, rng: np.random.Generator) -> B
 
 @dataclass(frozen=True)
 class Lessons(IterableDataset[Batch]):
-    """Batches without end; worker w of W draws the seeds first_seed + w, + W, + 2 W, ... and no other does.
+    """Batches without end; worker w of W draws the scenes first_seed + w, + W, + 2 W, ... and no other does.
 
     size_px : side of the scenes; scenes : of a batch, `new` of them never used before; prompts : of each scene
-    kept : scenes that a worker keeps to be used again
+    kept : scenes that a worker keeps to be used again; seed : of what is asked, and of how scenes are turned and lit
     """
 
     size_px: int
@@ -111,11 +111,12 @@ class Lessons(IterableDataset[Batch]):
     prompts: int
     kept: int
     first_seed: int
+    seed: int = 0
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
         share, of = (worker.id, worker.num_workers) if worker is not None else (0, 1)
-        rng = np.random.default_rng([self.first_seed, share])
+        rng = np.random.default_rng([self.seed, self.first_seed, share])
         seed = self.first_seed + share
         kept: list[Scene] = []
         while True:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
 import time
 from pathlib import Path
 
@@ -20,10 +19,19 @@ from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
 
 from workbench.sam.asking import answer, nan_mean
-from workbench.sam.bundled import GRID, STRIDE_PX, WEIGHTS, load_bundled, read_card, write_bundled
+from workbench.sam.bundled import (
+    GRID,
+    STRIDE_PX,
+    WEIGHTS,
+    expect_weights_name,
+    load_bundled,
+    read_card,
+    write_bundled,
+)
 from workbench.sam.correcting import FINE, correct
 from workbench.sam.lessons import SEVERAL_SHARE, Batch, collate
 from workbench.sam.questions import Questions, draw_questions
+from workbench.sam.recipe import learning_rate
 from workbench.sam.scenes import VALIDATION_SEEDS, Scene, draw_scene
 from workbench.sam.teaching import normalised, prompt_losses, true_iou
 
@@ -41,6 +49,10 @@ class MaskRecipe:
     seed, steps : the seed is of weights, windows and prompts; the scenes are the same whatever it is
     windows, window_px, prompts : scenes a step, their side, prompts of each
     learning_rate : peak rate of AdamW
+
+    Raises
+    ------
+    ValueError : for no step, or a seed below 0
     """
 
     seed: int = 0
@@ -49,6 +61,10 @@ class MaskRecipe:
     window_px: int = 256
     prompts: int = 24
     learning_rate: float = 2e-3
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.seed < 0:
+            raise ValueError(f"expected steps of 1 or more, and a seed of 0 or more, got {self.steps} and {self.seed}")
 
 
 @torch.no_grad()
@@ -78,10 +94,8 @@ class Pupil:
 
     def learning_rate(self, step: int) -> float:
         """Return a step's rate: a short rise, then half a cosine."""
-        rise = min(1.0, (step + 1) / max(1, min(50, self.recipe.steps // 10)))
-        return (
-            self.recipe.learning_rate * rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / self.recipe.steps)))
-        )
+        steps = self.recipe.steps
+        return learning_rate(self.recipe.learning_rate, step, min(50, steps // 10), step / steps)
 
     def train_step(self, step: int) -> np.ndarray:
         """Take one step; return (4,) mask loss, IoU loss, mean IoU of the corrected answers and of the earlier ones."""
@@ -168,15 +182,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=MaskRecipe.steps)
     parser.add_argument("--seed", type=int, default=MaskRecipe.seed)
     a = parser.parse_args(arguments)
-    recipe = MaskRecipe(seed=a.seed, steps=a.steps)
     since = time.monotonic()
-    sam, curve = train(load_bundled(a.weights), recipe)
-    told = {
-        "recipe": dataclasses.asdict(recipe),
-        "minutes": round((time.monotonic() - since) / 60, 1),
-        "curve": curve,
-    }
-    write_bundled(sam.state_dict(), {**read_card(a.weights), "mask_prompts": told}, a.out)
+    try:
+        recipe = MaskRecipe(seed=a.seed, steps=a.steps)
+        expect_weights_name(a.out)
+        sam, curve = train(load_bundled(a.weights), recipe)
+        told = {
+            "recipe": dataclasses.asdict(recipe),
+            "minutes": round((time.monotonic() - since) / 60, 1),
+            "curve": curve,
+        }
+        write_bundled(sam.state_dict(), {**read_card(a.weights), "mask_prompts": told}, a.out)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 First a dense stage (what every pixel is), then prompts on windows of 256 px, towards the end ever more whole frames of
 512 px. Everything is drawn from the seed; the schedule runs over `--steps`, or over `--minutes` of time spent. The
-shipped weights are a moving average of the trained ones, and the checkpoint is chosen on held-out scenes alone. On a GPU
+shipped weights are a moving average of the trained ones, and the checkpoint is chosen on held-out scenes alone. What mask
+prompts say is trained afterwards (`workbench.sam.mask_prompts`) and stays as it is here. On a GPU
 `--device cuda --processes 1 --windows 64 --prompts 48 --workers 14`, with a core for each worker; on CPUs with glibc,
 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000 in the environment spares the page faults of large buffers.
 """
@@ -10,11 +11,13 @@ MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000 in the environment spare
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 import multiprocessing as mp
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,32 +27,18 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 
 from workbench.outputs import whole
-from workbench.sam.bundled import WIDTH, blocks_of, build_bundled, fill, write_bundled
+from workbench.sam.bundled import build_bundled, fill
+from workbench.sam.card import BEST, export, start_of
 from workbench.sam.checking import check_on_scenes
 from workbench.sam.dense import DenseHead, dense_loss
 from workbench.sam.lessons import Batch, drawn_ahead
 from workbench.sam.load import resolve_device
-from workbench.sam.recipe import MAY_CHANGE, SEEDS_EACH, TOY, Recipe
+from workbench.sam.recipe import MAY_CHANGE, SEEDS_EACH, TOY, Recipe, learning_rate
 from workbench.sam.teaching import answer_batch, normalised, prompt_losses
 from workbench.sam.team import Team, end_with_parent, form
 
-ARCHITECTURE = (
-    "segment_anything Sam, 512 px input; convolutional encoder at strides 4, 8, 16, 32 (48, 96, 192, 256 channels; "
-    "2, {stage8}, {stage16}, {stage32} blocks), embedding of 96 channels at stride 16; two-way transformer of depth 2, 2 heads, MLP 192; logits 128 x 128"
-)
-BAD_AT = (
-    "photographs of everyday scenes (it knows drawn shapes and textures only); objects without a border of colour or "
-    "texture; wholes of many unlike parts; things under 6 px of the 512 px frame; exact borders of thin parts; "
-    "its predicted IoU is not calibrated on any real images"
-)
-NEXT = (
-    "Train longer, best on a GPU: python -m workbench.sam.pretrain --out DIR --minutes 60 --init-from workbench/sam/"
-    "weights/bundled.safetensors --dense-share 0 --learning-rate 2e-3 --first-scene 220000000 --device cuda --processes 1 "
-    "--windows 96 --prompts 32 --workers 14 (scenes not seen before), then --export FILE; keep the result when recall and "
-    "the share of wrong masks by the preset are better on scenes (python -m benchmarks.bundled_sam --sets scenes). "
-    "What masks say as prompts is trained last, with all else as it is: python -m workbench.sam.mask_prompts --weights FILE --out FILE."
-)
 RISE_STEPS = 250
+HELPERS_END_S = 60
 LOSSES = ("dense", "mask", "iou", "best_iou")
 
 
@@ -66,7 +55,8 @@ class Run:
         self.head = DenseHead(self.sam.mask_decoder.transformer.embedding_dim // 8)
         self.sam.to(self.device)
         self.head.to(self.device)
-        self.parameters = [*self.sam.parameters(), *self.head.parameters()]
+        self.sam.prompt_encoder.mask_downscaling.requires_grad_(False)
+        self.parameters = [p for part in (self.sam, self.head) for p in part.parameters() if p.requires_grad]
         self.mean = {name: value.detach().clone() for name, value in self.sam.state_dict().items()}
         decayed = [p for p in self.parameters if p.ndim > 1]
         others = [p for p in self.parameters if p.ndim <= 1]
@@ -75,6 +65,7 @@ class Run:
             lr=recipe.learning_rate, betas=(0.9, 0.98), fused=self.device.type == "cuda",
         )  # fmt: skip
         self.step, self.spent_s, self.best = 0, 0.0, -1.0
+        self.counted_to = time.monotonic()
         out.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -85,12 +76,18 @@ class Run:
         return min(1.0, self.spent_s / 60 / self.recipe.minutes)
 
     def learning_rate(self) -> float:
-        """Return this step's rate: a short rise, then half a cosine down to a fiftieth."""
+        """Return this step's rate."""
         steps = self.recipe.steps
-        rise = min(1.0, (self.step + 1) / (max(1, min(RISE_STEPS, steps // 10)) if steps else RISE_STEPS))
-        return self.recipe.learning_rate * rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.progress)))
+        rise = min(RISE_STEPS, steps // 10) if steps else RISE_STEPS
+        return learning_rate(self.recipe.learning_rate, self.step, rise, self.progress)
 
-    def log(self, row: dict[str, object]) -> None:
+    def clock(self) -> float:
+        """Return the seconds spent until now, checks included; what counts is what the first process says at each step."""
+        now = time.monotonic()
+        since, self.counted_to = now - self.counted_to, now
+        return self.spent_s + since
+
+    def log(self, row: Mapping[str, object]) -> None:
         """Append one JSON line to the curve (the first process does)."""
         if self.team.rank:
             return
@@ -102,7 +99,7 @@ class Run:
         if self.team.rank:
             return
         state = {
-            "step": self.step, "spent_s": self.spent_s, "best": self.best, "sam": self.sam.state_dict(), "recipe": asdict(self.recipe),
+            "step": self.step, "spent_s": self.spent_s, "sam": self.sam.state_dict(), "recipe": asdict(self.recipe),
             "head": self.head.state_dict(), "mean": self.mean, "optimiser": self.optimiser.state_dict(),
         }  # fmt: skip
         with whole(self.out / "state.pt") as draft:
@@ -127,7 +124,9 @@ class Run:
                     f"{path}: the run was begun with {name}={value}, asked to go on with {name}={now.get(name)}: give the same, or export "
                     "it (--export) and start another from its weights (--init-from)"
                 )
-        self.step, self.spent_s, self.best = state["step"], state["spent_s"], state["best"]
+        self.step, self.spent_s = state["step"], state["spent_s"]
+        if (self.out / BEST).is_file():  # it may be of steps that were lost
+            self.best = torch.load(self.out / BEST, weights_only=True, map_location="cpu")["found"]["score"]
         fill(self.sam, state["sam"], str(path))
         self.head.load_state_dict(state["head"])
         self.mean = state["mean"]
@@ -155,7 +154,7 @@ class Run:
         loss = (0.3 if prompted else 1.0) * dense + mask + iou_weight * iou
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self.spent_s = self.team.average(self.parameters, self.spent_s)
+        self.spent_s = self.team.average(self.parameters, self.clock())
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate()
@@ -171,25 +170,28 @@ class Run:
         torch._foreach_lerp_([self.mean[name] for name in state], list(state.values()), 1 - keep)
 
     def check(self) -> dict[str, float]:
-        """Return figures of the averaged weights on held-out scenes; keep them when they are the best so far."""
-        averaged = build_bundled().to(self.device)
+        """Return figures of the averaged weights on held-out scenes; keep both when they are the best so far."""
+        averaged = copy.deepcopy(self.sam)
         averaged.load_state_dict(self.mean)
-        figures = check_on_scenes(averaged, self.recipe.checks, self.recipe.window_px)
+        figures = check_on_scenes(averaged.eval(), self.recipe.checks, self.recipe.window_px)
+        found = {"step": self.step, "spent_s": round(self.spent_s, 1), **{k: round(v, 4) for k, v in figures.items()}}
         if figures["score"] > self.best:
             self.best = figures["score"]
-            with whole(self.out / "best.pt") as draft:
-                torch.save(self.mean, draft)
-        return figures
+            with whole(self.out / BEST) as draft:
+                torch.save({"weights": self.mean, "found": found}, draft)
+        return found
 
 
 def _weights(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: expected weights to start from, found {'a folder' if path.is_dir() else 'no such file'}"
+        )
     try:
         return load_file(path)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: expected weights to start from, found no such file") from None
     except SafetensorError as error:
         raise ValueError(f"{path}: expected weights as safetensors, got {error}") from None
 
@@ -215,45 +217,63 @@ def train(recipe: Recipe, out: Path, resume: bool = False, init_from: Path | Non
     Raises
     ------
     FileExistsError : `out` holds a run, and it is not to be resumed
+    ValueError : weights to start from for a run that is resumed, which has its own; or a loss became none
+    OSError : another process of the run is gone
     """
+    if resume and init_from is not None:
+        raise ValueError("--init-from: a run that is resumed goes on from its own weights; leave one of the two out")
     if not resume and (out / "curve.jsonl").exists():
         raise FileExistsError(
             f"{out}: expected a folder without a run, found {out / 'curve.jsonl'}; go on with --resume, or take another"
         )
-    numbers = sum(p.numel() for p in [*build_bundled().parameters(), *DenseHead(WIDTH // 8).parameters()])
-    first, *others = form(recipe.processes, numbers)
+    first, *others = (
+        form(recipe.processes, Run(recipe, out, init_from).parameters) if recipe.processes > 1 else [Team()]
+    )
     context = mp.get_context("spawn")
     helpers = [context.Process(target=train_share, args=(recipe, out, resume, init_from, team)) for team in others]
     for helper in helpers:
         helper.start()
     try:
-        run = train_share(recipe, out, resume, init_from, first)
-    except BaseException:
+        return train_share(recipe, out, resume, init_from, first)
+    except threading.BrokenBarrierError:
+        raise OSError(f"{out}: another process of the run is gone; go on with --resume") from None
+    finally:
         for helper in helpers:
+            helper.join(HELPERS_END_S)
             helper.terminate()
-        raise
-    for helper in helpers:
-        helper.join()
-    return run
 
 
 def train_share(recipe: Recipe, out: Path, resume: bool, init_from: Path | None, team: Team) -> Run:
     """Do one process's share of a run."""
     if team.size > 1:
         torch.set_num_threads(1)
-    if team.rank:
-        end_with_parent()
+    if not team.rank:
+        return _share(recipe, out, resume, init_from, team)
+    end_with_parent()
+    try:
+        return _share(recipe, out, resume, init_from, team)
+    except (KeyboardInterrupt, threading.BrokenBarrierError):
+        raise SystemExit(1) from None  # the first process says what there is to say
+
+
+def _share(recipe: Recipe, out: Path, resume: bool, init_from: Path | None, team: Team) -> Run:
     if recipe.device.startswith("cuda"):
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.benchmark = True
     run = Run(recipe, out, init_from, team)
     if resume:
         run.resume()
-    run.log({"recipe": asdict(recipe), "step": run.step, "init_from": init_from.name if init_from else None})
+    run.log({"recipe": asdict(recipe), "step": run.step, "init_from": start_of(init_from)})
+    if not resume:
+        run.save()  # from the first step on there is something to go on with
     first = recipe.first_scene + SEEDS_EACH * team.rank + run.step * recipe.new
     windows = drawn_ahead(recipe.on_windows(first), recipe.workers)
     frames = drawn_ahead(recipe.on_frames(SEEDS_EACH // 2 + first), recipe.workers)
-    loop(run, windows, frames)
+    try:
+        loop(run, windows, frames)
+    except BaseException:
+        team.leave()
+        raise
     return run
 
 
@@ -262,6 +282,7 @@ def loop(run: Run, windows: Iterator[Batch], frames: Iterator[Batch]) -> None:
     recipe = run.recipe
     rows: list[Tensor] = []
     saved, waited_s = time.monotonic(), 0.0
+    run.counted_to = time.monotonic()
     while run.progress < 1.0:
         began = time.monotonic()
         rng = np.random.default_rng([recipe.seed, run.step])
@@ -272,19 +293,19 @@ def loop(run: Run, windows: Iterator[Batch], frames: Iterator[Batch]) -> None:
         waited_s += time.monotonic() - began
         rows.append(run.train_step(batch, not dense_only, rng))
         run.step += 1
-        run.spent_s += time.monotonic() - began
         if run.step % 20 == 0 or run.progress >= 1.0:
+            if not torch.stack(rows)[:, :3].isfinite().all():  # the last column has none where nothing is asked for
+                raise ValueError(
+                    f"the loss is no number within the last 20 of {run.step} steps; take a lower learning rate"
+                )
             means = torch.stack(rows).nanmean(dim=0).tolist()
             losses = {name: None if math.isnan(v) else round(v, 4) for name, v in zip(LOSSES, means, strict=True)}
             times = {"spent_s": round(run.spent_s, 1), "waited_s": round(waited_s, 2)}
             run.log({"step": run.step, "progress": round(run.progress, 4), **times, **losses})
             rows, waited_s = [], 0.0
-        if (run.step % recipe.check_every == 0 and not dense_only) or run.progress >= 1.0:
-            began = time.monotonic()
-            if run.team.rank == 0:
-                spent_s = round(run.spent_s, 1)
-                run.log({"step": run.step, "spent_s": spent_s, **{k: round(v, 4) for k, v in run.check().items()}})
-            run.spent_s += time.monotonic() - began
+        due = (run.step % recipe.check_every == 0 and not dense_only) or run.progress >= 1.0
+        if due and run.team.rank == 0:
+            run.log(run.check())
         if time.monotonic() - saved > 180 or run.progress >= 1.0:
             run.save()
             saved = time.monotonic()
@@ -295,56 +316,13 @@ def frame_share(progress: float) -> float:
     return 0.0 if progress < 0.35 else 0.12 if progress < 0.75 else 0.35
 
 
-def export(out: Path, target: Path) -> None:
-    """Write the best checkpoint of a run as weights with a card that says what they are.
-
-    Parameters
-    ----------
-    out : folder of the run, with best.pt, state.pt and curve.jsonl
-    target : the safetensors file to write; its card goes beside it
-
-    Raises
-    ------
-    FileNotFoundError : the folder holds no checkpoint
-    """
-    if not (out / "best.pt").is_file():
-        raise FileNotFoundError(
-            f"{out}: expected a run with a checkpoint, found no best.pt; train first, to a check on held-out scenes"
-        )
-    tensors = torch.load(out / "best.pt", weights_only=True, map_location="cpu")
-    rows = [json.loads(line) for line in (out / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
-    began = max(k for k, row in enumerate(rows) if "recipe" in row and row["step"] == 0)
-    rows = rows[began:]  # before that it was another run's folder
-    best = max((row for row in rows if "score" in row), key=lambda row: row["score"])
-    recipes = [row for row in rows if "recipe" in row]
-    card = {
-        "architecture": ARCHITECTURE.format(**blocks_of(tensors)),
-        "parameters": sum(p.numel() for p in build_bundled(blocks_of(tensors)).parameters()),
-        "recipe": recipes[-1]["recipe"],
-        "starts": [{"step": row["step"], "init_from": row["init_from"]} for row in recipes],
-        "seed": recipes[0]["recipe"]["seed"],
-        "steps": best["step"],
-        "hours": round(best["spent_s"] / 3600, 2),
-        "figures": {
-            "held_out_scenes": {
-                **{k: v for k, v in best.items() if k not in ("step", "spent_s")},
-                "scenes": recipes[-1]["recipe"]["checks"],
-            }
-        },
-        "data": "scenes drawn by workbench.sam.scenes; no photograph, no micrograph",
-        "bad_at": BAD_AT,
-        "next": NEXT,
-    }
-    write_bundled(tensors, card, target)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(prog="python -m workbench.sam.pretrain", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for curve.jsonl, state.pt, best.pt")
     parser.add_argument("--minutes", type=float, default=120.0, help="time to spend, over all resumed runs")
     parser.add_argument("--steps", type=int, default=0, help="steps to take instead of minutes")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of weights, prompts, turns and light")
     parser.add_argument("--first-scene", type=int, default=0, help="first seed of the scenes trained on")
     parser.add_argument("--learning-rate", type=float, default=Recipe.learning_rate)
     parser.add_argument("--dense-share", type=float, default=Recipe.dense_share)
@@ -360,6 +338,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--export", type=Path, help="write the best weights of --out here, with their card, and stop")
     parser.add_argument("--toy", action="store_true", help="a run of seconds that shows the recipe works")
     a = parser.parse_args(arguments)
+    may_go_with_toy = ("out", "resume", "init_from", "export", "toy")
+    other = [
+        name for name, value in vars(a).items() if name not in may_go_with_toy and value != parser.get_default(name)
+    ]
+    if a.toy and other:
+        parser.error(f"--toy: its recipe is fixed; leave out --{', --'.join(other)}".replace("_", "-"))
     try:
         if a.export is not None:
             export(a.out, a.export)
@@ -372,6 +356,10 @@ def main(arguments: list[str] | None = None) -> None:
         train(TOY if a.toy else chosen, a.out, a.resume, a.init_from)
     except (ValueError, OSError) as error:
         parser.error(str(error))
+    except KeyboardInterrupt:
+        raise SystemExit(
+            f"interrupted; --out {a.out} --resume goes on from what was saved, at most minutes ago"
+        ) from None
 
 
 if __name__ == "__main__":

@@ -10,14 +10,15 @@ from workbench.sam.scenes import VALIDATION_SEEDS
 
 SEEDS_EACH = 100_000_000  # of scenes for each process, the second half for whole frames
 # when a run goes on
-MAY_CHANGE = ("steps", "minutes", "device", "check_every", "checks", "processes", "workers", "kept")
+MAY_CHANGE = ("steps", "minutes", "device", "check_every", "processes", "workers", "kept")
 
 
 @dataclass(frozen=True)
 class Recipe:
     """What a training run is made of; written into its log.
 
-    seed, steps (0: by time), minutes
+    seed : of weights, prompts, turns and light; the scenes follow from `first_scene`
+    steps (0: by time), minutes
     device : "cpu" or a device of CUDA, where encoder and decoder run in bfloat16
     windows, window_px : scenes a step, their side; a quarter of them (`new`) were not used before
     frame_px : side of whole frames, of which a step takes a quarter as many (`frames`)
@@ -54,6 +55,8 @@ class Recipe:
     first_scene: int = 0
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed: expected 0 or more, got {self.seed}")
         if self.steps < 0 or not self.minutes > 0:
             raise ValueError(f"expected steps of 0 or more, and minutes above 0, got {self.steps} and {self.minutes:g}")
         for name in ("windows", "prompts", "processes", "checks", "check_every"):
@@ -82,12 +85,20 @@ class Recipe:
 
     def on_windows(self, first_seed: int) -> Lessons:
         """Return what is asked on windows."""
-        return Lessons(self.window_px, self.windows, self.new, self.prompts, self.kept, first_seed)
+        return Lessons(self.window_px, self.windows, self.new, self.prompts, self.kept, first_seed, self.seed)
 
     def on_frames(self, first_seed: int) -> Lessons:
         """Return what is asked on whole frames."""
         new = math.ceil(self.frames / 4)
-        return Lessons(self.frame_px, self.frames, new, self.prompts, max(1, self.kept // 4), first_seed)
+        return Lessons(self.frame_px, self.frames, new, self.prompts, max(1, self.kept // 4), first_seed, self.seed)
+
+
+def learning_rate(peak: float, step: int, rise: int, progress: float) -> float:
+    """Return a step's rate: a rise over so many steps to the peak, then half a cosine down to a fiftieth of it.
+
+    Source: Loshchilov & Hutter 2017, SGDR, with one cycle.
+    """
+    return peak * min(1.0, (step + 1) / max(1, rise)) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 TOY = Recipe(

@@ -77,7 +77,7 @@ def family_table(parents: NDArray[np.int16]) -> NDArray[np.bool_]:
 
 
 def draw_scene(seed: int, size_px: int = 512, kind: str | None = None) -> Scene:
-    """Return the scene of a seed: the same on every machine with the same numpy and scipy.
+    """Return the scene of a seed: the same whenever it is drawn with the same numpy, scipy, numba and Pillow (which writes JPEGs).
 
     Sizes of things are pixels of the model's 512 px frame: a scene of 256 px shows a window of such a frame.
 

@@ -15,10 +15,8 @@ from torch.nn import functional as F
 from workbench.sam.asking import best_of_three, deserved, focal_and_dice
 from workbench.sam.batched import decode
 from workbench.sam.bundled import STRIDE_PX
+from workbench.sam.dense import CELL_PX
 from workbench.sam.lessons import Batch
-
-CELL_PX = 4
-FOCAL_WEIGHT, DICE_WEIGHT = 1.0, 1.0
 
 
 def normalised(sam: Sam, images: Tensor) -> Tensor:
@@ -79,7 +77,7 @@ def mask_losses(logits: Tensor, truth: Tensor) -> Tensor:
     """
     focal, dice = focal_and_dice(logits, truth)
     area = truth.flatten(2).sum(dim=2)[:, None]
-    return FOCAL_WEIGHT * focal / (area + 100) + DICE_WEIGHT * dice
+    return focal / (area + 100) + dice
 
 
 def twice(x: Tensor) -> Tensor:

@@ -22,7 +22,8 @@ class Team:
     """One process's share in the common work.
 
     rank, size : which of how many
-    board : (size, n + 1) float32 in shared memory, one row a process; None when alone
+    board : (size, n + p + 1) float32 in shared memory, one row a process: its gradients, which of the p parameters have one,
+        and its clock; None when alone
     barrier : where all meet; None when alone
     """
 
@@ -32,7 +33,7 @@ class Team:
     barrier: Barrier | None = None
 
     def average(self, parameters: list[nn.Parameter], clock: float) -> float:
-        """Put the mean gradient of all processes into every parameter; return the first process's `clock`.
+        """Put the mean gradient of all processes into every parameter that one of them has one of; return the first's `clock`.
 
         Raises
         ------
@@ -40,32 +41,34 @@ class Team:
         """
         if self.board is None or self.barrier is None:
             return clock
-        row = self.board[self.rank]
-        at = 0
-        for p in parameters:
-            n = p.numel()
-            if p.grad is None:
-                row[at : at + n] = 0
-            else:
-                row[at : at + n] = p.grad.reshape(-1)
-            at += n
-        row[-1] = clock
+        numbers = [p.numel() for p in parameters]
+        gradients, has, told = torch.split(self.board, [sum(numbers), len(parameters), 1], dim=1)
+        parts = torch.split(gradients, numbers, dim=1)
+        for k, (p, part) in enumerate(zip(parameters, parts, strict=True)):
+            has[self.rank, k] = p.grad is not None
+            part[self.rank] = 0 if p.grad is None else p.grad.reshape(-1)
+        told[self.rank] = clock
         self.barrier.wait(WAIT_S)
-        mean = self.board.mean(dim=0)
-        told = float(self.board[0, -1])
+        # an optimiser passes over what has no gradient, where one of zeros would let it decay
+        means = [part.mean(dim=0) if any_has else None for part, any_has in zip(parts, has.any(dim=0), strict=True)]
+        first = float(told[0])
         self.barrier.wait(WAIT_S)  # nobody writes again before all have read
-        at = 0
-        for p in parameters:
-            p.grad = mean[at : at + p.numel()].view_as(p)
-            at += p.numel()
-        return told
+        for p, mean in zip(parameters, means, strict=True):
+            p.grad = None if mean is None else mean.view_as(p)
+        return first
+
+    def leave(self) -> None:
+        """Let the others know at once that this process goes on no further."""
+        if self.barrier is not None:
+            self.barrier.abort()
 
 
-def form(size: int, numbers: int) -> list[Team]:
-    """Return the shares of `size` processes that train `numbers` parameters."""
+def form(size: int, parameters: list[nn.Parameter]) -> list[Team]:
+    """Return the shares of `size` processes that train models of such parameters."""
     if size == 1:
         return [Team()]
-    board: Tensor = torch.zeros(size, numbers + 1).share_memory_()  # type: ignore[no-untyped-call]
+    numbers = sum(p.numel() for p in parameters) + len(parameters) + 1
+    board: Tensor = torch.zeros(size, numbers).share_memory_()  # type: ignore[no-untyped-call]
     barrier = mp.get_context("spawn").Barrier(size)
     return [Team(rank, size, board, barrier) for rank in range(size)]
 
