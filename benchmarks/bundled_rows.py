@@ -22,7 +22,8 @@ class Found:
     matched_share : (T,) share of the IoUs 0.5, 0.55 ... 0.95 at which one does
     reachable : (T,) bool, what grid, area limits and the most proposals an image allow; pointed_at : what a point falls on
     hypothesis_right : best IoU with any true mask at least 0.75; distinct_right : matched one to one at 0.75
-    accepted : (D,) bool, what triage by the preset accepts of the distinct proposals by the preset, in its own order
+    accepted : (D,) bool, what triage by the preset accepts of the distinct proposals by the preset, in its own order; of an
+        image that was not proposed on by the preset none, and seconds are NaN
     accepted_right : matched one to one at 0.75, of what is accepted
     seconds : to propose by the preset, as a user does
     """

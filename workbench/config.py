@@ -109,11 +109,6 @@ class ProposeConfig(Settings):
         floor = f"predicted IoU above {self.predicted_iou_floor:g}"
         return f"{floor}, {grid}{layers}{looks}, {self.nms} NMS at {self.nms_iou:g}"
 
-    @classmethod
-    def preset(cls, name: str) -> ProposeConfig:
-        """Return the proposal half of the preset `name`."""
-        return preset(name).propose
-
 
 @settings
 class TriageConfig(Settings):
@@ -191,11 +186,6 @@ class TriageConfig(Settings):
                 "TriageConfig.confidence_rule: 'decides' needs pool='distinct', got pool='exact', where nobody knows which"
                 " of the rows that fail are distinct"
             )
-
-    @classmethod
-    def preset(cls, name: str) -> TriageConfig:
-        """Return the triage half of the preset `name`."""
-        return preset(name).triage
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,6 @@ from workbench.loop.varied import DiversityTable
 from workbench.tables.cycles import CycleRow, CycleTable
 from workbench.tables.figures import Interval
 from workbench.tables.proposals import Proposals
-from workbench.tables.seed_table import beside_seed
 from workbench.views import cycle_plots, layout, plots, report_plots
 from workbench.views.page_cycles import CyclesView
 
@@ -110,13 +109,6 @@ def test_plot__diversity_of_sets():
     assert len(figure.traverse(lambda x: x, [hv.Scatter])[0]) == 1
     assert isinstance(DiversityTable((one,), "all final masks").plot(), hv.Bars)
     assert "complete the review" in texts(DiversityTable((diversity(Proposals.empty()),), "all").plot())
-
-
-def test_cycles__seed_is_dashed_beside_ours():
-    frame = beside_seed({"measured here": [{"cycle": 1, "auto_accept_rate": 0.3, "automatic_share": 0.2}]})
-    curves = plots.cycles(frame).traverse(lambda x: x, [hv.Curve])
-    dashes = {c.label: hv.Store.lookup_options("bokeh", c, "style").kwargs["line_dash"] for c in curves}
-    assert dashes == {"the seed, as stated": "dashed", "measured here": "solid"}
 
 
 def test_figure__of_something_else_is_refused():

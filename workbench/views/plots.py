@@ -305,40 +305,6 @@ def _(found: Orders, **_: Any) -> Any:
     return cycle_plots.orders(found)
 
 
-CYCLE_COLUMNS = {"auto_accept_rate": "auto-acceptance rate", "automatic_share": "share of automatic masks"}
-
-
-def cycles(frame: Any, columns: Sequence[str] = tuple(CYCLE_COLUMNS)) -> Any:
-    """Return trends of a cycle table (`CycleTable.beside_seed`): measured rows solid, the seed's dashed.
-
-    Parameters
-    ----------
-    frame : DataFrame with source, cycle and the columns; columns : what to draw, a panel each
-    """
-    if not len(frame):
-        return empty("Cycles", "No cycles yet: project.run_cycles(5, ...)")
-    panels = []
-    for column in columns:
-        parts = []
-        for k, (source, rows) in enumerate(frame.groupby("source", sort=False)):
-            colour, dash = (
-                (colours.REFERENCE, "dashed")
-                if str(source).startswith("the seed")
-                else ((colours.MAIN, colours.SECOND, colours.BESIDE)[k % 3], "solid")
-            )
-            line = hv.Curve(rows[["cycle", column]].dropna().to_numpy(), "cycle", column, label=str(source))
-            parts.append(line.opts(color=colour, line_dash=dash, line_width=2))
-            parts.append(line.to(hv.Scatter).relabel("").opts(color=colour, size=7))
-        name = CYCLE_COLUMNS.get(column, column.replace("_", " "))
-        panels.append(
-            hv.Overlay(parts).opts(
-                title=f"{name[0].upper()}{name[1:]} by cycle", xlabel="cycle", ylabel=name, legend_position="bottom",
-                xticks=sorted(set(frame["cycle"].tolist())), **_SIZE,
-            )
-        )  # fmt: skip
-    return hv.Layout(panels).cols(2)
-
-
 @figure.register
 def _(table: CycleTable, *, show: Sequence[str] = cycle_plots.SHOWN, seed: bool = True, **_: Any) -> Any:
     """Return acceptance, recall, wrong masks and masks an image by cycle, with 95 % intervals and the seed's beside.

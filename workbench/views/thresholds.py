@@ -58,13 +58,6 @@ class Answer:
     audited: Interval | None = None
     unjittered: int = 0
 
-    @property
-    def rate(self) -> float:
-        """Auto-accepted ÷ distinct, or kept ÷ given for the exact pool; NaN without any."""
-        whole = self.counts["distinct"] if self.kind == "distinct" else sum(self.counts.values())
-        part = self.counts["auto_accepted" if self.kind == "distinct" else "kept"]
-        return part / whole if whole else math.nan
-
     def share(self, name: str) -> float:
         """The figure of that name; NaN where it is not known."""
         return self.rates[name].value if name in self.rates else math.nan
