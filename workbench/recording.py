@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from workbench.folder import ProjectFolder
 
 _OF_MASKS = ("verdict", "label", "edit")  # gestures on masks that a run proposed
-_PURPOSE_OF = {"audit": "audit", "second": "second"}  # a claim of any other kind is for review
 
 
 # ---- images out of the journal --------------------------------------------------------------------------------------
@@ -186,7 +185,7 @@ def _prepared(
     checking.check_claim(event, claim)
     changes: dict[str, object] = {}
     if claim is not None:
-        changes["purpose"] = _PURPOSE_OF.get(claim.kind, "review")
+        changes["purpose"] = claim.purpose
     changes |= _shown_with(shown, event, versions[event.image_id])._asdict()
     event = dataclasses.replace(event, sequence=None, stale=False, recorded_at="", **changes)  # type: ignore[arg-type]
     if event.drawn is not None:

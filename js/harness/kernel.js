@@ -66,7 +66,7 @@ export class Kernel {
     this.history = [];
     const labels = [{ key: "1", name: "cell" }, { key: "2", name: "nucleus" }, { key: "3", name: "<b>debris</b>" }];
     const reasons = { borderline_score: "score just below the threshold", unusual_shape: "unusual shape", overlaps: "overlaps another mask", touches_border: "touches the border of the image", ambiguous: "the model's three masks of this point disagree" };
-    const view = { ...scene.view, mode, labels, reasons, settings: { overlap: 0.5, coverage: 0.5, idle_s: 30 }, progress: this.#progress(), history: [], queue: { kind: "flagged", expires_in_s: 600 }, message: "" };
+    const view = { ...scene.view, mode, labels, reasons, settings: { idle_s: 30 }, progress: this.#progress(), history: [], queue: { kind: "flagged", expires_in_s: 600 }, message: "" };
     if (mode === "audit") for (const column of ["outcome", "verdict", "by"]) view.masks[column] = view.masks[column].map(() => (column === "verdict" ? "none" : ""));
     if (mode === "audit") for (const column of ["predicted_iou", "jitter_stability", "stability_score"]) view.masks[column] = view.masks[column].map(() => null);
     if (mode === "audit") view.masks.reasons = view.masks.reasons.map(() => []);

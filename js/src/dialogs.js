@@ -123,10 +123,9 @@ export class Dialogs {
   }
 
   skip() {
-    const reasons = this.app.session.view.settings.skip_reasons ?? SKIP_REASONS;
     const field = h("input", { type: "text", maxlength: "200", "aria-label": "Another reason", placeholder: "Another reason", "data-first": false });
     const send = (reason) => this.app.actions.send("skip", { reason });
-    const choices = reasons.map((reason, i) => ({ key: String(i + 1), text: reason, run: () => send(reason) }));
+    const choices = SKIP_REASONS.map((reason, i) => ({ key: String(i + 1), text: reason, run: () => send(reason) }));
     const missing = () => {
       if (field.value.trim()) return false;
       field.focus();

@@ -81,11 +81,10 @@ def test_model__that_was_trained_here_is_loaded(project, monkeypatch):
 
 def test_review__is_kept_in_the_project(project):
     made = wb.Annotator(project, sam=False, review=ReviewConfig(overlap_warning=0.25))
-    assert made.view["settings"]["overlap"] == 0.25
+    assert project.review_config.overlap_warning == 0.25
     made.close()
-    again = wb.Annotator(project, sam=False)
-    assert again.view["settings"]["overlap"] == 0.25
-    again.close()
+    with wb.Project.open(project.path) as again:
+        assert again.review_config.overlap_warning == 0.25
 
 
 def test_display__gives_a_view_and_no_state(widget):

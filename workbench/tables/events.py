@@ -23,7 +23,7 @@ ROLES = ("annotator", "senior", "owner")
 SECONDS_SOURCES = ("measured", "simulated")
 MAX_TEXT = 200  # characters of a label, a name, a gesture id
 MAX_PAYLOAD_BYTES = 4 << 20
-MAX_ELAPSED_MS = 24 * 3600 * 1000.0
+MAX_ELAPSED_MS = 24 * 3_600_000
 LATER = "g:"  # leads a gesture id where a mask is named by the gesture that draws it
 
 _PHASE_OF = {"draw": "draw", "edit": "draw", "complete": "check", "skip": "check", "answer": "check"}
@@ -179,6 +179,11 @@ class Claim:
     expires_at: float
     kind: str
     window: str | None = None
+
+    @property
+    def purpose(self) -> str:
+        """What gestures under it are for, of `PURPOSES`."""
+        return self.kind if self.kind in ("audit", "second") else "review"
 
 
 @dataclasses.dataclass(frozen=True)

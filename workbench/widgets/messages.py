@@ -11,20 +11,17 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from workbench.tables.events import DIALOGS, MAX_ELAPSED_MS, PHASES, TOOLS, VERDICTS
+
 MAX_OUTBOX = 5_000  # messages at once
 MAX_TEXT = 1_000  # characters of a label, a reason or a name
 MAX_RLE = 8_000_000  # characters of one drawn mask
 MAX_IDS = 100_000  # masks accepted at once
 MAX_VALUES = 200_000  # numbers, texts and containers inside `prompts`
 MAX_DEPTH = 6
-MAX_ELAPSED_MS = 24 * 3_600_000
 MAX_POINTS = 1_000  # clicks of one prompt
 
-PHASES = ("verdict", "draw", "check")
-VERDICTS = ("none", "accept", "reject")
-TOOLS = ("polygon", "brush", "click", "box")
 WHICH = ("next", "previous", "next_flagged", "image")
-DIALOGS = ("coverage", "overlap")
 
 _WORD = re.compile(r"[A-Za-z0-9_.:\-]{1,128}")
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from workbench.project import Project
     from workbench.review.queue import Queue
 
-PURPOSES = {"audit": "audit", "second": "second"}  # of an opening by the kind of its claim; any other is for review
 MOST_LOST = 100  # images whose files are gone that are passed over before people are told
 
 
@@ -46,17 +45,12 @@ class Opened:
     @property
     def purpose(self) -> str:
         """What gestures on it are for: review, audit or second."""
-        return purpose_of(self.claim)
+        return self.claim.purpose
 
     @property
     def size_hw(self) -> tuple[int, int]:
         """Height and width, px."""
         return self.image.shape[0], self.image.shape[1]
-
-
-def purpose_of(claim: Claim) -> str:
-    """Return what gestures under a claim are for."""
-    return PURPOSES.get(claim.kind, "review")
 
 
 def make_token(claim: Claim) -> str:
@@ -189,9 +183,9 @@ class Desk:
         claim = self.queue.claim(self.annotator, image, window=self.window)
         if claim is None:
             return None, "another annotator has this image now, or it is not to be annotated a second time"
-        kind = self._kinds.get(claim.image_id, "")
-        if PURPOSES.get(kind):  # gone back to after it was left: what was for an audit stays blind
-            claim = dataclasses.replace(claim, kind=kind)
+        as_then = dataclasses.replace(claim, kind=self._kinds.get(claim.image_id, ""))
+        if as_then.purpose != "review":  # gone back to after it was left: what was for an audit stays blind
+            claim = as_then
         opened, words = self._open(claim)
         return opened, words
 
@@ -216,7 +210,7 @@ class Desk:
 
     def board(self, claim: Claim) -> Board:
         """Return the masks of an image as the journal has them now, as far as they are this annotator's to see."""
-        purpose = purpose_of(claim)
+        purpose = claim.purpose
         if purpose == "audit":
             return Board(self.project.audit_review(claim.image_id, self.annotator), blind=True)
         if purpose == "second":
@@ -246,7 +240,7 @@ class Desk:
         if found not in ("window", "back"):
             return ""
         claim = self.queue.claim(self.annotator, held.image_id, window=self.window)
-        if claim is None or purpose_of(claim) != held.purpose:
+        if claim is None or claim.purpose != held.purpose:
             return ""  # somebody was faster: what is done under the old claim is told to be late
         held.claim = claim
         return found

@@ -20,7 +20,7 @@ from workbench.widgets import asking, packing
 from workbench.widgets.board import REASON_WORDS, Board
 from workbench.widgets.labels import checked_labels, with_keys
 from workbench.widgets.messages import MAX_OUTBOX, UNRECORDED, Message, MessageError, address, parse
-from workbench.widgets.opening import Opened, claim_of, desk_of, purpose_of
+from workbench.widgets.opening import Opened, claim_of, desk_of
 from workbench.widgets.prompting import Answer, Asked, Prompt, Prompter
 from workbench.widgets.replies import Replies
 
@@ -195,7 +195,7 @@ class Session:
             elapsed_ms=message.elapsed_ms,
             run_id=shown.run_id if shown else None,
             triage_id=shown.triage_id if shown else None,
-            purpose=purpose_of(claim),
+            purpose=claim.purpose,
         )
 
     def _payload(self, message: Message, claim: Claim) -> tuple[dict[str, Any], str]:
@@ -321,7 +321,6 @@ class Session:
     def _view(self, opened: Opened | None, words: str, scale: float = 1.0) -> dict[str, Any]:
         config, left = self.project.review_config, {} if opened else dataclasses.asdict(self.desk.left())
         view: dict[str, Any] = {
-            "version": 1,
             "token": opened.token if opened else "",
             "store_key": self.store_key,
             "mode": "empty" if opened is None else "audit" if opened.purpose == "audit" else "review",
@@ -329,11 +328,7 @@ class Session:
             "masks": {},
             "labels": with_keys(self.labels),
             "reasons": REASON_WORDS,
-            "settings": {
-                "overlap": config.overlap_warning,
-                "coverage": config.coverage_share,
-                "idle_s": config.idle_s,
-            },
+            "settings": {"idle_s": config.idle_s},
             "progress": self._progress,
             "history": opened.board.history(opened.purpose, self.annotator) if opened else [],
             "queue": {"kind": opened.claim.kind if opened else "", "expires_in_s": config.claim_s, **left},
