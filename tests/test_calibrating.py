@@ -739,6 +739,8 @@ def test_completeness__is_the_verifiers_where_it_beats_coverage(project, monkeyp
 
     image = project.images()["image_id"].iloc[0]
     assert project.completeness(image) is None  # not calibrated yet
+    with pytest.raises(StoreError, match="image: expected the id or the path of an image"):
+        project.completeness("nobody's")
     found = project.calibrate(draws=50)
     n = len(IMAGE_COLUMNS)
     arrays = {"mean": np.zeros(n), "scale": np.ones(n), "slope": np.eye(n)[:, :1], "offset": np.array([-2.0])}

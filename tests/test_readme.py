@@ -45,9 +45,9 @@ def test_python__names_are_there(block):
 
 
 def test_words__name_what_there_is():
-    for name in re.findall(r"`project\.(?!sqlite)(\w+)", TEXT):
-        assert hasattr(wb.Project, name), name
-    for name in re.findall(r"`wb\.(\w+)", TEXT):
-        assert hasattr(wb, name), name
-    for path in re.findall(r"`((?:notebooks|tests)/[\w./-]+)`", TEXT) + re.findall(r"\]\(((?!http)[^)]+)\)", TEXT):
-        assert (ROOT / path).exists(), path
+    methods, names = re.findall(r"`project\.(?!sqlite)(\w+)", TEXT), re.findall(r"`wb\.(\w+)", TEXT)
+    inside, linked = re.findall(r"`((?:notebooks|tests)/[\w./-]+)`", TEXT), re.findall(r"\]\(((?!http)[^)]+)\)", TEXT)
+    assert all((methods, names, inside, linked)), "the README is written in another way now"
+    assert [name for name in methods if not hasattr(wb.Project, name)] == []
+    assert [name for name in names if not hasattr(wb, name)] == []
+    assert [path for path in inside + linked if not (ROOT / path).exists()] == []

@@ -230,6 +230,12 @@ def test_final_outcome__what_people_left_of_reviewed_images_and_what_was_accepte
     assert len(project.proposals(outcome="final")) == 4
 
 
+def test_export__final_masks_of_images_that_are_all_skipped_are_none(project, tmp_path):
+    project.record([event("skip", name, reason="blurred") for name in project.images()["image_id"]])
+    assert project.export_coco(tmp_path / "f.json", outcome="final") == 0
+    assert json.loads((tmp_path / "f.json").read_text())["annotations"] == []
+
+
 def test_export__final_masks_with_their_labels(project, image, tmp_path):
     ids = masks(project, image)
     project.record([event("label", image, ids[1], label="nucleus"), desk.draw(image, (18, 20, 23, 25), label="cell")])

@@ -12,7 +12,8 @@ import stub_sam
 
 import workbench as wb
 from workbench.config import SettingError
-from workbench.loop.metrics import Comparison, measure
+from workbench.loop.comparison import Comparison
+from workbench.loop.metrics import measure
 from workbench.masks import rle
 from workbench.store import experiments as store
 from workbench.store.errors import StoreError

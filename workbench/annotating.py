@@ -16,7 +16,7 @@ from workbench.config import ProposeConfig, TriageConfig
 from workbench.store import calibrations, runs
 from workbench.store.calibrations import Record
 from workbench.store.errors import StoreError
-from workbench.store.truth import listed
+from workbench.store.runs import listed
 from workbench.tables.proposals import Proposals, digest_of_masks
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class Annotating(Calibrating):
     # ---- what the above share -------------------------------------------------------------------------------------
 
     def _annotation_labels(self) -> tuple[Record, list[Verdict]]:
-        kept = calibrations.last(self.catalog, "annotation")
+        kept = calibrations.latest_of_any_run(self.catalog, "annotation")
         if kept is None:
             raise StoreError("verify: nothing was annotated automatically yet; see project.annotate_automatically")
         return kept, list(self._labels_of(kept.result["sample"], *self._accepting_of(kept), kept.run_id))

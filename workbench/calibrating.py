@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import workbench
 from workbench.config import TriageConfig, preset_for
 from workbench.reviewing import Reviewing
-from workbench.store import calibrations, campaigns, records, versions
+from workbench.store import calibrations, campaigns, records, runs, versions
 from workbench.store.calibrations import Record
 from workbench.store.errors import StoreError
 
@@ -290,11 +290,7 @@ class Calibrating(Reviewing):
         return [str(image) for image, of_split in own if given.get(image, of_split) == role]
 
     def _measured_run(self, what: str) -> tuple[int, str]:
-        run = self._find_run(None)
-        if run is None:
-            raise StoreError(
-                f"{what}: expected proposals, there are none yet; run `workbench propose` (project.propose) first"
-            )
+        run = runs.expect(self._find_run(None), what)
         return run.id, run.model_id
 
     def _keep(self, kind: calibrations.Kind, settings: dict[str, Any], images: Iterable[str], result: Any) -> int:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar, cast
 
-from workbench.settings import SettingError, Settings, setting, settings
+from workbench.settings import SettingError, Settings, did_you_mean, setting, settings
 
 __all__ = [
     "PRESET_NAMES",
@@ -301,8 +300,7 @@ def preset(name: str) -> Preset:
     """
     make = _PRESETS.get(name)
     if make is None:
-        near = difflib.get_close_matches(str(name), PRESET_NAMES, n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, PRESET_NAMES)
         raise SettingError(f"preset: expected one of {', '.join(PRESET_NAMES)}, got {name!r}{hint}")
     return make()
 

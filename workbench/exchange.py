@@ -245,21 +245,16 @@ def sorted_out(project: ProjectFolder, config: TriageConfig) -> Triage:
     return Triage(np.concatenate(outcome), np.concatenate(reasons), config)
 
 
-def export_coco(
-    project: ProjectFolder, path: str | Path, outcome: str, config: TriageConfig, shown: Shown | None = None
-) -> int:
+def export_coco(shown: Shown, path: str | Path, outcome: str, config: TriageConfig) -> int:
     """Write the latest run's masks of an outcome as a COCO file; see `Project.export_coco`."""
     from workbench.formats import coco
 
+    project = shown.project
     kept_files = originals(project)
     outputs.expect_target(Path(path), kept_files)
-    run = runs.find(project.catalog)
-    if run is None:
-        raise StoreError(
-            "export: expected proposals, there are none yet; run `workbench propose` (project.propose) first"
-        )
+    run = runs.expect(runs.find(project.catalog), "export")
     if outcome == "final":
-        return _export_final(project, path, shown or Shown(project), run, kept_files)
+        return _export_final(shown, path, run, kept_files)
     parts, outcomes = [], []
     for _, rows in project.each(config=config):
         triaged = workbench.triage(rows, config)
@@ -281,10 +276,11 @@ def final_masks(shown: Shown, image_ids: Sequence[str] | None, run_id: int | Non
     return Proposals.concat([review.masks.select(review.final) for review in found])
 
 
-def _export_final(project: ProjectFolder, path: str | Path, shown: Shown, run: Run, kept_files: Collection[str]) -> int:
+def _export_final(shown: Shown, path: str | Path, run: Run, kept_files: Collection[str]) -> int:
     """Write the final masks of all images but the skipped ones, their labels as categories."""
     from workbench.formats import coco
 
+    project = shown.project
     parts, decided, made_by = [], list[dict[str, str]](), {run.id}
     columns: list[tuple[np.ndarray, ...]] = [(np.zeros(0, np.uint8), np.zeros(0, np.uint32), np.zeros(0, object))]
     for review in recording.everything(shown):

@@ -242,11 +242,7 @@ class ProjectFolder(Catalogued):
         """
         from workbench.triage.limits import idle, refuse_below, unmeasured
 
-        run = self._find_run(None)
-        if run is None:
-            raise StoreError(
-                "triage: expected proposals, there are none yet; run `workbench propose` (project.propose) first"
-            )
+        run = runs.expect(self._find_run(None), "triage")
         floors = ProposeConfig.from_dict(run.settings)
         before = self.triage_config(run.id)
         config = triage_config(config, floors) if config is not None else before
@@ -333,16 +329,6 @@ class ProjectFolder(Catalogued):
         FormatError : when it is no COCO file; StoreError, OSError : when it cannot be read or kept
         """
         return exchange.import_coco(self, path)
-
-    def export_coco(self, path: str | Path, outcome: str = "auto_accepted") -> int:
-        """Write the latest run's masks of an outcome (as in `proposals`) as a COCO file; return how many.
-
-        Raises
-        ------
-        StoreError : when there are no proposals; OutputError : for a name that is a project's own, an image of the project,
-            a folder; OSError : when the file cannot be written
-        """
-        return exchange.export_coco(self, path, outcome, self.triage_config())
 
     def check(self) -> list[str]:
         """Return a line for each thing that is wrong with the project's files, none when all is well."""

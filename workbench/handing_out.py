@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from workbench.review import state, timing
 from workbench.review.config import ReviewConfig
 from workbench.review.queue import Queue
 from workbench.review.state import ImageReview
+from workbench.settings import did_you_mean
 from workbench.shown import Shown
 from workbench.store import campaigns, claims, journal, runs
 from workbench.store.claims import Scope
@@ -40,8 +40,7 @@ def queue(
 ) -> Queue:
     """Return a queue over images; see `Reviewing.queue`."""
     if strategy not in claims.STRATEGIES:
-        near = difflib.get_close_matches(str(strategy), claims.STRATEGIES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(strategy, claims.STRATEGIES)
         raise ValueError(f"strategy: expected one of {', '.join(claims.STRATEGIES)}, got {strategy!r}{hint}")
     if role is not None and role not in ROLES:
         raise ValueError(f"role: expected one of {', '.join(ROLES)}, got {role!r}")

@@ -58,6 +58,15 @@ def content_id(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:32]
 
 
+def expect_rgb(image: object) -> None:
+    """Raise ValueError unless `image` is (H, W, 3) uint8 with at least one pixel."""
+    if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        came = f"{image.dtype} of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ValueError(f"image: expected (H, W, 3) uint8 RGB, got {came}; workbench.images.read_image makes one")
+    if image.size == 0:
+        raise ValueError(f"image: expected at least one pixel, got shape {image.shape}")
+
+
 def array_id(image: Pixels) -> str:
     """Return the id of an image that came as an array: 32 hex digits over its shape and pixels.
 
@@ -67,13 +76,9 @@ def array_id(image: Pixels) -> str:
 
     Raises
     ------
-    ValueError : for another shape or dtype
+    ValueError : as `expect_rgb`
     """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(
-            f"image: expected (h, w, 3) uint8, got {image.shape} {image.dtype}; "
-            "images.decode makes such an array of any file"
-        )
+    expect_rgb(image)
     digest = hashlib.sha256(b"workbench array %d %d\0" % image.shape[:2])
     digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()[:32]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -93,41 +93,38 @@ def _open_version(
 def everything(
     shown: Shown, image_ids: Iterable[str] | None = None, run_id: int | None = None
 ) -> Iterator[ImageReview]:
-    """Yield every image that is not skipped as it stands, in order; one that nobody touched as triage left it.
+    """Return every image that is not skipped as it stands, in order; one that nobody touched as triage left it.
 
     Parameters
     ----------
     image_ids : None for all
     run_id : what open images are shown with, and nothing else; None for the run worked on last
     """
+    return _as_they_stand(shown, image_ids, ("open", "complete"), run_id)
+
+
+def reviews(shown: Shown, image_ids: Iterable[str] | None = None) -> Iterator[ImageReview]:
+    """Return images that are complete as they stand, in their order."""
+    return _as_they_stand(shown, image_ids, ("complete",), None)
+
+
+def _as_they_stand(
+    shown: Shown, image_ids: Iterable[str] | None, statuses: Collection[str], run_id: int | None
+) -> Iterator[ImageReview]:
+    """Yield images of some statuses, one in memory at a time."""
     wanted, now = None if image_ids is None else set(image_ids), shown.latest(run_id)
     with shown.project.catalog.read() as connection:
         worked_on = journal.touched(connection)
-        statuses = journal.statuses(connection)
+        status_of = journal.statuses(connection)
     for file in runs.image_files(shown.project.catalog, None):
         if file.image_id is None or (wanted is not None and file.image_id not in wanted):
             continue
-        if statuses.get(file.key, ("open", None))[0] == "skipped":
+        if status_of.get(file.key, ("open", None))[0] not in statuses:
             continue
         with shown.project.catalog.read() as connection:
             place = journal.places(connection, [file.image_id])[file.image_id]
             events = journal.events(connection, [file.key]).get(file.image_id, []) if file.key in worked_on else []
         yield of_events(shown, place, events, now, strictly=run_id is not None)
-
-
-def reviews(shown: Shown, image_ids: Iterable[str] | None = None, status: str = "complete") -> Iterator[ImageReview]:
-    """Yield images with a status as they stand, in their order, one in memory at a time."""
-    with shown.project.catalog.read() as connection:
-        keys = [key for key, (now, _) in journal.statuses(connection).items() if now == status]
-    done, wanted = set(keys), None if image_ids is None else set(image_ids)
-    now = shown.latest()
-    for file in runs.image_files(shown.project.catalog, None):
-        if file.key not in done or file.image_id is None or (wanted is not None and file.image_id not in wanted):
-            continue
-        with shown.project.catalog.read() as connection:
-            place = journal.places(connection, [file.image_id])[file.image_id]
-            events = journal.events(connection, [file.key]).get(file.image_id, [])
-        yield of_events(shown, place, events, now)
 
 
 # ---- events into the journal ----------------------------------------------------------------------------------------

@@ -166,9 +166,10 @@ class Reviewing(ProjectFolder):
 
         Raises
         ------
-        StoreError : when there are no proposals; OSError : when the file cannot be written
+        StoreError : when there are no proposals; OutputError : for a name that is a project's own, an image of the project,
+            a folder; OSError : when the file cannot be written
         """
-        return exchange.export_coco(self, path, outcome, self.triage_config(), self._shown)
+        return exchange.export_coco(self._shown, path, outcome, self.triage_config())
 
     # ---- the queue ------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import json
 import math
 import operator
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, TypeVar, dataclass_transform, get_args, get_type_hints
 
 OFF = "off"  # how None is written in TOML, which has no null
@@ -59,13 +59,19 @@ def _example(cls: type[Settings]) -> str:
     return f"{cls.__name__}({first.name}={first.default!r})"
 
 
+def did_you_mean(name: object, known: Iterable[str], otherwise: str = "") -> str:
+    """Return the end of a message about an unknown name: the nearest known one; what else there is to say where none is near."""
+    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.4)
+    said = f"did you mean {near[0]!r}?" if near else otherwise
+    return f"; {said}" if said else ""
+
+
 def _refuse_unknown(cls: type[Settings], given: Mapping[str, object]) -> None:
     known = [field.name for field in dataclasses.fields(cls)]
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
-            raise SettingError(f"{cls.__name__} has no setting {name!r}; {hint}")
+            hint = did_you_mean(name, known, f"it has {', '.join(known)}")
+            raise SettingError(f"{cls.__name__} has no setting {name!r}{hint}")
 
 
 class Settings:
@@ -200,9 +206,8 @@ def _checked(owner: str, field: dataclasses.Field[Any], hint: Any, value: Any) -
         return None
     if isinstance(kinds[0], str):  # a Literal
         if not isinstance(value, str) or value not in kinds:
-            near = difflib.get_close_matches(str(value), kinds, n=1, cutoff=0.4)
-            hint_text = f"; did you mean {near[0]!r}?" if near else ""
-            raise SettingError(f"{where}: expected one of {', '.join(map(repr, kinds))}, got {value!r}{hint_text}")
+            names = ", ".join(map(repr, kinds))
+            raise SettingError(f"{where}: expected one of {names}, got {value!r}{did_you_mean(value, kinds)}")
         return value
     if bool in kinds:
         if not isinstance(value, bool):

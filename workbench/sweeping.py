@@ -12,7 +12,7 @@ from workbench import auditing
 from workbench.config import Preset, ProposeConfig, TriageConfig, triage_config
 from workbench.images import ROLES
 from workbench.reviewing import Reviewing
-from workbench.store import versions
+from workbench.store import runs, versions
 from workbench.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -189,12 +189,7 @@ class Sweeping(Reviewing):
         return self.triage(config, note=note or f"experiment {name!r}, row {row}", author=author)
 
     def _run_to_sweep(self) -> Run:
-        run = self._find_run(None)
-        if run is None:
-            raise StoreError(
-                "sweep: expected proposals, there are none yet; run `workbench propose` (project.propose) first"
-            )
-        return run
+        return runs.expect(self._find_run(None), "sweep")
 
     def _images_to_sweep(self, run: Run, images: Iterable[str] | None, role: str | None) -> pd.DataFrame:
         """Return the rows of `images()` that are done in the run and chosen."""

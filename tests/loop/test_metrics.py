@@ -15,16 +15,8 @@ from pycocotools.cocoeval import COCOeval
 from strips import strips
 
 from workbench.config import ProposeConfig, TriageConfig
-from workbench.loop.metrics import (
-    METRICS,
-    Comparison,
-    Point,
-    TrueImage,
-    compare_image,
-    known_metrics,
-    measure,
-    precision_recall,
-)
+from workbench.loop.comparison import Comparison, TrueImage, compare_image
+from workbench.loop.metrics import METRICS, Point, known_metrics, measure, precision_recall
 from workbench.masks import rle
 from workbench.tables.outcomes import Outcome
 from workbench.tables.proposals import Proposals

@@ -6,6 +6,7 @@ import pytest
 import torch
 from disc_project import disc_project, draw_all
 from random_sams import random_sam
+from small_disk import small_disk
 
 from workbench.config import ProposeConfig
 from workbench.loop import teaching
@@ -46,6 +47,25 @@ def test_train__keeps_parent_data_settings_and_curve(project):
     loaded = project.load_model(version.model_id, into=random_sam(seed=5))
     assert loaded.model_id == version.model_id
     assert project.train(sam, TOY, progress=False) == version  # nothing new to learn: the same version
+
+
+def test_train__weights_that_do_not_fit_on_the_disk_are_told_and_nothing_of_them_is_left(project, monkeypatch):
+    draw_all(project, 4)
+    write = teaching._write
+
+    def on_small_disk(path, fitted):
+        with small_disk(4096):
+            write(path, fitted)
+
+    monkeypatch.setattr(teaching, "_write", on_small_disk)
+    with pytest.raises(StoreError, match=r"the weights cannot be written .* free some space and train again"):
+        project.train(random_sam(score_shift=1.0), TOY, progress=False)
+    assert list((project.path / "models").rglob("*.safetensors")) == list(
+        (project.path / "models").rglob("training-*/*.safetensors")
+    )
+    assert not list((project.path / "models").rglob("*.tmp"))
+    monkeypatch.undo()
+    assert project.train(random_sam(score_shift=1.0), TOY, progress=False).status == "ready"
 
 
 def test_train__says_when_no_check_was_better_than_the_parent(project, monkeypatch):

@@ -19,7 +19,7 @@ from random_sams import random_sam
 from safetensors.torch import save_file
 from torch import Tensor
 
-from workbench.sam.bundled import EARLIER_BLOCKS, WEIGHTS, build_bundled
+from workbench.sam.bundled import EARLIER_BLOCKS, build_bundled
 from workbench.sam.cache import EmbeddingCache
 from workbench.sam.checkpoints import ARCHITECTURES, load_checkpoint, looks_like
 from workbench.sam.load import CheckpointError, load_sam, model_id, resolve_device, resolve_dtype, weights_hash
@@ -131,7 +131,6 @@ def test_load_sam__bundled_weights_of_fewer_blocks_are_those_of_an_earlier_relea
     assert torch.equal(found.embed(image).features, load_sam(earlier).embed(image).features)
 
 
-@pytest.mark.skipif(not WEIGHTS.is_file(), reason="the bundled weights are not there yet")
 def test_load_sam__bundled_needs_no_file() -> None:
     made: Segmenter = load_sam(device="cpu")
     assert made.model_id.startswith("bundled-")

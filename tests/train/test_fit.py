@@ -11,12 +11,13 @@ import torch
 from random_sams import random_sam
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from small_disk import small_disk
 
 from workbench.masks import rle
 from workbench.sam.bundled import build_bundled
 from workbench.train import fit as fitting
 from workbench.train import lesson
-from workbench.train.fit import Fit, fit, resolved, split
+from workbench.train.fit import STATE, Fit, fit, resolved, split
 from workbench.train.sample import TrainImage, draw_view
 from workbench.train.settings import TrainConfig
 
@@ -87,6 +88,17 @@ def test_fit__killed_and_resumed_gives_the_weights_of_an_unbroken_run(tmp_path, 
     assert steps == [2, 3]
     assert same(whole.sam, again.sam)
     assert whole.curve == again.curve
+
+
+def test_fit__a_full_disk_is_told_and_leaves_the_last_check(tmp_path):
+    run = Fit(random_sam(), images(4), TOY)
+    run.check()
+    run.save(tmp_path / STATE)
+    before = (tmp_path / STATE).read_bytes()
+    with small_disk(4096), pytest.raises(OSError, match=r"the training cannot be kept .* goes on from the last check"):
+        run.save(tmp_path / STATE)
+    assert (tmp_path / STATE).read_bytes() == before
+    assert list(tmp_path.iterdir()) == [tmp_path / STATE]
 
 
 @pytest.mark.parametrize("spoil", ["damaged", "other settings", "other images", "of an earlier release"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 from made_projects import fill, made_project
@@ -22,6 +24,17 @@ def test_clicks__are_of_the_model_of_the_masks(tmp_path):
         first, second = (ClickModel().loader(project) for _ in range(2))
         assert first().model_id == project.model_id
         assert first() is second(), "all sessions share a model and its embeddings"
+
+
+def test_clicks__a_project_that_is_opened_anew_has_the_model_that_is_there(tmp_path):
+    with made_project(tmp_path, images=1, rows=4) as project:
+        fill(project, 4, model=wb.load_sam("bundled").model_id)
+        first, known = ClickModel().loader(project)(), weakref.ref(project)
+    del project
+    gc.collect()
+    assert known() is None, "a closed project is kept in memory"
+    with wb.Project.open(tmp_path / "project") as again:
+        assert ClickModel().loader(again)() is first
 
 
 def test_clicks__of_an_older_bundled_model_are_not_the_new_ones(tmp_path):

@@ -50,9 +50,9 @@ def drawn():
 def test_plot__renders_with_a_title(name):
     figure = drawn()[name].plot()
     plot = hv.renderer("bokeh").get_plot(figure)
-    titles = [str(t) for t in hv.Store.lookup_options("bokeh", figure, "plot").kwargs.items() if t[0] == "title"]
     assert plot.state is not None
-    assert titles or isinstance(figure, hv.Layout)
+    parts = list(figure) if isinstance(figure, hv.Layout) else [figure]
+    assert [part for part in parts if not hv.Store.lookup_options("bokeh", part, "plot").kwargs.get("title")] == []
 
 
 @pytest.mark.parametrize(

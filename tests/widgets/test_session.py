@@ -14,6 +14,8 @@ from widgets.conftest import Window
 
 from workbench.masks import polygons, rle
 from workbench.store.errors import StoreError
+from workbench.tables.outcomes import Reason
+from workbench.widgets.board import REASON_WORDS
 from workbench.widgets.packing import pack_masks
 from workbench.widgets.session import Session
 
@@ -29,6 +31,10 @@ def drawn(x0, y0, x1, y1):
 def ids(window, outcome):
     masks = window.view["masks"]
     return [name for name, o in zip(masks["id"], masks["outcome"], strict=True) if o == outcome]
+
+
+def test_reasons__each_that_people_may_see_has_words():
+    assert set(REASON_WORDS) == {reason.name for reason in Reason} - {"duplicate"}
 
 
 # ---- opening ------------------------------------------------------------------------------------------------------

@@ -12,8 +12,9 @@ from workbench.calibrate.recalibrate import Choice, Features, choose
 from workbench.calibrate.reliability import Measured as Reliable
 from workbench.calibrate.reliability import reliability
 from workbench.config import ProposeConfig, TriageConfig, preset
+from workbench.loop.comparison import Comparison, compare_image
 from workbench.loop.labelling import Truths, candidates
-from workbench.loop.metrics import METRICS, Comparison, Point, compare_image, measure
+from workbench.loop.metrics import METRICS, Point, measure
 from workbench.plain import nan_for_none, plain
 from workbench.review.state import ImageReview
 from workbench.tables.figures import Interval

@@ -6,7 +6,6 @@ measure(comparison, triage.outcome[rows], ["recall_auto", "fp_rate"], rng)   # n
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -21,36 +20,16 @@ from workbench.loop.comparison import (
     REJECT,
     SMALL_COCO_PX,
     WRONG_IOU,
-    ComparedImage,
     Comparison,
     Flags,
-    TrueImage,
     Verdicts,
-    compare_image,
 )
+from workbench.settings import did_you_mean
 from workbench.tables.figures import Interval
-from workbench.tables.intervals import bootstrap, bootstrap_many, difference, difference_many, exact_binomial
+from workbench.tables.intervals import bootstrap_many
 from workbench.tables.outcomes import Outcome
 
-__all__ = [
-    "METRICS",
-    "WRONG_IOU",
-    "ComparedImage",
-    "Comparison",
-    "Curve",
-    "Measured",
-    "Point",
-    "TrueImage",
-    "bootstrap",
-    "bootstrap_many",
-    "compare_image",
-    "difference",
-    "difference_many",
-    "exact_binomial",
-    "known_metrics",
-    "measure",
-    "precision_recall",
-]
+__all__ = ["METRICS", "Curve", "Measured", "Point", "known_metrics", "measure", "precision_recall"]
 
 Needs = Literal["proposals", "verdicts", "truth", "exhaustive truth"]
 Counts = NDArray[np.float64]
@@ -261,8 +240,7 @@ def known_metrics(names: Sequence[str] | None) -> list[str]:
     chosen = list(dict.fromkeys(METRICS if names is None else [names] if isinstance(names, str) else names))
     for name in chosen:
         if name not in METRICS:
-            near = difflib.get_close_matches(str(name), METRICS, n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(name, METRICS)
             raise ValueError(f"metrics: expected some of {', '.join(METRICS)}, got {name!r}{hint}")
     return chosen
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.loop.metrics import WRONG_IOU, Comparison, TrueImage, compare_image
+from workbench.loop.comparison import WRONG_IOU, Comparison, TrueImage, compare_image
 from workbench.masks import rle
 from workbench.review.state import ACCEPT, NONE
 from workbench.settings import Settings, setting, settings

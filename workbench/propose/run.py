@@ -60,7 +60,7 @@ def propose(
     """
     config = propose_config(config)
     expect_segmenter(sam, "propose")
-    _check_image(image)
+    images.expect_rgb(image)
     image_id = images.array_id(image) if image_id is None else image_id
     size_hw = (int(image.shape[0]), int(image.shape[1]))
     with torch.inference_mode():
@@ -88,14 +88,6 @@ def propose(
     if config.features:
         rows = rows.replace(**shape.describe(rows.rles.tolist(), size_hw, image))
     return rows.replace(row=np.arange(len(rows)))
-
-
-def _check_image(image: np.ndarray) -> None:
-    if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        came = f"{image.dtype} of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ValueError(f"image: expected (H, W, 3) uint8 RGB, got {came}; workbench.images.read_image makes one")
-    if image.size == 0:
-        raise ValueError(f"image: expected at least one pixel, got shape {image.shape}")
 
 
 def _embed(image: np.ndarray, crop: Crop, segmenter: Segmenter, whole: Embedding | None) -> Embedding:

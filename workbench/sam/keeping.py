@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from workbench.images import array_id
+from workbench.images import array_id, expect_rgb
 from workbench.recent import Recent
 from workbench.sam.cache import EmbeddingCache
 from workbench.sam.segmenter import Embedding
@@ -124,7 +124,7 @@ class KeepingSegmenter(abc.ABC):
         ValueError, RuntimeError : as `embed`
         """
         for image in images:
-            check_image(image)
+            expect_rgb(image)
         self._check_weights()
         ids, model_id = [array_id(image) for image in images], f"{self.model_id} {self.dtype}"
         found = {i: e for i in ids if (e := self._kept(i, model_id)) is not None}
@@ -250,15 +250,6 @@ class KeepingSegmenter(abc.ABC):
                 f"the weights of {self.model_id} changed (or are in training) after this predictor was made, so its "
                 "name and kept embeddings no longer fit: make a new one with load_sam(predictor.model)"
             )
-
-
-def check_image(image: np.ndarray) -> None:
-    """Raise ValueError unless `image` is (H, W, 3) uint8 with at least one pixel."""
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        came = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ValueError(f"image: expected an (H, W, 3) uint8 RGB array, got {came}; read files with workbench.images")
-    if image.size == 0:
-        raise ValueError(f"image: expected at least one pixel, got shape {image.shape}")
 
 
 def check_prompts(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -16,6 +15,7 @@ from workbench.sam.cache import EmbeddingCache
 from workbench.sam.checkpoints import ARCHITECTURES, CheckpointError, encoder_name, load_checkpoint
 from workbench.sam.identity import model_id, weights_hash
 from workbench.sam.predict import Predictor, has_bfloat16
+from workbench.settings import did_you_mean
 
 if TYPE_CHECKING:
     from workbench.sam.hf import HFSegmenter
@@ -148,8 +148,7 @@ def known_name(name: str) -> str:
     """Return what a name of a model stands for. Raises ValueError for an unknown one, with the nearest."""
     if name in NAMES:
         return _ALIASES.get(name, name)
-    near = difflib.get_close_matches(str(name).lower().replace("-", "_"), NAMES, n=1, cutoff=0.4)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(str(name).lower().replace("-", "_"), NAMES)
     raise ValueError(f"load_sam: expected one of {', '.join(NAMES)}, got {name!r}{hint}")
 
 

@@ -48,21 +48,16 @@ _COLUMNS = tuple(calibration_records.c[field.name] for field in dataclasses.fiel
 
 def latest(catalog: Catalog, kind: Kind, run_id: int | None) -> Record | None:
     """Return the record of a kind that was made last for a run."""
-    same = (calibration_records.c.kind == kind) & (calibration_records.c.run_id == run_id)
-    query = sa.select(*_COLUMNS).where(same).order_by(calibration_records.c.id.desc()).limit(1)
-    with catalog.read() as connection:
-        row = connection.execute(query).mappings().first()
-    return None if row is None else Record(**dict(row))
+    return _newest(catalog, (calibration_records.c.kind == kind) & (calibration_records.c.run_id == run_id))
 
 
-def last(catalog: Catalog, kind: Kind) -> Record | None:
+def latest_of_any_run(catalog: Catalog, kind: Kind) -> Record | None:
     """Return the record of a kind that was made last, for whatever run."""
-    query = (
-        sa.select(*_COLUMNS)
-        .where(calibration_records.c.kind == kind)
-        .order_by(calibration_records.c.id.desc())
-        .limit(1)
-    )
+    return _newest(catalog, calibration_records.c.kind == kind)
+
+
+def _newest(catalog: Catalog, condition: sa.ColumnElement[bool]) -> Record | None:
+    query = sa.select(*_COLUMNS).where(condition).order_by(calibration_records.c.id.desc()).limit(1)
     with catalog.read() as connection:
         row = connection.execute(query).mappings().first()
     return None if row is None else Record(**dict(row))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from workbench.settings import did_you_mean
 from workbench.store.catalog import Catalog, now
 from workbench.store.errors import StoreError
 from workbench.store.schema import runs
@@ -84,9 +84,8 @@ def load(catalog: Catalog, name: str) -> Experiment:
         row = connection.execute(query).mappings().first()
         names = [] if row is not None else connection.execute(sa.select(experiments.c.name)).scalars().all()
     if row is None:
-        near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, names)) or 'none yet'}"
-        raise StoreError(f"experiment: none is called {name!r}; {hint}")
+        hint = did_you_mean(name, names, f"there are {', '.join(map(repr, names)) or 'none yet'}")
+        raise StoreError(f"experiment: none is called {name!r}{hint}")
     settings = dict(row["settings"])
     kept = settings.pop("counted")
     figures = _columns(row["figures"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from workbench.settings import did_you_mean
 from workbench.store import files, shards
 from workbench.store.catalog import Catalog, now
 from workbench.store.errors import StoreError
@@ -98,6 +98,21 @@ def find(catalog: Catalog, run_id: int | None = None) -> Run | None:
     return None if row is None else _run(row)
 
 
+def expect(run: Run | None, what: str) -> Run:
+    """Return a run where there is one. Raises StoreError, which says for what proposals are needed."""
+    if run is None:
+        words = "expected proposals, there are none yet; run `workbench propose` (project.propose) first"
+        raise StoreError(f"{what}: {words}")
+    return run
+
+
+def listed(names: Iterable[str]) -> list[str]:
+    """Return names of images as a list. Raises TypeError for a text, whose letters are no names."""
+    if isinstance(names, str):
+        raise TypeError(f"images: expected a list of ids or paths, got the text {names!r}; put it in a list")
+    return [str(name) for name in names]
+
+
 def image_files(catalog: Catalog, run_id: int | None, names: Iterable[str] | None = None) -> list[ImageFile]:
     """Return images in their order, with what a run has to say of each.
 
@@ -109,8 +124,7 @@ def image_files(catalog: Catalog, run_id: int | None, names: Iterable[str] | Non
     ------
     StoreError : for a name that no image has, with the nearest one
     """
-    if isinstance(names, str):
-        raise TypeError(f"images: expected a list of ids or paths, got the text {names!r}; put it in a list")
+    wanted = None if names is None else set(listed(names))
     seen = sa.and_(run_images.c.image_key == images.c.key, run_images.c.run_id == run_id)
     query = (
         sa.select(
@@ -126,7 +140,6 @@ def image_files(catalog: Catalog, run_id: int | None, names: Iterable[str] | Non
         .select_from(images.join(image_roots).outerjoin(run_images, seen).outerjoin(shard_table))
         .order_by(images.c.key)
     )
-    wanted = None if names is None else {str(name) for name in names}
     with catalog.read() as connection:
         if wanted is None or len(wanted) > ASKED_BY_NAME:
             found = [ImageFile(*row) for row in connection.execute(query)]
@@ -149,9 +162,8 @@ def _refuse_unknown(catalog: Catalog, unknown: set[str]) -> None:
     name = min(unknown)
     with catalog.read() as connection:
         paths = connection.execute(sa.select(images.c.path)).scalars().all()
-    near = difflib.get_close_matches(name, paths[:10_000], n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}?" if near else "project.images() lists them"
-    raise StoreError(f"image: expected the id or the path of an image, none is called {name!r}; {hint}")
+    hint = did_you_mean(name, paths[:10_000], "project.images() lists them")
+    raise StoreError(f"image: expected the id or the path of an image, none is called {name!r}{hint}")
 
 
 class RunWriter:

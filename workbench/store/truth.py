@@ -99,18 +99,11 @@ class Names:
         return found[0] if len({r.image_id for r in found}) == 1 else None
 
 
-def listed(names: Iterable[str]) -> list[str]:
-    """Return names of images as a list. Raises TypeError for a text, whose letters are no names."""
-    if isinstance(names, str):
-        raise TypeError(f"images: expected a list of ids or paths, got the text {names!r}; put it in a list")
-    return [str(name) for name in names]
-
-
 def by_file(catalog: Catalog, project: Path, names: Iterable[str] | None) -> list[str] | None:
     """Return names of images, the paths of their files, as a shell completes them, put as ids; None for None."""
     if names is None:
         return None
-    given = listed(names)
+    given = runs.listed(names)
     paths = [name for name in given if os.sep in name and os.path.isfile(name)]  # noqa: PTH113 - no path, no file
     if not paths:
         return given

@@ -6,13 +6,17 @@ import dataclasses
 import functools
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from workbench.recent import Recent
 
 if TYPE_CHECKING:
     from workbench.project import Project
     from workbench.widgets.prompting import Asked
 
-_LOADED = 2  # models kept: when a cycle trains one, people still work with the one before
+# when a cycle trains a model, people still work with the one before; by the project's place, or a closed one would stay in memory
+_LOADED = Recent[tuple["ClickModel", Path | None, str | None], "Asked | None"](2)
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -39,7 +43,23 @@ class ClickModel:
         ValueError : for a name or a device that is none
         """
         with _ONE_AT_A_TIME:
-            return _loaded(self, None, None) if self.name else _loaded(self, project, project.model_id)
+            key = (self, None, None) if self.name else (self, project.path, project.model_id)
+            kept = _LOADED.get(key)
+            return kept if kept is not None else _LOADED.put(key, self._loaded(project))
+
+    def _loaded(self, project: Project) -> Asked | None:
+        """Load the model that is named, or that of the project's latest run."""
+        from workbench.sam.cache import EmbeddingCache
+        from workbench.sam.load import load_sam
+        from workbench.widgets.annotator import model_of
+
+        cache = EmbeddingCache(self.embedding_cache) if self.embedding_cache else None
+        if self.name:
+            named: Any = load_sam(self.name, checkpoint=self.checkpoint or None, device=self.device, cache=cache)
+            found: Asked = named  # a `Predictor` names its prompts, which a protocol of positions cannot say
+            return found
+        load = model_of(project, None, device=self.device, cache=cache)
+        return load() if load is not None else None
 
     def loader(self, project: Project) -> Callable[[], Asked | None] | None:
         """Return a function that gives the model and takes seconds; None where none is known."""
@@ -48,21 +68,3 @@ class ClickModel:
         if not self.name and model_of(project, None) is None:
             return None
         return functools.partial(self.load, project)
-
-
-@functools.lru_cache(maxsize=_LOADED)
-def _loaded(model: ClickModel, project: Project | None, model_id: str | None) -> Asked | None:
-    """Load a model: the one that is named, or that of a project, whose latest run is by `model_id`."""
-    from workbench.sam.cache import EmbeddingCache
-    from workbench.sam.load import load_sam
-    from workbench.widgets.annotator import model_of
-
-    cache = EmbeddingCache(model.embedding_cache) if model.embedding_cache else None
-    found: Any  # a `Predictor` names its prompts, which a protocol of positions cannot say
-    if project is None:
-        found = load_sam(model.name, checkpoint=model.checkpoint or None, device=model.device, cache=cache)
-    else:
-        load = model_of(project, None, device=model.device, cache=cache)
-        found = load() if load is not None else None
-    answering: Asked | None = found
-    return answering

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ import anywidget
 import traitlets
 
 from workbench.sam.segmenter import expect_segmenter
+from workbench.settings import did_you_mean
 from workbench.widgets.session import Session
 
 if TYPE_CHECKING:
@@ -167,6 +167,5 @@ def _ignored(_: object) -> None:
 def _unknown(given: Mapping[str, Any]) -> str:
     known = [name for name, p in inspect.signature(Annotator.__init__).parameters.items() if p.kind != p.VAR_KEYWORD]
     name = next(iter(given))
-    near = difflib.get_close_matches(name, known[1:], n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known[1:])}"
-    return f"Annotator has no argument {name!r}; {hint}"
+    hint = did_you_mean(name, known[1:], f"it has {', '.join(known[1:])}")
+    return f"Annotator has no argument {name!r}{hint}"

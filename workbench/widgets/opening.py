@@ -11,7 +11,7 @@ import numpy as np
 
 from workbench.images import ImageError
 from workbench.proposing import ChangedError
-from workbench.store.truth import listed
+from workbench.store.runs import listed
 from workbench.tables.events import Claim, Left
 from workbench.widgets import asking
 from workbench.widgets.board import Board
