@@ -250,7 +250,7 @@ def _official() -> Preset:
 def _bundled() -> Preset:
     """Grid, floors, NMS and margins read off scenes drawn by `workbench.sam.scenes`, by the rules of `benchmarks/fit_preset.py`.
 
-    Above 0.86 one in twenty is wrong on scenes, at most; what a quarter of is right is flagged for review. Four crops
+    On scenes at most one in twenty masks above 0.86 is wrong; lower scores at which a quarter is right are flagged. Four crops
     show small things larger: in less time than 48 × 48 points on the whole image they find more, and more exactly.
     What is asked a second time, as cycles do, is accepted where one in forty is wrong on scenes: nobody has looked at a
     mask of the user's yet, and what the first cycle accepts the model learns from. What moved prompts find otherwise is

@@ -126,9 +126,8 @@ def _read_regular(real: Path, shown: str | Path, max_bytes: int) -> bytes:
     flags = os.O_RDONLY
     for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):
         flags |= getattr(os, name, 0)
-    _refuse_unless_file(
-        real, real.stat().st_mode, shown
-    )  # before opening, which alone can move a tape or wake a device
+    # before opening, which alone can move a tape or wake a device
+    _refuse_unless_file(real, real.stat().st_mode, shown)
     with os.fdopen(os.open(real, flags), "rb") as file:
         status = os.fstat(file.fileno())
         _refuse_unless_file(real, status.st_mode, shown)

@@ -2,8 +2,9 @@
 
 Files are read and decoded on threads ahead of the model, images are embedded `images_per_batch` at a time, and what
 comes of them is written on one thread behind it. A model that says so works on several batches at a time, each on a share of
-the cores. Beside the model this holds at most: pictures of `PIXELS_AHEAD` px and two more that wait; at work, and once more
-between, batches of `PIXELS_AHEAD` px together or one larger one; the proposals of four images, and of as many again as are at work.
+the cores. Memory beside the model, at most: decoded images that wait, `PIXELS_AHEAD` px and two images more; two sets of
+batches, one at work and one between, of `PIXELS_AHEAD` px (or one larger image) each; the proposals of four images and of
+those at work.
 """
 
 from __future__ import annotations

@@ -93,14 +93,14 @@ class Settings:
         """Return the settings as a plain dict of numbers, strings, booleans and None."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
-    def naming(self) -> dict[str, Any]:
-        """Return what a name is a hash of: a setting that came later does not count where it does what was done before."""
+    def digested(self) -> dict[str, Any]:
+        """Return the settings that `digest` is of: one that was added later is left out where it does what was done before it."""
         before = self._before()
         return {name: v for name, v in self.to_dict().items() if name not in before or v != before[name]}
 
     @classmethod
     def stored(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return settings that were stored, those that came later as what was done before."""
+        """Return settings that were stored, completed: what was added since gets the value that does what was done before it."""
         return {**cls._before(), **values}
 
     @classmethod
@@ -152,7 +152,7 @@ class Settings:
     @property
     def digest(self) -> str:
         """Twelve hex digits that are equal exactly when all settings are; those of settings that were stored stay theirs."""
-        return hashlib.sha256(json.dumps(self.naming(), sort_keys=True).encode()).hexdigest()[:12]
+        return hashlib.sha256(json.dumps(self.digested(), sort_keys=True).encode()).hexdigest()[:12]
 
     @classmethod
     def given(cls: type[S], value: S | None, name: str) -> S:
@@ -173,7 +173,7 @@ class Settings:
 
 def name_of(parts: Mapping[str, Any]) -> str:
     """Return a name for settings and plain values, 12 hex digits: the same for the same words."""
-    said = {name: part.naming() if isinstance(part, Settings) else part for name, part in parts.items()}
+    said = {name: part.digested() if isinstance(part, Settings) else part for name, part in parts.items()}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -87,7 +87,7 @@ class Point:
 
     @property
     def vouched(self) -> Flags:
-        """Images with truth that says of accepted masks whether they are wrong, (M,): none, where some masks are unseen.
+        """(M,) images whose truth decides whether accepted masks are wrong; none at all if any mask is unseen.
 
         People reject what is wrong and leave what is right: images without an unseen mask are those where more is wrong.
         """

@@ -143,7 +143,7 @@ def predictor(parent: Predictor | Sam) -> Predictor:
 
 
 def _digest(parent_id: str, data: Sequence[tuple[str, tuple[str, ...]]], config: TrainConfig) -> str:
-    settings = {name: value for name, value in config.naming().items() if name != "least_proposed"}
+    settings = {name: value for name, value in config.digested().items() if name != "least_proposed"}
     text = json.dumps([parent_id, sorted((i, sorted(masks)) for i, masks in data), settings])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

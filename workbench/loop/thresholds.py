@@ -103,8 +103,9 @@ def calibrated(
 
     First, reasons for doubt are put to the test: one whose masks are as right as asked is switched off. Then a threshold
     is lowered as long as the share wrong is `allowed`: of predicted IoU, or, where features are given and it accepts more,
-    of the confidence of a recalibration, which knows the doubts and decides alone. Where none is, but on images enough, the one is taken that comes nearest, if the
-    share wrong is allowed but for `reserve`: a hair's breadth of room is no reason to go by thresholds that were read off other models.
+    of the confidence of a recalibration, which knows the doubts and decides alone. If no threshold is allowed although there
+    are enough images, the closest one is taken whose share wrong would be allowed without `reserve`: thresholds read off
+    other models are no better than that.
 
     Parameters
     ----------

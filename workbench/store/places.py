@@ -19,9 +19,8 @@ from workbench.store.errors import StoreError
 
 MARK = outputs.MARK
 FORMAT = 1
-DATABASE = (
-    "WORKBENCH_DATABASE"  # in the environment: the URL of a catalogue elsewhere, which no command line has to show
-)
+# in the environment: the URL of a catalogue elsewhere, which no command line has to show
+DATABASE = "WORKBENCH_DATABASE"
 
 
 @contextlib.contextmanager

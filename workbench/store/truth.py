@@ -80,7 +80,7 @@ class Names:
         return {key: sure.get(key, names[0]) for key, names in names_of.items() if key in sure or len(names) == 1}
 
     def lies_there(self, image: Recorded, name: str) -> bool:
-        """Whether a name is the id of an image, or of a path of it no folder that its root lacks is said."""
+        """Whether `name` is the image's id, or how the absolute path of one of its files ends."""
         files = [r for r in self._by_last.get(name.rpartition("/")[2], []) if r.key == image.key]
         return name == image.image_id or any(f"{r.root}/{r.path}".endswith(f"/{name}") for r in files)
 

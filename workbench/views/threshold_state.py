@@ -93,9 +93,8 @@ class Thresholds(param.Parameterized):
             before = getattr(self, name)
             try:
                 value = _parsed(self, name, text)
-                with param.discard_events(
-                    self
-                ):  # tried in silence first: two values that fit alone may not fit together
+                # tried in silence first: two values that fit alone may not fit together
+                with param.discard_events(self):
                     setattr(self, name, value)
                     self.config  # noqa: B018 - refuses what no settings may have
                     setattr(self, name, before)
