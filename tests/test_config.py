@@ -346,5 +346,5 @@ def test_settings__that_came_later_are_read_as_what_was_done_before_and_rename_n
 
     assert Later.from_dict(Later.stored({"first": 2})) == Later(first=2, added=0.0)
     assert Later.stored({"first": 2, "added": 0.3}) == {"first": 2, "added": 0.3}
-    assert Later(added=0.0).naming() == {"first": 1}
-    assert Later().naming() == {"first": 1, "added": 0.5}
+    assert Later(added=0.0).digested() == {"first": 1}
+    assert Later().digested() == {"first": 1, "added": 0.5}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -26,6 +27,20 @@ if TYPE_CHECKING:
 DRAWS = 1000
 
 
+@dataclasses.dataclass
+class _Evidence:
+    """What is known of the checks, by their names.
+
+    figures : measured; notes : in words, of what is not measured too
+    undecided : why a figure cannot tell, so few labels as there are; doubtful : why one holds only by what nobody looked at
+    """
+
+    figures: dict[str, Interval] = dataclasses.field(default_factory=dict)
+    notes: dict[str, str] = dataclasses.field(default_factory=dict)
+    undecided: dict[str, str] = dataclasses.field(default_factory=dict)
+    doubtful: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
 def gate(
     project: Reviewing,
     calibration: Calibration | None,
@@ -40,11 +55,8 @@ def gate(
     source : of labels, as the calibration or the campaign was told: "people" where imported truth leaves things out
     of_role : images with the role test, those that `test` lacks among them
     """
-    figures: dict[str, Interval] = {}
-    notes: dict[str, str] = {}
-    undecided: dict[str, str] = {}
-    doubtful: dict[str, str] = {}
-    _calibration_error(project, calibration, config, figures, notes, undecided)
+    evidence = _Evidence()
+    _calibration_error(project, calibration, config, evidence)
     rows = label(project, test)
     measured = measured_by(project)
     if measured:
@@ -52,12 +64,12 @@ def gate(
         measured["domains"] = sorted({domain_of[image] for image in rows.images})
     if len(rows.images) < config.least_images:
         said = _too_few(project.model_id, of_role, len(test), len(rows.images), config.least_images)
-        notes |= dict.fromkeys(("auto_accept_rate", "fp_rate", "recall", "small_object_recall"), said)
-        notes |= dict.fromkeys(("category_diversity", "improvement", "domains"), said)
+        evidence.notes |= dict.fromkeys(("auto_accept_rate", "fp_rate", "recall", "small_object_recall"), said)
+        evidence.notes |= dict.fromkeys(("category_diversity", "improvement", "domains"), said)
     else:
-        _of_test_images(project, rows, source, config, figures, notes, doubtful)
-    _consistency(project, figures, notes)
-    return evaluate(figures, config, declared, notes, measured, undecided, doubtful)
+        _of_test_images(project, rows, source, config, evidence)
+    _consistency(project, evidence)
+    return evaluate(evidence.figures, config, declared, evidence.notes, measured, evidence.undecided, evidence.doubtful)
 
 
 def _too_few(model_id: str | None, of_role: int, measurable: int, known: int, needed: int) -> str:
@@ -78,34 +90,34 @@ def _calibration_error(
     project: Reviewing,
     calibration: Calibration | None,
     config: GateConfig,
-    figures: dict[str, Interval],
-    notes: dict[str, str],
-    undecided: dict[str, str],
+    evidence: _Evidence,
 ) -> None:
     """Smooth ECE after recalibration; undecided where a perfectly calibrated model would show as much on as few labels."""
     if calibration is None:
-        notes["calibration_error"] = "run project.calibrate() (workbench calibrate) first"
+        evidence.notes["calibration_error"] = "run project.calibrate() (workbench calibrate) first"
         return
     now, then = project.triage_config(), calibration.base
     if (now.nms, now.nms_iou) != (then.nms, then.nms_iou):
-        notes["calibration_error"] = (
+        evidence.notes["calibration_error"] = (
             f"the latest calibration is of the masks that {then.nms} NMS at {then.nms_iou:g} leaves, triage goes by {now.nms} "
             f"NMS at {now.nms_iou:g}: calibrate again"
         )
         return
     m, images = calibration.after["smooth_ece"], len(calibration.images)
     if not np.isnan(m.value) and images < config.least_images:
-        notes["calibration_error"] = (
+        evidence.notes["calibration_error"] = (
             f"{images} labelled calibration images, at least {config.least_images} are needed: complete the review of more, "
             "and calibrate again"
         )
         return
     if np.isnan(m.value):
-        notes["calibration_error"] = calibration.note or m.note
+        evidence.notes["calibration_error"] = calibration.note or m.note
         return
-    figures["calibration_error"] = Interval(m.value, m.low, m.high, m.n, "bootstrap" if m.high == m.high else "none")
+    evidence.figures["calibration_error"] = Interval(
+        m.value, m.low, m.high, m.n, "bootstrap" if m.high == m.high else "none"
+    )
     if m.value <= m.perfect_high:
-        undecided["calibration_error"] = (
+        evidence.undecided["calibration_error"] = (
             f"so few labels cannot tell: a perfectly calibrated model would show up to {m.perfect_high:.3f} on them; "
             "label more calibration images"
         )
@@ -116,9 +128,7 @@ def _of_test_images(
     rows: Labelled,
     source: Source,
     config: GateConfig,
-    figures: dict[str, Interval],
-    notes: dict[str, str],
-    doubtful: dict[str, str],
+    evidence: _Evidence,
 ) -> None:
     rng = np.random.default_rng(abs(project.seed))
     names = {
@@ -128,19 +138,19 @@ def _of_test_images(
     }
     every = np.ones(len(rows.outcome), bool)
     found = measure(rows.comparison, rows.outcome, list(names.values()), rng, distinct=every)
-    figures |= {check: found[name] for check, name in names.items()}
-    _fp_rate(project, rows, source, config, rng, figures, notes)
+    evidence.figures |= {check: found[name] for check, name in names.items()}
+    _fp_rate(project, rows, source, config, rng, evidence)
     c = rows.comparison
     kept = ~c.ignore
     diverse, said = category_diversity(
         c.found(rows.auto, 0.5)[kept], rows.truth_labels[kept], c.image_of_truth[kept], rng, config.least_instances
     )
-    figures["category_diversity"] = diverse
+    evidence.figures["category_diversity"] = diverse
     if said:
-        notes["category_diversity"] = said
-    _domains(project, rows, rng, figures, notes)
-    _improvement(project, rows, rng, figures, notes)
-    doubtful |= _unvouched(rows, config)
+        evidence.notes["category_diversity"] = said
+    _domains(project, rows, rng, evidence)
+    _improvement(project, rows, rng, evidence)
+    evidence.doubtful |= _unvouched(rows, config)
 
 
 def _fp_rate(
@@ -149,14 +159,13 @@ def _fp_rate(
     source: Source,
     config: GateConfig,
     rng: np.random.Generator,
-    figures: dict[str, Interval],
-    notes: dict[str, str],
+    evidence: _Evidence,
 ) -> None:
     """Share of auto-accepted masks that are wrong; where imported truth leaves things out, by final masks alone."""
     if source == "people":
         rows = label(project, rows.images, source=source)
         if len(rows.images) < config.least_images:
-            notes["fp_rate"] = (
+            evidence.notes["fp_rate"] = (
                 f"imported truth leaves things out (the calibration or the campaign was told so), and {len(rows.images)} test images are "
                 f"complete by people's review, at least {config.least_images} are needed: complete their review"
             )
@@ -164,17 +173,17 @@ def _fp_rate(
     right, wrong = rows.comparison.verdicts(rows.auto)
     unsaid = rows.auto & unlabelled(rows.comparison, right | wrong)
     if unsaid.any() or rows.comparison.unseen.any():
-        notes["fp_rate"] = (
+        evidence.notes["fp_rate"] = (
             f"{int(unsaid.sum()):,} auto-accepted masks of test images, {int(rows.comparison.unseen.sum()):,} final ones, were not looked at "
             "one by one: accept or reject each, or import truth"
         )
         return
     found = measure(rows.comparison, rows.outcome, ["fp_rate", "fp_rate_50"], rng)
-    figures["fp_rate"] = found["fp_rate"]
+    evidence.figures["fp_rate"] = found["fp_rate"]
     if found["fp_rate"].known:
-        notes["fp_rate"] = f"at IoU 0.5 {found['fp_rate_50'].value:.3f}"
+        evidence.notes["fp_rate"] = f"at IoU 0.5 {found['fp_rate_50'].value:.3f}"
     else:
-        notes["fp_rate"] = "nothing is auto-accepted on test images"
+        evidence.notes["fp_rate"] = "nothing is auto-accepted on test images"
 
 
 def _unvouched(rows: Labelled, config: GateConfig) -> dict[str, str]:
@@ -197,15 +206,15 @@ def _unvouched(rows: Labelled, config: GateConfig) -> dict[str, str]:
     return doubtful
 
 
-def _domains(
-    project: Reviewing, rows: Labelled, rng: np.random.Generator, figures: dict[str, Interval], notes: dict[str, str]
-) -> None:
+def _domains(project: Reviewing, rows: Labelled, rng: np.random.Generator, evidence: _Evidence) -> None:
     """Largest − smallest recall_auto among domains, its interval over images drawn anew within each."""
     domain_of = _domain_of(project)
     domains = np.array([domain_of[image] for image in rows.comparison.image_ids])
     names = np.unique(domains)
     if len(names) < 2:
-        notes["domains"] = "all test images are of one domain; declare it not applicable if that is all there is"
+        evidence.notes["domains"] = (
+            "all test images are of one domain; declare it not applicable if that is all there is"
+        )
         return
     counts = METRICS["recall_auto"].counts(Point(rows.comparison, rows.outcome))
     recalls, drawn = [], []
@@ -215,7 +224,7 @@ def _domains(
         recalls.append(hit.sum() / per.sum() if per.sum() else np.nan)
         drawn.append((picks @ hit) / np.where(picks @ per > 0, picks @ per, np.nan))
     if np.isnan(recalls).any() or min(int((counts.per[domains == name] > 0).sum()) for name in names) < 2:
-        notes["domains"] = "a domain has fewer than two test images with true masks"
+        evidence.notes["domains"] = "a domain has fewer than two test images with true masks"
         return
     spread = np.nanmax(drawn, axis=0) - np.nanmin(drawn, axis=0)
     low, high = percentiles(spread)
@@ -226,26 +235,24 @@ def _domains(
         apart = ends[1][:, None] - ends[0]
         high = max(high, float(apart[~np.eye(len(names), dtype=bool)].max()))
     value = float(np.max(recalls) - np.min(recalls))
-    figures["domains"] = Interval(value, min(low, value), max(high, value), len(names), "bootstrap")
+    evidence.figures["domains"] = Interval(value, min(low, value), max(high, value), len(names), "bootstrap")
 
 
-def _improvement(
-    project: Reviewing, rows: Labelled, rng: np.random.Generator, figures: dict[str, Interval], notes: dict[str, str]
-) -> None:
+def _improvement(project: Reviewing, rows: Labelled, rng: np.random.Generator, evidence: _Evidence) -> None:
     """Relative change of auto_accept_rate between the last two models, by the same floors, grid and NMS, paired."""
     earlier, now = _runs_before(project), measured_by(project)
     if not earlier:
-        notes["improvement"] = "there is one model so far; it takes two, one after the other"
+        evidence.notes["improvement"] = "there is one model so far; it takes two, one after the other"
         return
     alike = [r for r in earlier if all(measured_by(project, r)[k] == now[k] for k in ("floors", "distinct"))]
     if not alike:
-        notes["improvement"] = (
+        evidence.notes["improvement"] = (
             f"no earlier model has a run with the floors, grid and NMS of run {now['run']}; let it propose with the same"
         )
         return
     before = alike[0]
     if versions.learned_by(project.catalog, measured_by(project, before)["model_id"]) & set(rows.images):
-        notes["improvement"] = f"the model of run {before} was trained on some of the test images"
+        evidence.notes["improvement"] = f"the model of run {before} was trained on some of the test images"
         return
     rules = [_rule(project, run) for run in (now["run"], before)]
     if rules[0].certified != rules[1].certified:  # of one run only: the model did not change by that
@@ -253,7 +260,7 @@ def _improvement(
         rows = label(project, rows.images, config=rules[0].config)
     old = label(project, rows.images, before, config=rules[1].config)
     if set(old.images) != set(rows.images):
-        notes["improvement"] = f"run {before} has not proposed on all of the same test images"
+        evidence.notes["improvement"] = f"run {before} has not proposed on all of the same test images"
         return
     now_a, now_n = _accepted(rows)
     old_a, old_n = _accepted(old)
@@ -261,13 +268,13 @@ def _improvement(
     picks = draw_images(n, DRAWS, rng)
     base = old_a.sum() / max(old_n.sum(), 1)
     if not base or not now_n.sum():
-        notes["improvement"] = f"run {before} accepted nothing on test images: a relative change is undefined"
+        evidence.notes["improvement"] = f"run {before} accepted nothing on test images: a relative change is undefined"
         return
     with np.errstate(divide="ignore", invalid="ignore"):
         drawn = ((picks @ now_a) / (picks @ now_n)) / ((picks @ old_a) / (picks @ old_n)) - 1
     low, high = percentiles(drawn[np.isfinite(drawn)])
     value = float(now_a.sum() / now_n.sum() / base - 1)
-    figures["improvement"] = Interval(value, min(low, value), max(high, value), n, "bootstrap")
+    evidence.figures["improvement"] = Interval(value, min(low, value), max(high, value), n, "bootstrap")
 
 
 class _Rule(NamedTuple):
@@ -340,12 +347,12 @@ def measured_by(project: Reviewing, run: int | None = None) -> dict[str, Any]:
     return {"run": found.id, "model_id": found.model_id, "floors": floors, "distinct": nms}
 
 
-def _consistency(project: Reviewing, figures: dict[str, Interval], notes: dict[str, str]) -> None:
+def _consistency(project: Reviewing, evidence: _Evidence) -> None:
     """Krippendorff's alpha on the verdicts of images that two annotators did."""
     found = project.agreement().krippendorffs_alpha
     if found.known:
-        figures["consistency"] = found
+        evidence.figures["consistency"] = found
     else:
-        notes["consistency"] = (
+        evidence.notes["consistency"] = (
             "no images were reviewed by two annotators; hand some out with workbench review --second (project.queue(second=True))"
         )
