@@ -340,6 +340,8 @@ def test_wrong_use__of_options_is_told_by_their_names(project, tmp_path, cells):
     assert "--roles: shares: expected three" in roles.output
     assert "--declare: gate: expected checks" in run("gate", project, "--declare", "foo=bar", status=2).output
     run("efficiency", project, "--manual-s", "-3", status=2)
+    run("init", f"{project}2", "--images", "*.png", "--seed", "1" * 23, status=2)
+    run("sweep", project, "--grid", "min_area_px=1,2", "--name", " ", status=2)
 
 
 @pytest.mark.parametrize(

@@ -66,5 +66,8 @@ def test_account__wrong_use(folder, words):
 
 
 def test_account__wrong_seconds_and_no_project(folder, tmp_path):
-    assert "expected seconds above 0" in run("efficiency", folder, "--manual-s", "0").stderr
+    for option, value in (("--manual-s", "0"), ("--manual-s", "-3"), ("--stage1-s", "nan")):
+        refused = run("efficiency", folder, option, value)
+        assert refused.exit_code == 2
+        assert f"{option}: expected seconds above 0, got {value}" in refused.stderr
     assert run("curriculum", tmp_path, "--json").exit_code == 1

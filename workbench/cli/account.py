@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.answering import AsJson, Folder, answering, app, show
+from workbench.cli.answering import AsJson, Folder, UsageError, answering, app, show
 
 
 class Whose(StrEnum):
@@ -33,15 +33,18 @@ def efficiency(
     ),
     manual_s: Annotated[
         float | None,
-        typer.Option(min=0, help="assumed seconds a mask by hand; by default what the masks drawn here took, else 34"),
+        typer.Option(help="assumed seconds a mask by hand; by default what the masks drawn here took, else 34"),
     ] = None,
-    stage1_s: Annotated[float, typer.Option(min=0, help="assumed seconds a mask of Stage 1")] = 14.0,
+    stage1_s: Annotated[float, typer.Option(help="assumed seconds a mask of Stage 1")] = 14.0,
     as_json: AsJson = False,
 ) -> None:
     """Show masks an image, seconds a mask, hours, and what is saved: measured, simulated or assumed."""
     from workbench.project import Project
 
     with answering(as_json), Project.open(folder) as project:
+        for name, seconds in (("--manual-s", manual_s), ("--stage1-s", stage1_s)):
+            if seconds is not None and not 0 < seconds < float("inf"):
+                raise UsageError(f"{name}: expected seconds above 0, got {seconds:g}")
         found = project.efficiency(preset.value, manual_s=manual_s, stage1_s=stage1_s)
         title = f"efficiency of {folder if preset is Whose.project else found.of}"
         show(found.to_dict() if as_json else {"efficiency": found.lines()}, as_json, title)

@@ -97,6 +97,8 @@ def sweep(
         given = {"--grid": grid, "--show": show_name, "--compare": compare, "--adopt": adopt}
         if len(asked := [option for option, value in given.items() if value]) > 1:
             raise UsageError(f"sweep: expected one of {', '.join(given)}, got {' and '.join(asked)}")
+        if name is not None and not name.strip():
+            raise UsageError("--name: expected a name of the experiment to keep, got an empty text")
         values = _grid(grid or [])
         of_grid: dict[str, object] = {
             "--name": name,

@@ -49,7 +49,9 @@ class Kept(StrEnum):
 def init(
     folder: Folder,
     images: Annotated[str, typer.Option("--images", metavar="GLOB", help='"cells/*.png", a folder, or one file')],
-    seed: Annotated[int, typer.Option(help="fixes which images train, calibrate and test")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=-(2**63), max=2**63 - 1, help="fixes which images train, calibrate and test")
+    ] = 0,
     roles: Annotated[
         str, typer.Option(metavar="SHARES", help="of the images that train, calibrate and test; drawn by content")
     ] = "0.6,0.2,0.2",
