@@ -167,7 +167,7 @@ def test_import__of_masks_for_other_ids_leaves_the_truth_that_is_there(tmp_path,
 
 
 def test_import__of_no_images_fails(tmp_path, project):
-    (tmp_path / "t.json").write_text('{"images": []}')
+    (tmp_path / "t.json").write_text('{"images": [], "annotations": []}')
     assert "the file has no images" in answer("import", project, tmp_path / "t.json", status=1)["error"]
     found = answer("import", project, truth_file(tmp_path / "t.json", "a.png", masks=0))
     assert (found["images"], found["masks"], "error" in found) == (1, 0, False)  # an image without objects is truth
@@ -340,6 +340,8 @@ def test_wrong_use__of_options_is_told_by_their_names(project, tmp_path, cells):
     assert "--roles: shares: expected three" in roles.output
     assert "--declare: gate: expected checks" in run("gate", project, "--declare", "foo=bar", status=2).output
     run("efficiency", project, "--manual-s", "-3", status=2)
+    for option in ("--basic-auth", "--oauth-provider"):  # a variable that is not set must not open the door
+        assert f"{option}: expected a text" in run("dashboard", project, option, "", status=2).output
     run("init", f"{project}2", "--images", "*.png", "--seed", "1" * 23, status=2)
     run("sweep", project, "--grid", "min_area_px=1,2", "--name", " ", status=2)
 

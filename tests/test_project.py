@@ -437,3 +437,39 @@ def test_settings__are_those_that_fit_the_model_when_none_are_named(project):
     assert project.runs().iloc[-1]["settings"] == wb.preset("bundled").propose.to_dict()
     assert project.triage().config == wb.preset("bundled").triage
     assert project.triage(wb.preset("stage2")).config == wb.preset("stage2").triage
+
+
+def test_open__the_catalogue_of_another_project_is_refused_and_takes_no_shard(project, tmp_path):
+    """Shards that a catalogue does not name are leftovers to its project: those of another must not come into its hands."""
+    first, second = (f"sqlite:///{tmp_path}/{name}.sqlite" for name in "ab")
+    images = tmp_path / "both"
+    stub_sam.write_images(images, 2)
+    for name, url in (("a.wb", first), ("b.wb", second)):
+        wb.Project.create(tmp_path / name, images, database=url).close()
+    with wb.Project.open(tmp_path / "a.wb", first) as own:
+        own.propose(SAM, stub_sam.PLAIN, progress=False)
+        rows = len(own.proposals())
+    with pytest.raises(
+        StoreError, match="expected the catalogue that the project was made with, got another project's"
+    ):
+        wb.Project.open(tmp_path / "a.wb", second)
+    with wb.Project.open(tmp_path / "a.wb", first) as own:
+        assert len(own.proposals()) == rows > 0
+    mark = tmp_path / "b.wb" / "project.toml"  # as an earlier version made it
+    mark.write_text("".join(line for line in mark.read_text().splitlines(True) if not line.startswith("key")))
+    wb.Project.open(tmp_path / "b.wb", second).close()
+
+
+def test_propose__what_is_refused_or_works_on_nothing_takes_nobodys_masks_away(project, tmp_path):
+    project.propose(SAM, stub_sam.PLAIN, progress=False)
+    other, before = stub_sam.PLAIN.replace(points_per_side=3), project.model_id
+    rows = len(project.proposals())
+    with pytest.raises(StoreError):
+        project.propose(SAM, other, images=["nobody's"], progress=False)
+    project.propose(SAM, other, limit=0, progress=False)
+    assert (project.model_id, len(project.proposals())) == (before, rows)
+    assert project.report().to_dict()["run_id"] == 1
+    project.propose(SAM, other, limit=1, progress=False)
+    assert project.report().to_dict()["run_id"] != 1  # from its first image on
+    project.propose(SAM, stub_sam.PLAIN, progress=False)  # all is done: it is the latest again
+    assert (project.report().to_dict()["run_id"], len(project.proposals())) == (1, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -70,11 +71,19 @@ class Catalogued:
         places.refuse_taken(path)
         root, paths = intake.gather(images)
         name = name or path.stem
-        with places.making(path, database, name, workbench.__version__) as (_, catalog):
+        key = secrets.token_hex(16)
+        with places.making(path, database, name, workbench.__version__, key) as (_, catalog):
             intake.refuse_used(catalog)
             found = intake.identify(root, paths)
             intake.record(catalog, intake.root_text(root, path), found, seed, roles)
-            row = {"id": 1, "name": name, "seed": seed, "roles": list(roles), "made_by": workbench.__version__}
+            row = {
+                "id": 1,
+                "name": name,
+                "seed": seed,
+                "roles": list(roles),
+                "made_by": workbench.__version__,
+                "key": key,
+            }
             with catalog.write() as connection:
                 connection.execute(sa.insert(schema.project).values({**row, "made_at": now()}))
         return cls.open(path, database)

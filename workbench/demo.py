@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
@@ -229,5 +228,5 @@ def copy_notebooks(folder: Path) -> tuple[list[str], list[str]]:
         target = folder / source.name
         (kept if target.exists() else copied).append(source.name)
         if not target.exists():
-            shutil.copyfile(source, target)
+            outputs.write_whole(target, [source.read_bytes()])
     return copied, kept

@@ -14,6 +14,7 @@ import workbench
 from workbench import outputs, proposing, recording
 from workbench.config import TriageConfig
 from workbench.images import ImageError
+from workbench.masks import rle
 from workbench.report import TruthSummary
 from workbench.shown import Shown
 from workbench.store import intake, runs, truth
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
 OUTCOMES = ("all", "distinct", "auto_accepted", "flagged", "discarded", "final")
 
 
+def expect_outcome(outcome: str) -> None:
+    """Refuse what is no outcome of `OUTCOMES`. Raises ValueError."""
+    if outcome not in OUTCOMES:
+        raise ValueError(f"outcome: expected one of {', '.join(OUTCOMES)}, got {outcome!r}")
+
+
 def of_outcome(triaged: Triage, outcome: str) -> np.ndarray:
     """Return which rows have an outcome, (N,) bool; final are the auto-accepted ones, as far as nobody has reviewed.
 
@@ -39,8 +46,7 @@ def of_outcome(triaged: Triage, outcome: str) -> np.ndarray:
     ------
     ValueError : for another name
     """
-    if outcome not in OUTCOMES:
-        raise ValueError(f"outcome: expected one of {', '.join(OUTCOMES)}, got {outcome!r}")
+    expect_outcome(outcome)
     if outcome == "all":
         return np.ones(len(triaged), bool)
     if outcome == "distinct":
@@ -63,6 +69,7 @@ def import_truth(
 
     `incomplete` are names of images of which masks were refused before: how many of them have truth now is told.
     """
+    _expect_masks(masks)
     found = truth.Names(project.catalog, project.path)
     by_id, rows_of = found.by_id(), dict(masks.by_image())
     unmatched: list[str] = []
@@ -95,6 +102,21 @@ def import_truth(
     counted: list[int] = []
     total, replaced = truth.store(project.catalog, project.path, matched(), origin)
     return TruthSummary(counted[0], total, replaced, tuple(unmatched), (*_gaps(gaps), *_elsewhere(elsewhere), *told))
+
+
+def _expect_masks(masks: Proposals) -> None:
+    """Refuse run lengths that are none of their image's size, before anything is replaced. Raises ValueError, naming the image."""
+    for row, (counts, size) in enumerate(zip(masks.rles.tolist(), masks.sizes_hw.tolist(), strict=True)):
+        try:
+            empty = not rle.area([counts], tuple(size))[0]
+        except ValueError as error:
+            raise ValueError(
+                f"masks: expected run lengths of {size[0]}×{size[1]} px in row {row}, got {error}"
+            ) from None
+        if empty:
+            raise ValueError(
+                f"masks: expected at least a pixel in row {row}, of {masks.image_id[row]}, got an empty mask"
+            )
 
 
 def _gaps(names: Sequence[str]) -> list[str]:
@@ -182,8 +204,31 @@ def import_coco(project: ProjectFolder, path: str | Path) -> TruthSummary:
             f"all {file.refused:,} masks of the file were refused, so none of its {len(file.images):,} images gets truth: "
             "that is not the same as no object"
         ]
-    found, origin, problems = (file.labels, file.crowd), Path(path).name, [*file.problems, *told]
+    first = _repeated(file.masks)
+    if file.nowhere:
+        first.insert(
+            0,
+            f"{file.nowhere:,} annotations name no image of the file: which images they are missing from is not known, and figures "
+            "of wrong masks count that as wrong; mend the file and import it again",
+        )
+    found, origin, problems = (
+        (file.labels, file.crowd),
+        Path(path).name,
+        [*first, *file.problems, *told],
+    )
     return import_truth(project, file.masks, *found, names, origin, problems, file.incomplete)
+
+
+def _repeated(masks: Proposals) -> list[str]:
+    """Return a line on masks that an image has more than once, which would count as many objects."""
+    _, first, times = np.unique(masks.mask_id.astype(str), return_index=True, return_counts=True)
+    if (times == 1).all():
+        return []
+    again, name = int((times - 1).sum()), masks.image_id[first[times > 1].min()]
+    return [
+        f"{again:,} masks are there already, to the pixel, on the same image (first on {name}): each counts as an object of its own; "
+        "take out what is there twice and import the file again"
+    ]
 
 
 def nothing_imported(project: ProjectFolder, summary: TruthSummary) -> str:
@@ -251,6 +296,7 @@ def export_coco(shown: Shown, path: str | Path, outcome: str, config: TriageConf
 
     project = shown.project
     kept_files = originals(project)
+    expect_outcome(outcome)
     outputs.expect_target(Path(path), kept_files)
     run = runs.expect(runs.find(project.catalog), "export")
     if outcome == "final":

@@ -20,7 +20,7 @@ from workbench.store import audits, journal, review_settings
 from workbench.store.catalog import Catalog
 from workbench.store.errors import StoreError
 from workbench.store.journal import Person
-from workbench.tables.events import Claim, Recorded, ReviewEvent
+from workbench.tables.events import Claim, EventError, Recorded, ReviewEvent
 from workbench.tables.proposals import Proposals
 
 if TYPE_CHECKING:
@@ -97,6 +97,8 @@ class Reviewing(ProjectFolder):
             undone; StoreError : when nothing can be written
         """
         given = [events] if isinstance(events, ReviewEvent) else list(events)
+        if wrong := [event for event in given if not isinstance(event, ReviewEvent)]:
+            raise EventError(f"record: expected ReviewEvents, got {type(wrong[0]).__name__}")
         return recording.record(self._shown, given, claim, self.review_config.claim_s)
 
     def journal(self, image: str | None = None) -> pd.DataFrame:

@@ -105,7 +105,12 @@ def test_read__masks_of_one_image_under_its_content_id(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [{"images": []}, {"images": [], "annotations": [], "categories": []}, {"images": [IMAGE]}]
+    "content",
+    [
+        {"images": [], "annotations": []},
+        {"images": [], "annotations": [], "categories": []},
+        {"images": [IMAGE], "annotations": []},
+    ],
 )
 def test_read__no_masks(tmp_path, content):
     file = read(tmp_path, content)
@@ -260,6 +265,7 @@ def test_read__bad_categories(tmp_path):
         ('{"annotations": []}', "it has ['annotations']"),
         ('{"images": {}}', "expected a list of images"),
         ('{"images": [], "annotations": null}', "expected a list of annotations, got None"),
+        ('{"images": [], "categories": []}', "expected a list of annotations, got a file of images alone"),
         ("[" * 200_000, "without end"),
         ('{"images": ' + "9" * 10_000 + "}", "does not parse"),
     ],

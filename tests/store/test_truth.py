@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import stub_sam
+from PIL import Image
 
 import workbench as wb
+from workbench.formats.coco import FormatError
 from workbench.masks import rle
 from workbench.tables.proposals import Proposals
 
@@ -202,6 +204,62 @@ def test_import_coco__bad_entries_are_told_and_the_rest_is_kept(project, tmp_pat
     assert summary.problems[0].startswith("a/image0.png has truth with gaps, since some masks were refused")
     assert any("inside the folder of images" in line for line in summary.problems)
     assert project.truth_labels()["label"].tolist() == ["cell"]
+
+
+def coco(tmp_path, annotations: list[dict], name: str = "a/image0.png"):
+    """Write a COCO file of one image."""
+    document = {
+        "images": [{"id": 1, "file_name": name, "height": H, "width": W}],
+        "annotations": [{"id": k, "category_id": 1, **a} for k, a in enumerate(annotations, 1)],
+        "categories": [{"id": 1, "name": "cell"}],
+    }
+    (tmp_path / "truth.json").write_text(json.dumps(document))
+    return tmp_path / "truth.json"
+
+
+def test_import_coco__masks_of_no_image_and_masks_that_are_there_twice_are_told_first(project, tmp_path):
+    mask = {"size": [H, W], "counts": squares(3)[0].decode()}
+    one, nowhere = {"image_id": 1, "segmentation": mask}, {"image_id": -7, "segmentation": mask}
+    summary = project.import_coco(coco(tmp_path, [one, nowhere, one, nowhere]))
+    assert summary.masks == 2
+    assert summary.problems[0].startswith("2 annotations name no image of the file: which images they are missing from")
+    assert summary.problems[1].startswith(
+        "1 masks are there already, to the pixel, on the same image (first on a/image0.png)"
+    )
+
+
+def test_import_coco__a_file_of_images_alone_leaves_the_truth(project, tmp_path):
+    mask = {"size": [H, W], "counts": squares(3)[0].decode()}
+    file = coco(tmp_path, [{"image_id": 1, "segmentation": mask}])
+    project.import_coco(file)
+    document = json.loads(file.read_text())
+    del document["annotations"]
+    file.write_text(json.dumps(document))
+    with pytest.raises(FormatError, match="got a file of images alone"):
+        project.import_coco(file)
+    assert len(project.truth()) == 1
+
+
+@pytest.mark.parametrize(
+    "counts", [b"zz", b"", rle.encode(np.zeros((1, H, W), bool))[0]], ids=["none", "no text", "empty"]
+)
+def test_import_truth__run_lengths_that_are_none_are_refused_and_nothing_is_replaced(project, tmp_path, counts):
+    mask = {"size": [H, W], "counts": squares(3)[0].decode()}
+    project.import_coco(coco(tmp_path, [{"image_id": 1, "segmentation": mask}]))
+    with pytest.raises(ValueError, match=r"masks: expected .* in row 0"):
+        project.import_truth(Proposals.make(rles=[counts], image_id="a/image0.png", sizes_hw=(H, W)))
+    assert len(project.truth()) == 1
+
+
+def test_names__forms_that_look_the_same_and_a_leading_dot_are_the_same(tmp_path):
+    name = "Pl\u00e4tte 1.png"  # a letter with its dots; Macs write letter and dots
+    (tmp_path / "images").mkdir()
+    Image.fromarray(np.full((H, W, 3), 9, np.uint8)).save(tmp_path / "images" / name)
+    with wb.Project.create(tmp_path / "p.wb", str(tmp_path / "images")) as project:
+        mask = {"size": [H, W], "counts": squares(3)[0].decode()}
+        for written in ("Pla\u0308tte 1.png", f"./{name}", name):
+            summary = project.import_coco(coco(tmp_path, [{"image_id": 1, "segmentation": mask}], written))
+            assert (summary.images, summary.unmatched, summary.problems) == (1, (), ())
 
 
 @pytest.mark.skipif(not (DATA / "facades").exists(), reason="needs the real images in ../shared/data")

@@ -119,7 +119,9 @@ def answering(as_json: bool) -> Iterator[None]:
         words = "lower points_per_batch (floors), or views and prompts (train), or take --device cpu; what was finished is kept"
         _fail(f"the memory of the device ran out: {words}", as_json, status=1)
     except KeyboardInterrupt:
-        _fail("interrupted; what was finished is kept, the same command goes on", as_json, status=1)
+        _fail(
+            "interrupted; what the project has is whole, and the same command goes on or begins anew", as_json, status=1
+        )
 
 
 def refuse_unused(option: str, given: bool, options: Mapping[str, object]) -> None:

@@ -15,10 +15,10 @@ def dashboard(
     folder: Folder,
     port: Annotated[int, typer.Option(min=0, max=65535, help="port to listen on; 0 for a free one")] = 0,
     address: Annotated[str, typer.Option(help="address to listen on; by default only this machine")] = "127.0.0.1",
-    basic_auth: Annotated[str, typer.Option(help="a password, or a JSON file of names and passwords")] = "",
+    basic_auth: Annotated[str | None, typer.Option(help="a password, or a JSON file of names and passwords")] = None,
     oauth_provider: Annotated[
-        str, typer.Option(help="login by a provider that Panel knows; PANEL_OAUTH_KEY and _SECRET hold its key")
-    ] = "",
+        str | None, typer.Option(help="login by a provider that Panel knows; PANEL_OAUTH_KEY and _SECRET hold its key")
+    ] = None,
     allow_origin: Annotated[
         list[str] | None, typer.Option(metavar="HOST:PORT", help="a further host that pages are opened from")
     ] = None,
@@ -43,6 +43,11 @@ def dashboard(
     from workbench.project import Project
 
     with answering(as_json):
+        for option, given in (("--basic-auth", basic_auth), ("--oauth-provider", oauth_provider)):
+            if given is not None and not given.strip():  # a variable that is not set must not open the door
+                raise UsageError(
+                    f"{option}: expected a text, got an empty one; leave the option out to serve without login"
+                )
         if checkpoint is not None and not model:
             raise UsageError("--checkpoint: expected --model with it, the name of the model whose weights these are")
         Project.open(folder, database).close()  # what is wrong with it is said here, not in the browser
@@ -62,8 +67,8 @@ def dashboard(
             project=folder.resolve(),
             address=address,
             port=port,
-            login=basic_auth,
-            oauth=oauth_provider,
+            login=basic_auth or "",
+            oauth=oauth_provider or "",
             origins=tuple(allow_origin or ()),
             prefix=prefix,
             database=database,

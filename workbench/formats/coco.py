@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,8 @@ class CocoFile:
     labels : (N,) str beside the masks, "" for none
     crowd : (N,) bool beside the masks: a region of many things that are not told apart
     problems : one line for each entry that was refused, with the reason
-    incomplete : file names of images of which masks were refused; refused : annotations, those of no image too
+    incomplete : file names of images of which masks were refused; refused : annotations, those of no image too; nowhere : those
+        of these that name no image of the file, so that nobody knows whose masks they are
     """
 
     images: tuple[ImageEntry, ...]
@@ -48,6 +49,7 @@ class CocoFile:
     problems: list[str]
     incomplete: frozenset[str] = frozenset()
     refused: int = 0
+    nowhere: int = 0
 
     @functools.cached_property
     def _rows(self) -> dict[str, np.ndarray]:
@@ -94,7 +96,16 @@ def read(path: str | Path, *, max_bytes: int = MAX_BYTES) -> CocoFile:
     for entry in _named(_list(document, "categories", path), "category", problems):
         with _Refusal(problems, "category", entry):
             categories[_new_id(entry, categories)] = _category_name(entry)
-    return _masks_read(_list(document, "annotations", path), images, categories, problems)
+    if "annotations" not in document:
+        raise FormatError(
+            f"{path}: expected a list of annotations, got a file of images alone; an empty list says that they hold nothing"
+        )
+    ids = {
+        entry["id"]
+        for entry in document["images"]
+        if isinstance(entry, dict) and isinstance(entry.get("id"), int | str)
+    }
+    return _masks_read(_list(document, "annotations", path), images, ids, categories, problems)
 
 
 class _Refusal:
@@ -194,11 +205,17 @@ def _category_name(entry: Mapping[str, Any]) -> str:
 
 
 def _masks_read(
-    entries: list[Any], images: Mapping[Id, ImageEntry], categories: Mapping[int, str], problems: list[str]
+    entries: list[Any],
+    images: Mapping[Id, ImageEntry],
+    ids: Collection[Id],
+    categories: Mapping[int, str],
+    problems: list[str],
 ) -> CocoFile:
+    """Read the masks; `ids` are those of all images of the file, refused ones too."""
     found: list[tuple[ImageEntry, bytes, str, bool]] = []
     used: set[Id] = set()
     incomplete: set[str] = set()
+    nowhere = 0
     for entry in _named(entries, "annotation", problems):
         told = len(problems)
         image: ImageEntry | None = None
@@ -211,11 +228,13 @@ def _masks_read(
             continue
         if image is not None and len(problems) > told:
             incomplete.add(image.file_name)
+        named = entry.get("image_id")
+        nowhere += not (isinstance(named, int | str) and named in ids)
     labels = np.array([label for *_, label, _ in found], dtype=object)
     crowd = np.array([crowd for *_, crowd in found], dtype=bool)
     masks = _table([image for image, *_ in found], [counts for _, counts, *_ in found])
     told_of, refused = frozenset(incomplete), len(entries) - len(found)
-    return CocoFile(tuple(images.values()), categories, masks, labels, crowd, problems, told_of, refused)
+    return CocoFile(tuple(images.values()), categories, masks, labels, crowd, problems, told_of, refused, nowhere)
 
 
 def _image_of(entry: Mapping[str, Any], images: Mapping[Id, ImageEntry]) -> ImageEntry:

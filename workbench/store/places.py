@@ -11,11 +11,14 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from workbench import outputs
 from workbench.outputs import sync_folder
 from workbench.store import catalog, files
 from workbench.store.catalog import Catalog
 from workbench.store.errors import StoreError
+from workbench.store.schema import project
 
 MARK = outputs.MARK
 FORMAT = 1
@@ -24,8 +27,12 @@ DATABASE = "WORKBENCH_DATABASE"
 
 
 @contextlib.contextmanager
-def making(path: Path, database: str | None, name: str, made_by: str) -> Iterator[tuple[Path, Catalog]]:
+def making(path: Path, database: str | None, name: str, made_by: str, key: str) -> Iterator[tuple[Path, Catalog]]:
     """Yield a draft folder with an empty catalogue; it gets its name at the end, when all went well.
+
+    Parameters
+    ----------
+    key : random text that the catalogue gets too, by which the two are told to belong together
 
     Raises
     ------
@@ -44,7 +51,7 @@ def making(path: Path, database: str | None, name: str, made_by: str) -> Iterato
         yield draft, opened
         opened.close()
         kept = "sqlite in this folder" if database is None else "elsewhere"
-        lines = {"format": FORMAT, "name": name, "made_by": made_by, "catalogue": kept}
+        lines = {"format": FORMAT, "name": name, "made_by": made_by, "catalogue": kept, "key": key}
         files.write_text(draft / MARK, "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items()))
         try:
             draft.rename(path)
@@ -75,7 +82,7 @@ def open_catalog(path: Path, database: str | None) -> Catalog:
     StoreError : when it is no project, was made by a newer workbench, cannot be written, or needs `database`, which
         is looked for in the environment too
     """
-    elsewhere = _read_mark(path)
+    elsewhere, key = _read_mark(path)
     if elsewhere and database is None:
         database = os.environ.get(DATABASE) or None
     if elsewhere and database is None:
@@ -92,14 +99,31 @@ def open_catalog(path: Path, database: str | None) -> Catalog:
     opened = catalog.connect(path, database)
     try:
         catalog.migrate(opened)
+        _expect_key(path, opened, key)
     except BaseException:
         opened.engine.dispose()
         raise
     return opened
 
 
-def _read_mark(path: Path) -> bool:
-    """Return whether the catalogue is kept elsewhere. Raises StoreError when the folder is no project of ours."""
+def _expect_key(path: Path, opened: Catalog, key: str | None) -> None:
+    """Refuse the catalogue of another project, which would take this folder's shards for leftovers."""
+    with opened.read() as connection:
+        found = connection.execute(sa.select(project.c.key)).scalar()
+    if key is not None and found is not None and found != key:
+        raise StoreError(
+            f"{path}: expected the catalogue that the project was made with, got another project's; give its URL as database=, or "
+            f"in {DATABASE}"
+        )
+
+
+def _read_mark(path: Path) -> tuple[bool, str | None]:
+    """Return whether the catalogue is kept elsewhere, and the project's key, None where an earlier version made it.
+
+    Raises
+    ------
+    StoreError : when the folder is no project of ours
+    """
     if not path.exists():
         raise StoreError(f"{path}: there is no such folder; `workbench init` (Project.create) makes a project")
     try:
@@ -122,7 +146,8 @@ def _read_mark(path: Path) -> bool:
             f"{path}: the project was made by a newer workbench ({mark.get('made_by', 'unknown')}, format "
             f"{mark['format']}; this one knows up to {FORMAT}); update with: pip install -U sam-workbench"
         )
-    return bool(mark.get("catalogue") == "elsewhere")
+    key = mark.get("key")
+    return mark.get("catalogue") == "elsewhere", key if isinstance(key, str) else None
 
 
 def _umask() -> int:

@@ -63,18 +63,25 @@ class Limits:
 
 
 def begin(catalog: Catalog, model_id: str, digest: str, settings: Mapping[str, Any], made_by: str) -> Run:
-    """Return the run of a model and its settings, made when it is the first; from now on it is the latest."""
+    """Return the run of a model and its settings, made when it is the first; the latest it is from its next image on."""
     same = (runs.c.model_id == model_id) & (runs.c.digest == digest)
     with catalog.write() as connection:
         if not connection.execute(sa.select(models).where(models.c.model_id == model_id)).first():
             connection.execute(sa.insert(models).values(model_id=model_id, added_at=now()))
-        turn = 1 + (connection.execute(sa.select(sa.func.max(runs.c.turn))).scalar() or 0)
-        if not connection.execute(sa.update(runs).where(same).values(turn=turn)).rowcount:
+        if not connection.execute(sa.select(runs.c.id).where(same)).first():
             row = {"model_id": model_id, "digest": digest, "settings": dict(settings), "made_by": made_by}
-            connection.execute(sa.insert(runs).values(**row, started_at=now(), turn=turn))
+            connection.execute(sa.insert(runs).values(**row, started_at=now(), turn=_NO_TURN))
         return _run(connection.execute(_SELECT.where(same)).one())
 
 
+def _take_turn(connection: sa.Connection, run_id: int) -> None:
+    """Make a run that has an image the latest."""
+    has_image = sa.exists().where(run_images.c.run_id == run_id)
+    turn = sa.select(1 + sa.func.max(runs.c.turn)).scalar_subquery()
+    connection.execute(sa.update(runs).where((runs.c.id == run_id) & has_image).values(turn=turn))
+
+
+_NO_TURN = 0  # of a run that no image is done of: what was refused, or tried on none, takes nobody's masks away
 _SELECT = sa.select(runs.c.id, runs.c.model_id, runs.c.digest, runs.c.settings, runs.c.peak_memory_mb)
 
 
@@ -89,9 +96,9 @@ def find(catalog: Catalog, run_id: int | None = None) -> Run | None:
     ------
     StoreError : for a number that no run has
     """
-    query = _SELECT.order_by(runs.c.turn.desc()).limit(1)
+    query = _SELECT.where(runs.c.turn > _NO_TURN).order_by(runs.c.turn.desc()).limit(1)
     with catalog.read() as connection:
-        row = connection.execute(query if run_id is None else query.where(runs.c.id == run_id)).first()
+        row = connection.execute(query if run_id is None else _SELECT.where(runs.c.id == run_id)).first()
         if row is None and run_id is not None:
             have = connection.execute(sa.select(runs.c.id).order_by(runs.c.id)).scalars().all()
             raise StoreError(f"run: expected one of {list(have)}, got {run_id!r}; project.runs() lists them")
@@ -248,6 +255,7 @@ def _commit(
         size: dict[str, Any] = {"height": sa.bindparam("h"), "width": sa.bindparam("w")}
         connection.execute(sa.update(images).where(image).values(size), sizes)
     peak = peak_memory_mb()
+    _take_turn(connection, run_id)
     less = (runs.c.id == run_id) & (sa.func.coalesce(runs.c.peak_memory_mb, 0.0) < peak)
     connection.execute(sa.update(runs).where(less).values(peak_memory_mb=peak))
 
@@ -295,3 +303,5 @@ def writing(catalog: Catalog, project: Path, run: Run, limits: Limits | None = N
             writer.flush()
             raise
         writer.flush()
+        with catalog.write() as connection:  # also where all was done before
+            _take_turn(connection, run.id)

@@ -225,7 +225,7 @@ def _readable(path: Path) -> Iterator[None]:
     except (OSError, pa.ArrowException, IndexError) as error:
         what = "is missing" if isinstance(error, FileNotFoundError) else f"is damaged ({error})"
         raise StoreError(
-            f"shard {path} {what}; restore it from a backup, or run propose with other settings to make its masks anew"
+            f"shard {path} {what}; restore it from a backup, or make its masks anew: import ground truth again, propose with other settings"
         ) from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -46,6 +47,11 @@ class Recorded(NamedTuple):
     root: str  # the folder that `path` is below, absolute
 
 
+def _plain(name: str) -> str:
+    """Return a name as it is compared: in one of the forms that look the same (Macs write the other), without a leading ./"""
+    return unicodedata.normalize("NFC", name).removeprefix("./")
+
+
 class Names:
     """Finds the image that a name in an annotation file means, by comparing text; no path is ever joined or opened."""
 
@@ -53,7 +59,7 @@ class Names:
         self._all = _recorded(catalog, project)
         self._by_last: dict[str, list[Recorded]] = {}
         for recorded in self._all:
-            self._by_last.setdefault(recorded.path.rpartition("/")[2], []).append(recorded)
+            self._by_last.setdefault(_plain(recorded.path).rpartition("/")[2], []).append(recorded)
 
     def by_id(self) -> dict[str, Recorded]:
         """Return the images by the id of their content."""
@@ -81,19 +87,22 @@ class Names:
 
     def lies_there(self, image: Recorded, name: str) -> bool:
         """Whether `name` is the image's id, or how the absolute path of one of its files ends."""
+        name = _plain(name)
         files = [r for r in self._by_last.get(name.rpartition("/")[2], []) if r.key == image.key]
-        return name == image.image_id or any(f"{r.root}/{r.path}".endswith(f"/{name}") for r in files)
+        return name == image.image_id or any(_plain(f"{r.root}/{r.path}").endswith(f"/{name}") for r in files)
 
     def find(self, name: str) -> Recorded | None:
         """Return the image whose path is `name`, or the only one where one of the two ends like the other.
 
         Where paths repeat in several roots, folders of the root that lead the name tell them apart.
         """
+        given, name = name, _plain(name)
         same_last = self._by_last.get(name.rpartition("/")[2], [])
-        exact = [r for r in same_last if r.path == name]
-        alike = [r for r in same_last if f"/{r.path}".endswith(f"/{name}") or f"/{name}".endswith(f"/{r.path}")]
+        paths = {r: f"/{_plain(r.path)}" for r in same_last}
+        exact = [r for r in same_last if r.path == given] or [r for r, path in paths.items() if path == f"/{name}"]
+        alike = [r for r, path in paths.items() if path.endswith(f"/{name}") or f"/{name}".endswith(path)]
         if len({r.image_id for r in exact or alike}) > 1:
-            alike = [r for r in alike if f"{r.root}/{r.path}".endswith(f"/{name}")]
+            alike = [r for r in alike if _plain(f"{r.root}/{r.path}").endswith(f"/{name}")]
             exact = []
         found = exact or alike
         return found[0] if len({r.image_id for r in found}) == 1 else None

@@ -35,6 +35,7 @@ project = Table(
     Column("roles", JSON, nullable=False),  # shares of train, calibration, test
     Column("made_by", Text, nullable=False),  # version of the package
     Column("made_at", Text, nullable=False),  # UTC, ISO 8601
+    Column("key", String(32), nullable=False),  # random; in the folder's mark too, so that each finds the other only
 )
 
 image_roots = Table(

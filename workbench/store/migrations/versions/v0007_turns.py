@@ -1,6 +1,8 @@
-"""Seventh version: which campaign was worked on last, and which version was made last, no longer hang on clocks."""
+"""Seventh version: campaigns and versions take turns, which no clock decides; a project has a key of its own."""
 
 from __future__ import annotations
+
+import secrets
 
 import sqlalchemy as sa
 from alembic import op
@@ -20,6 +22,9 @@ LAST = {
 
 def upgrade() -> None:
     connection = op.get_bind()
+    op.add_column("project", sa.Column("key", sa.String(32), nullable=False, server_default=""))
+    keys = sa.table("project", sa.column("key"))
+    connection.execute(sa.update(keys).values(key=secrets.token_hex(16)))
     for table, (key, in_order) in LAST.items():
         op.add_column(table, sa.Column("turn", sa.Integer, nullable=False, server_default="0"))
         for turn, (name,) in enumerate(connection.execute(sa.text(in_order)).all(), start=1):
