@@ -27,6 +27,7 @@ from workbench.store import calibrations
 from workbench.store.errors import StoreError
 from workbench.tables.intervals import exact_binomial
 from workbench.tables.outcomes import Outcome
+from workbench.tables.proposals import Proposals
 
 pytestmark = pytest.mark.slow  # each fits, and compares by cross-validation
 BORDER = judged.PLAIN.replace(border_px=1, predicted_iou=0.6)
@@ -241,6 +242,18 @@ def test_annotate__what_people_decided_stands(bordered):
     assert set(found.masks.mask_id[found.masks.image_id == ids[1]]) == set(shown.mask_id[of_image[ids[1]]]) - {no}
     with pytest.raises(StoreError, match="people left all 2 images"):
         bordered.annotate_automatically([ids[0], ids[2]], override="a trial")
+
+
+def test_annotate__a_certificate_ends_when_the_truth_it_was_made_from_is_replaced(bordered, monkeypatch):
+    found = bordered.certify(alpha=0.1, labels=200)
+    assert found.pool.granted or found.images.granted
+    assert "certified for" in bordered.annotate_automatically(override="a trial").rule
+    used = calibrations.latest(bordered.catalog, "certificate", bordered._run_id()).settings["labelled"]
+    others = [image for image in bordered.images()["image_id"] if image not in used]
+    for images, ended in ((others[:1], False), (used[:1], True)):
+        bordered.import_truth(Proposals.empty(), images=images)  # nothing is on it, it says now
+        rule = bordered.annotate_automatically(override="a trial").rule
+        assert ("ground truth that the certificate was made from was replaced" in rule) == (ended and bool(images))
 
 
 def test_annotate__the_certificate_of_a_pool_says_less_of_the_rest_of_it(bordered, monkeypatch):

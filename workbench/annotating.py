@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from workbench import exchange
 from workbench.calibrating import Calibrating
 from workbench.config import ProposeConfig, TriageConfig
-from workbench.store import calibrations, runs
+from workbench.store import calibrations, runs, truth
 from workbench.store.calibrations import Record
 from workbench.store.errors import StoreError
 from workbench.store.runs import listed
@@ -185,7 +185,7 @@ class Annotating(Calibrating):
     def export_annotation(self, annotation: Annotation, path: str | Path) -> None:
         """Write what `annotate_automatically` accepted as COCO, with an entry for each image it annotated.
 
-        Masks that are known to be wrong are left out; of `annotation()` also what people have turned down or corrected since.
+        Masks that the sample shows to be wrong are left out; of `annotation()` also what people have turned down or corrected since.
         Images that they have left since are written as they left them.
 
         Raises
@@ -262,6 +262,10 @@ class Annotating(Calibrating):
         recalibration = calibrated.recalibration if calibrated else None
         if kept is None or calibrated is None or recalibration is None or kept.settings["calibration"] != calibrated.id:
             return stage3.rule_of(None, same_pool=False), made_of
+        of_then = kept.settings.get("labelled")  # records of before do not say it
+        if of_then is not None and kept.settings["truth"] != list(truth.version(self.catalog, of_then)):
+            said = "the ground truth that the certificate was made from was replaced since: calibrate and certify again"
+            return stage3.Rule(None, f"auto-accepted by triage; {said}"), made_of
         same_pool = kept.settings.get("pool") == certification.digest_of(self, calibrated.base, images)
         return stage3.rule_of(kept.result, same_pool=same_pool), made_of
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import workbench
 from workbench.config import TriageConfig, preset_for
 from workbench.reviewing import Reviewing
-from workbench.store import calibrations, campaigns, records, runs, versions
+from workbench.store import calibrations, campaigns, records, runs, truth, versions
 from workbench.store.calibrations import Record
 from workbench.store.errors import StoreError
 
@@ -194,7 +194,9 @@ class Calibrating(Reviewing):
         earlier = [certification.Certificates.from_dict(dict(record.result)) for record in before]
         of_pool, of_images = of_pool.after([c.pool for c in earlier]), of_images.after([c.images for c in earlier])
         found = certification.Certificates(of_pool, of_images, len(drawn), unlabelled)
-        settings = {"alpha": alpha, "delta": delta, "calibration": kept.id, "pool": pool.digest}
+        labelled = sorted({*kept.images, *others, *names[0]})
+        settings = {"alpha": alpha, "delta": delta, "calibration": kept.id, "pool": pool.digest, "labelled": labelled}
+        settings["truth"] = list(truth.version(self.catalog, labelled))
         self._keep("certificate", settings, others, found.to_dict())
         return found
 

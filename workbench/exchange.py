@@ -350,7 +350,7 @@ def _made_by(run: Run) -> dict[str, object]:
 
 
 def export_annotation(project: ProjectFolder, path: str | Path, annotation: Annotation, left: Proposals) -> None:
-    """Write the masks of a fully automatic annotation as COCO, with an entry for each of its images; none known to be wrong.
+    """Write the masks of a fully automatic annotation as COCO, with an entry for each of its images, but for those its sample shows to be wrong.
 
     left : final masks of the images that people have left since, in place of the automatic ones
     """

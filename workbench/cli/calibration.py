@@ -178,7 +178,9 @@ def annotate(
     sample: Annotated[int | None, typer.Option(min=1, help="masks drawn for verification (200)")] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="write the masks as COCO, but for those known to be wrong"),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="write the masks as COCO, but for those its sample shows to be wrong"
+        ),
     ] = None,
     verify: Annotated[
         bool,

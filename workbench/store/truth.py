@@ -206,12 +206,22 @@ def load(catalog: Catalog, reader: shards.ShardReader, names: Iterable[str] | No
     return _read(reader, [(path, group) for key, path, group in rows if wanted is None or key in wanted])
 
 
-def version(catalog: Catalog) -> tuple[int, ...]:
-    """Return numbers that change when truth is added or replaced: images that have it, their masks, the newest shard."""
+def version(catalog: Catalog, of: Iterable[str] | None = None) -> tuple[int, ...]:
+    """Return numbers that change when truth is added or replaced: images that have it, their masks, the newest shard.
+
+    Parameters
+    ----------
+    of : ids of the images that count; None for all
+    """
     sums = (sa.func.sum(truth_images.c.rows), sa.func.max(truth_images.c.shard_id))
     columns = (sa.func.count(), *(sa.func.coalesce(column, 0) for column in sums))
+    query = sa.select(*columns).select_from(truth_images)
+    if of is not None:
+        asked: sa.BindParameter[str] = sa.bindparam("asked", list(of), expanding=True, literal_execute=True)
+        keys = sa.select(images.c.key).where(images.c.image_id.in_(asked))
+        query = query.where(truth_images.c.image_key.in_(keys))
     with catalog.read() as connection:
-        return tuple(map(int, connection.execute(sa.select(*columns).select_from(truth_images)).one()))
+        return tuple(map(int, connection.execute(query).one()))
 
 
 def labels_frame(found: list[TrueMasks]) -> pd.DataFrame:
