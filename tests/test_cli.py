@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import workbench as wb
+from workbench import cli
 from workbench.cli import app
 from workbench.cli.answering import PANELS
 from workbench.loop.plan import first_triage
@@ -171,6 +173,13 @@ def test_import__of_no_images_fails(tmp_path, project):
     assert "the file has no images" in answer("import", project, tmp_path / "t.json", status=1)["error"]
     found = answer("import", project, truth_file(tmp_path / "t.json", "a.png", masks=0))
     assert (found["images"], found["masks"], "error" in found) == (1, 0, False)  # an image without objects is truth
+
+
+def test_export__of_a_run_that_has_fewer_images_than_one_before_says_so(tmp_path, project):
+    assert "note" not in answer("export", project, "-o", tmp_path / "a.json")
+    answer("propose", project, "--set", "points_per_side=3", "--limit", "1")
+    for command in (("export", project, "-o", tmp_path / "b.json"), ("report", project)):
+        assert "run 2's masks, which has 1 images; run 1 has" in answer(*command)["note"]
 
 
 def test_import__again_says_that_it_replaces(tmp_path, project):
@@ -478,3 +487,13 @@ def test_propose__a_device_that_is_not_there_is_named_once(project):
     said = run("propose", project, "--device", "cuda:7", status=2).stderr
     assert "--device: 'cuda:7' is not there" in said
     assert "take one of these, or auto" in said
+
+
+def test_main__asked_to_end_it_ends_as_by_ctrl_c(monkeypatch):
+    before, seen = signal.getsignal(signal.SIGTERM), []
+    monkeypatch.setattr(cli, "app", lambda: seen.append(signal.getsignal(signal.SIGTERM)))
+    try:
+        cli.main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert seen == [signal.default_int_handler]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Annotated
 
 import typer
@@ -25,7 +26,11 @@ __all__ = [
 
 
 def main() -> None:
-    """Run the command line and exit with its status: 0, 1 (the work failed) or 2 (wrong use)."""
+    """Run the command line and exit with its status: 0, 1 (the work failed) or 2 (wrong use).
+
+    Asked to end (SIGTERM, as job schedulers and containers do), it ends as by Ctrl-C: what is finished is written first.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app()
 
 

@@ -197,6 +197,8 @@ def report(
             values["awaited"] = list(table.awaited) if as_json else None  # for people it is the last line of the table
         if len(table):
             values["beside_the_seed"] = _beside_seed(table, as_json)
+        if other := _fuller_run(project):
+            values["note"] = other
         if failed:
             values["failed"] = project.failures()[["path", "reason", "message"]].to_dict("records")
         if gallery is not None:
@@ -204,6 +206,18 @@ def report(
 
             values["gallery"] = str(write_project_gallery(project, gallery))
         show(values, as_json, str(folder))
+
+
+def _fuller_run(project: Project) -> str:
+    """Say where an earlier run has more images than the latest, which all goes by; "" where none has."""
+    runs, latest = project.runs().set_index("id"), project.report().run_id
+    if latest not in runs.index or runs["done"].max() <= runs["done"][latest]:
+        return ""
+    most = int(runs["done"].idxmax())
+    return (
+        f"these are run {latest}'s masks, which has {runs['done'][latest]:,} images; run {most} has {runs['done'][most]:,}: propose on the "
+        f"others too, or again with the model and settings of run {most} (project.runs()), and that is the latest again"
+    )
 
 
 def _recall_auto(project: Project, as_json: bool) -> Any:
@@ -249,6 +263,8 @@ def export(
                 values["note"] = (
                     f"of the {values['not_left']:,} images that nobody has left, what is auto-accepted was written"
                 )
+        if other := _fuller_run(project):
+            values["note"] = "; ".join(filter(None, (values.get("note"), other)))
         show(values, as_json, f"exported {folder}")
 
 
