@@ -176,8 +176,9 @@ def test_import__of_no_images_fails(tmp_path, project):
 
 
 def test_export__of_a_run_that_has_fewer_images_than_one_before_says_so(tmp_path, project):
+    run("propose", project, *FEW)
     assert "note" not in answer("export", project, "-o", tmp_path / "a.json")
-    answer("propose", project, "--set", "points_per_side=3", "--limit", "1")
+    run("propose", project, "--set", "points_per_side=3", "--limit", "1")
     for command in (("export", project, "-o", tmp_path / "b.json"), ("report", project)):
         assert "run 2's masks, which has 1 images; run 1 has" in answer(*command)["note"]
 

@@ -210,12 +210,13 @@ def report(
 
 def _fuller_run(project: Project) -> str:
     """Say where an earlier run has more images than the latest, which all goes by; "" where none has."""
-    runs, latest = project.runs().set_index("id"), project.report().run_id
-    if latest not in runs.index or runs["done"].max() <= runs["done"][latest]:
+    frame, latest = project.runs(), project.report().run_id
+    done = {int(run): int(images) for run, images in zip(frame["id"], frame["done"], strict=True)}
+    most = max(done, key=lambda run: done[run], default=latest)
+    if latest is None or most is None or done[most] <= done[latest]:
         return ""
-    most = int(runs["done"].idxmax())
     return (
-        f"these are run {latest}'s masks, which has {runs['done'][latest]:,} images; run {most} has {runs['done'][most]:,}: propose on the "
+        f"these are run {latest}'s masks, which has {done[latest]:,} images; run {most} has {done[most]:,}: propose on the "
         f"others too, or again with the model and settings of run {most} (project.runs()), and that is the latest again"
     )
 
