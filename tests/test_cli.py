@@ -344,6 +344,7 @@ def test_unknown_command_and_format__exit_2(project, tmp_path):
 
 def test_wrong_use__of_options_is_told_by_their_names(project, tmp_path, cells):
     assert "--model: load_sam: expected one of" in run("propose", project, "--model", "bundeld", status=2).output
+    assert "--model latest: expected a run before" in run("propose", project, "--model", "latest", status=2).output
     assert "--dtype: expected" in run("propose", project, "--dtype", "int8", status=2).output
     assert "--device: expected" in run("propose", project, "--device", "nonsense", status=2).output
     roles = run("init", tmp_path / "q.wb", "--images", cells / "*.png", "--roles", "0.5,0.5", status=2)

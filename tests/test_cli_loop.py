@@ -34,6 +34,16 @@ def test_cycle__runs_with_an_oracle_and_report_shows_it(tmp_path):
     values = json.loads(result.stdout.splitlines()[-1])
     assert [row["cycle"] for row in values["rows"]] == [1, 2]
     assert values["awaited"] == []
+    with Project.open(folder) as project:
+        latest, now, (trained,) = project.report().run_id, project.model_id, project.models()["model_id"]
+    for model, model_id in (("latest", now), (trained, trained)):  # what was trained here proposes on further images
+        again = CliRunner().invoke(app, ["propose", str(folder), "--model", model, "--limit", "1"])
+        assert again.exit_code == 0, again.output
+        with Project.open(folder) as project:
+            assert project.model_id == model_id
+            assert (project.report().run_id == latest) == (model == "latest")
+    with Project.open(folder) as project:  # all else goes by the run of the campaign again
+        project.propose(load.load_sam("bundled"), project.propose_config(latest), limit=1, progress=False)
     shown = CliRunner().invoke(app, ["report", str(folder), "--json"])
     told = json.loads(shown.stdout)
     assert len(told["cycles"]) == 2

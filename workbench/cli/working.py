@@ -19,12 +19,14 @@ from workbench.cli.answering import (
     app,
     changed,
     given_as,
+    refuse_unused,
     show,
 )
-from workbench.config import preset, preset_for, triage_config
+from workbench.config import ProposeConfig, preset, preset_for, triage_config
 
 if TYPE_CHECKING:
     from workbench.project import Project
+    from workbench.sam.segmenter import Segmenter
     from workbench.tables.cycles import CycleTable
 
 
@@ -113,7 +115,13 @@ def _shares(text: str) -> list[float]:
 @app.command()
 def propose(
     folder: Folder,
-    model: Annotated[str, typer.Option(help="bundled, vit_b, vit_l, vit_h, mobile_sam or transformers")] = "bundled",
+    model: Annotated[
+        str,
+        typer.Option(
+            help="bundled, vit_b, vit_l, vit_h, mobile_sam or transformers; the id of one that was trained here; or latest: the model "
+            "and the settings of the latest run, as after cycles"
+        ),
+    ] = "bundled",
     checkpoint: Annotated[Path | None, typer.Option(help="weights of the model")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")] = "auto",
     dtype: Annotated[
@@ -132,20 +140,43 @@ def propose(
 
     with answering(as_json), Project.open(folder) as project:
         from workbench.sam.cache import EmbeddingCache
-        from workbench.sam.load import known_name, load_sam, resolve_device, resolve_dtype
+        from workbench.sam.load import resolve_device, resolve_dtype
 
-        with given_as("--model"):
-            known_name(model)
         with given_as("--device"):
             where = resolve_device(device)
         with given_as("--dtype"):
             resolve_dtype(dtype, where)
         cache = EmbeddingCache(embedding_cache) if embedding_cache is not None else None
-        sam = load_sam(model, checkpoint=checkpoint, device=device, dtype=dtype, cache=cache, compiled=compiled)
-        pair = preset(preset_name) if preset_name else preset_for(sam.model_id)
-        config = changed(pair.propose, changes)
+        sam, floors = _model(project, model, checkpoint, compiled, device=device, dtype=dtype, cache=cache)
+        of_model = floors or preset_for(sam.model_id).propose
+        config = changed(preset(preset_name).propose if preset_name else of_model, changes)
         summary = project.propose(sam, config, limit=limit, retry_failed=retry_failed)
         show(summary.to_dict(), as_json, f"proposed in {folder}")
+
+
+def _model(
+    project: Project, model: str, checkpoint: Path | None, compiled: bool, **how: Any
+) -> tuple[Segmenter, ProposeConfig | None]:
+    """Load the model that --model means; with it the settings of the latest run, where that is meant."""
+    from workbench.sam.load import known_name, load_sam
+
+    model_id, floors = model, None
+    if model == "latest":
+        model_id, floors = project.model_id or "", project.propose_config()
+        if floors is None:
+            raise UsageError("--model latest: expected a run before, there is none; name a model")
+    if model_id in project.models()["model_id"].tolist():
+        refuse_unused("a model by name", False, {"checkpoint": checkpoint, "compiled": compiled or None})
+        return project.load_model(model_id, **how), floors
+    name = model_id.rpartition("-")[0] if floors else model_id  # an id is a name with a hash
+    with given_as("--model"):
+        known_name(name)
+    sam = load_sam(name, checkpoint=checkpoint, compiled=compiled, **how)
+    if floors and sam.model_id != model_id:
+        raise UsageError(
+            f"--model latest: expected {model_id}, which made that run, got {sam.model_id}; give its --checkpoint"
+        )
+    return sam, floors
 
 
 @app.command()

@@ -80,7 +80,8 @@ def _too_few(model_id: str | None, of_role: int, measurable: int, known: int, ne
         return f"no proposals are there on the {of_role:,} test images: run `workbench propose` (project.propose) first"
     if not measurable:
         return (
-            f"none of the {of_role:,} test images has proposals of a model that was not trained on it: propose on them (workbench propose), "
+            f"none of the {of_role:,} test images has proposals of a model that was not trained on it: propose on them (workbench propose --model "
+            "latest), "
             "or add images (workbench add)"
         )
     return f"{known} test images with proposals and truth, at least {needed} are needed: complete their review, or import truth"
