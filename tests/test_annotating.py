@@ -129,16 +129,15 @@ def test_gate__two_masks_of_a_domain_say_little_of_it():
     compared = Comparison.of(images)
     rows = SimpleNamespace(comparison=compared, outcome=np.full(len(compared), Outcome.auto_accepted, np.uint8))
     frame = pd.DataFrame({"image_id": compared.image_ids, "domain": ["a"] * 30 + ["b"] * 2 + ["c"] * 10})
-    figures, notes = {}, {}
-    readiness._domains(SimpleNamespace(images=lambda: frame), rows, np.random.default_rng(0), figures, notes)
-    found = figures["domains"]
+    project, evidence = SimpleNamespace(images=lambda: frame), readiness._Evidence()
+    readiness._domains(project, rows, np.random.default_rng(0), evidence)
+    found = evidence.figures["domains"]
     assert found.value == pytest.approx(0.05)
     assert found.high >= 0.95 - exact_binomial(2, 2)[0] > 0.79
-    assert gate.evaluate(figures)["domains"].verdict == "insufficient"
+    assert gate.evaluate(evidence.figures)["domains"].verdict == "insufficient"
     frame["domain"] = ["a"] * 40 + ["b"] * 2  # both without a true mask
-    figures.clear()
-    readiness._domains(SimpleNamespace(images=lambda: frame), rows, np.random.default_rng(0), figures, notes)
-    assert "fewer than two test images with true masks" in notes["domains"]
+    readiness._domains(project, rows, np.random.default_rng(0), evidence)
+    assert "fewer than two test images with true masks" in evidence.notes["domains"]
 
 
 def one_domain(name, true, missed):

@@ -62,15 +62,15 @@ def test_content_id__known_answer() -> None:
 
 def test_array_id__shape_and_pixels_count() -> None:
     assert re.fullmatch("[0-9a-f]{32}", array_id(PICTURE))
-    ids = {array_id(a) for a in (PICTURE, PICTURE.reshape(9, 6, 3), PICTURE + np.uint8(1), PICTURE[:0])}
-    assert len(ids) == 4
+    ids = {array_id(a) for a in (PICTURE, PICTURE.reshape(9, 6, 3), PICTURE + np.uint8(1))}
+    assert len(ids) == 3
     assert content_id(PICTURE.tobytes()) not in ids
     assert array_id(PICTURE[:, ::-1]) == array_id(PICTURE[:, ::-1].copy())
 
 
-@pytest.mark.parametrize("wrong", [PICTURE[..., 0], PICTURE.astype(np.float32), PICTURE[..., :2]])
+@pytest.mark.parametrize("wrong", [PICTURE[..., 0], PICTURE.astype(np.float32), PICTURE[..., :2], PICTURE[:0], [[0]]])
 def test_array_id__other_arrays_are_refused(wrong: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=r"expected \(h, w, 3\) uint8, got"):
+    with pytest.raises(ValueError, match=r"image: expected (\(H, W, 3\) uint8 RGB|at least one pixel), got"):
         array_id(wrong)
 
 

@@ -42,6 +42,14 @@ class Interval:
         """Whether there is a value."""
         return not math.isnan(self.value)
 
+    def above(self, bound: float) -> bool:
+        """Whether the whole interval lies above a bound; an unknown one lies nowhere."""
+        return self.low > bound
+
+    def below(self, bound: float) -> bool:
+        """Whether the whole interval lies below a bound."""
+        return self.high < bound
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values for JSON; what is not known is None."""
         return plain(dataclasses.asdict(self))
