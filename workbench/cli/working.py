@@ -241,7 +241,13 @@ def report(
 
 def _fuller_run(project: Project) -> str:
     """Say where an earlier run has more images than the latest, which all goes by; "" where none has."""
+    from workbench.store import campaigns
+
     frame, latest = project.runs(), project.report().run_id
+    last = campaigns.find(project.catalog)
+    cycles = campaigns.of_campaign(project.catalog, last.id) if last else []
+    if latest in [cycle.state.get("run_id") for cycle in cycles]:  # cycles propose on their own images
+        return ""
     done = {int(run): int(images) for run, images in zip(frame["id"], frame["done"], strict=True)}
     most = max(done, key=lambda run: done[run], default=latest)
     if latest is None or most is None or done[most] <= done[latest]:
