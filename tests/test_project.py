@@ -12,6 +12,7 @@ import stub_sam
 from PIL import Image
 
 import workbench as wb
+from workbench.store import runs
 from workbench.store.errors import StoreError
 from workbench.tables.outcomes import Outcome
 
@@ -458,6 +459,23 @@ def test_open__the_catalogue_of_another_project_is_refused_and_takes_no_shard(pr
     mark = tmp_path / "b.wb" / "project.toml"  # as an earlier version made it
     mark.write_text("".join(line for line in mark.read_text().splitlines(True) if not line.startswith("key")))
     wb.Project.open(tmp_path / "b.wb", second).close()
+
+
+def test_propose__of_two_runs_written_side_by_side_the_one_that_began_later_is_the_latest(project):
+    first, second = (
+        runs.begin(project.catalog, "stub-0123", name, stub_sam.PLAIN.to_dict(), "") for name in ("first", "second")
+    )
+    keys = [file.key for file in runs.image_files(project.catalog, None)]
+    with runs.writing(project.catalog, project.path, first) as one:
+        one.failed(keys[0], "r", "m", 0.1)
+        one.flush()
+        with runs.writing(project.catalog, project.path, second) as other:
+            other.failed(keys[0], "r", "m", 0.1)
+            other.flush()
+            one.failed(keys[1], "r", "m", 0.1)
+            one.flush()
+            assert runs.find(project.catalog).id == second.id
+    assert runs.find(project.catalog).id == second.id
 
 
 def test_propose__what_is_refused_or_works_on_nothing_takes_nobodys_masks_away(project, tmp_path):

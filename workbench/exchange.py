@@ -69,7 +69,6 @@ def import_truth(
 
     `incomplete` are names of images of which masks were refused before: how many of them have truth now is told.
     """
-    _expect_masks(masks)
     found = truth.Names(project.catalog, project.path)
     by_id, rows_of = found.by_id(), dict(masks.by_image())
     unmatched: list[str] = []
@@ -104,14 +103,14 @@ def import_truth(
     return TruthSummary(counted[0], total, replaced, tuple(unmatched), (*_gaps(gaps), *_elsewhere(elsewhere), *told))
 
 
-def _expect_masks(masks: Proposals) -> None:
-    """Refuse run lengths that are none of their image's size, before anything is replaced. Raises ValueError, naming the image."""
+def expect_masks(masks: Proposals) -> None:
+    """Refuse run lengths that are none of their image's size, and empty masks. Raises ValueError, naming row and image."""
     for row, (counts, size) in enumerate(zip(masks.rles.tolist(), masks.sizes_hw.tolist(), strict=True)):
         try:
             empty = not rle.area([counts], tuple(size))[0]
         except ValueError as error:
             raise ValueError(
-                f"masks: expected run lengths of {size[0]}×{size[1]} px in row {row}, got {error}"
+                f"masks: expected run lengths of {size[0]}×{size[1]} px in row {row}, of {masks.image_id[row]}, got {error}"
             ) from None
         if empty:
             raise ValueError(

@@ -302,9 +302,12 @@ class ProjectFolder(Catalogued):
 
         Raises
         ------
-        StoreError : when they cannot be written; ValueError : for columns of another length
+        StoreError : when they cannot be written
+        ValueError : for columns of another length, run lengths that are none of their image's size, an empty mask
+        TypeError : for a text in place of a list of images
         """
-        return exchange.import_truth(self, masks, labels, crowd, images, origin)
+        exchange.expect_masks(masks)  # before anything is replaced; files are checked as they are read
+        return exchange.import_truth(self, masks, labels, crowd, runs.listed(images), origin)
 
     def truth(self, image: str | Iterable[str] | None = None) -> Proposals:
         """Return the true masks of an image, of several, or of all, in the order of images. Raises StoreError."""

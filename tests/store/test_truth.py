@@ -248,6 +248,8 @@ def test_import_truth__run_lengths_that_are_none_are_refused_and_nothing_is_repl
     project.import_coco(coco(tmp_path, [{"image_id": 1, "segmentation": mask}]))
     with pytest.raises(ValueError, match=r"masks: expected .* in row 0"):
         project.import_truth(Proposals.make(rles=[counts], image_id="a/image0.png", sizes_hw=(H, W)))
+    with pytest.raises(TypeError, match="got the text"):
+        project.import_truth(Proposals.empty(), images="a/image0.png")
     assert len(project.truth()) == 1
 
 

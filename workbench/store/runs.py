@@ -186,6 +186,7 @@ class RunWriter:
         self._sizes: list[dict[str, int]] = []
         self._since = time.monotonic()
         self._turn = threading.RLock()
+        self._is_latest = False
 
     def done(self, key: int, size_hw: tuple[int, int], proposals: Proposals, distinct: int, seconds: float) -> None:
         """Take the proposals of an image; they are durable after the next `flush`. Raises StoreError."""
@@ -227,7 +228,10 @@ class RunWriter:
             with self.catalog.write() as connection:
                 files.reached("catalog_begun")
                 _commit(connection, self.run.id, whole, rows, sizes)
+                if not self._is_latest:  # once: a run that is written beside it and began later stays the later one
+                    _take_turn(connection, self.run.id)
                 files.reached("catalog_written")
+            self._is_latest = True
             files.reached("catalog_committed")
 
     def abandon(self) -> None:
@@ -255,7 +259,6 @@ def _commit(
         size: dict[str, Any] = {"height": sa.bindparam("h"), "width": sa.bindparam("w")}
         connection.execute(sa.update(images).where(image).values(size), sizes)
     peak = peak_memory_mb()
-    _take_turn(connection, run_id)
     less = (runs.c.id == run_id) & (sa.func.coalesce(runs.c.peak_memory_mb, 0.0) < peak)
     connection.execute(sa.update(runs).where(less).values(peak_memory_mb=peak))
 
@@ -303,5 +306,6 @@ def writing(catalog: Catalog, project: Path, run: Run, limits: Limits | None = N
             writer.flush()
             raise
         writer.flush()
-        with catalog.write() as connection:  # also where all was done before
-            _take_turn(connection, run.id)
+        if not writer._is_latest:  # all was done before
+            with catalog.write() as connection:
+                _take_turn(connection, run.id)
